@@ -1,0 +1,55 @@
+# `make` lists the targets. Needed beforehand: Python 3.11 or newer, make, a C++ compiler.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := $(CURDIR)/.venv
+GENEBERT_REALDATA ?= $(abspath ../shared/realdata)
+CORES ?= all
+export PATH := $(VENV)/bin:$(PATH)
+export GENEBERT_REALDATA
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help setup demo again test test-realdata lint report clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 24
+
+setup: $(VENV)/.ready ## install everything into .venv (and bedtools)
+
+$(VENV)/.ready: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "error: $(PYTHON) is older than 3.11; say make PYTHON=python3.11 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet -r requirements.lock
+	@command -v bedtools >/dev/null || { \
+	  if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	    echo "installing bedtools"; \
+	    { apt-get install -qq -y bedtools || { apt-get update -qq && apt-get install -qq -y bedtools; }; } >/dev/null 2>&1; fi; \
+	  command -v bedtools >/dev/null \
+	  || { echo "error: the program bedtools is missing; install it with 'apt install bedtools', 'brew install bedtools' or 'conda install -c bioconda bedtools', then run make again"; exit 1; }; }
+	@touch $@
+
+demo: setup ## run the whole pipeline on the simulated genome (about 6 minutes)
+	snakemake --cores $(CORES)
+	@echo "tables: results/{promoter,tfbs,disease,splicing,ablation}.tsv; report: make report"
+
+again: setup ## check that a second run repeats nothing
+	bash .ci/again.sh
+
+test: setup ## unit, property, bad-input and workflow tests
+	python -m pytest -n 2 --dist loadfile tests/unit tests/property tests/workflow
+
+test-realdata: setup ## the whole pipeline on real human data (GENEBERT_REALDATA)
+	python -m pytest tests/realdata
+
+lint: setup ## style of Python and Snakemake files, types, lint of the workflow
+	ruff check . && ruff format --check .
+	mypy
+	snakefmt --check Snakefile rules
+	snakemake --lint
+
+report: setup ## report.html of what is in results/
+	snakemake --cores 1 --report report.html
+
+clean: ## delete results, logs and the report; keep .venv and downloads
+	rm -rf results logs benchmarks report.html .snakemake

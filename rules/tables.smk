@@ -1,0 +1,81 @@
+# Result tables: views of the metrics of all datasets.
+
+CAPTION = "demo: not evidence" if layout.is_simulated(config) else config["genome"]["name"]
+
+
+rule task_table:
+    input:
+        tables=tables_of,
+    output:
+        table="results/{task}.tsv",
+    log:
+        "logs/tables/{task}.log",
+    localrule: True
+    conda:
+        "../envs/genomics.yaml"
+    params:
+        version=version("result_tables"),
+    message:
+        "Result table of task {wildcards.task}"
+    script:
+        "../workflow/scripts/task_table.py"
+
+
+rule metrics_table:
+    input:
+        long=layout.dataset_files(config, "metrics.tsv"),
+    output:
+        table="results/metrics.tsv",
+    log:
+        "logs/tables/metrics.log",
+    localrule: True
+    conda:
+        "../envs/genomics.yaml"
+    params:
+        version=version("result_tables"),
+    message:
+        "All metrics in one long table"
+    script:
+        "../workflow/scripts/metrics_table.py"
+
+
+rule ablation_table:
+    input:
+        tables=layout.dataset_files(config, "table.tsv"),
+    output:
+        table="results/ablation.tsv",
+    log:
+        "logs/tables/ablation.log",
+    localrule: True
+    conda:
+        "../envs/genomics.yaml"
+    params:
+        version=version("result_tables"),
+    message:
+        "Table of the pre-training variants"
+    script:
+        "../workflow/scripts/ablation_table.py"
+
+
+rule html_table:
+    input:
+        table="results/{table}.tsv",
+    output:
+        html=report(
+            "results/tables/{table}.html",
+            category="Result tables",
+            labels={"table": "{table}"},
+            caption="../workflow/report/tables.rst",
+        ),
+    log:
+        "logs/tables/{table}.html.log",
+    localrule: True
+    conda:
+        "../envs/genomics.yaml"
+    params:
+        caption=CAPTION,
+        version=version("html"),
+    message:
+        "Sortable table {wildcards.table}"
+    script:
+        "../workflow/scripts/html_table.py"

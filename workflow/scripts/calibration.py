@@ -1,0 +1,5 @@
+"""Job: calibration; everything is in genebert.figures."""
+
+from genebert import job, figures
+
+job.run(snakemake, figures.calibration)

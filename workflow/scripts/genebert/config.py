@@ -1,0 +1,203 @@
+"""Validate the configuration, fill in defaults, and describe it.
+
+In comes the merged configuration and the JSON Schema; out goes the same configuration with
+defaults, or one line that names the key, what was found and what was expected. The reference in
+``config/README.md`` is written from the same schema.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError, best_match
+
+from genebert.errors import InputError, nearest
+from genebert.splits import Splits
+from genebert.tables import expand_path
+
+SIMULATED = "results/simulated/"
+_EXPECTED = {
+    "enum": "one of {}",
+    "type": "a value of type {}",
+    "minimum": "at least {}",
+    "maximum": "at most {}",
+    "exclusiveMinimum": "more than {}",
+    "multipleOf": "a multiple of {}",
+}
+
+
+def resolve(schema: Mapping[str, Any], root: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``schema`` with its ``$ref`` into ``$defs`` replaced; own keys win."""
+    if "$ref" not in schema:
+        return dict(schema)
+    target = root["$defs"][schema["$ref"].rsplit("/", 1)[-1]]
+    own = {key: value for key, value in schema.items() if key != "$ref"}
+    return {**resolve(target, root), **own}
+
+
+def fill_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
+    """Return a copy of ``value`` in which missing keys have the schema's defaults."""
+    schema = resolve(schema, root)
+    if isinstance(value, dict) and "properties" in schema:
+        out = dict(value)
+        for key, sub in schema["properties"].items():
+            sub = resolve(sub, root)
+            if key not in out and "default" in sub:
+                out[key] = deepcopy(sub["default"])
+            if key in out:
+                out[key] = fill_defaults(out[key], sub, root)
+        return out
+    if isinstance(value, list) and "items" in schema:
+        return [fill_defaults(item, schema["items"], root) for item in value]
+    return value
+
+
+def key_of(error: ValidationError) -> str:
+    """Return the dotted key of a validation error, e.g. ``datasets[2].kind``."""
+    key = ""
+    for part in error.absolute_path:
+        key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else str(part)
+    return key or "(top level)"
+
+
+def _one_line(error: ValidationError, file: str) -> InputError:
+    schema: Any = error.schema
+    if error.validator == "additionalProperties":
+        assert isinstance(error.instance, dict)
+        known = list(schema.get("properties", {}))
+        unknown = sorted(set(error.instance) - set(known))[0]
+        key = key_of(error)
+        full = unknown if key == "(top level)" else f"{key}.{unknown}"
+        return InputError(f"unknown key {full!r}{nearest(str(unknown), known)}", file=file)
+    if error.validator == "required":
+        return InputError(f"key {key_of(error)}: {error.message}", file=file)
+    expected = schema.get("description")
+    if error.validator in _EXPECTED:
+        expected = _EXPECTED[error.validator].format(error.validator_value)
+    close = ""
+    if error.validator == "enum" and isinstance(error.instance, str):
+        close = nearest(error.instance, [str(v) for v in error.validator_value])
+    return InputError(
+        f"key {key_of(error)} has a wrong value{close}",
+        file=file,
+        found=error.instance,
+        expected=expected,
+    )
+
+
+def strings(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Yield (dotted key, text) of every string in nested dicts and lists."""
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, Mapping):
+        for name, sub in value.items():
+            yield from strings(sub, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list):
+        for number, sub in enumerate(value):
+            yield from strings(sub, f"{key}[{number}]")
+
+
+def check_config(
+    config: Mapping[str, Any], schema: Mapping[str, Any], *, file: str = "config"
+) -> dict[str, Any]:
+    """Return the validated configuration with defaults filled in and paths expanded.
+
+    Parameters
+    ----------
+    config : the merged configuration.
+    schema : its JSON Schema (draft 2020-12).
+    file : how the configuration is called in messages.
+
+    Raises
+    ------
+    InputError
+        For the first thing that is wrong, in one line.
+    """
+    error = best_match(Draft202012Validator(schema).iter_errors(config))
+    if error is not None:
+        raise _one_line(error, file)
+    full: dict[str, Any] = fill_defaults(dict(config), schema, schema)
+    Splits.from_config(full["splits"])
+    simulated = full["genome"]["source"] == "simulated"
+    for key, text in list(strings(full)):
+        if not simulated and not key.startswith("simulate") and SIMULATED in text:
+            raise InputError(
+                f"key {key} still names the simulated genome",
+                file=file,
+                found=text,
+                expected="a file of yours, because genome.source is 'files'",
+            )
+    for block, keys in (("genome", ("fasta", "gtf", "blacklist")), ("atlas", ("cell_types",))):
+        _expand(full[block], keys, file)
+    for row in full["motifs"]["sources"]:
+        _expand(row, ("path",), file)
+    _expand(full["motifs"], ("clusters",), file)
+    for row in full["datasets"]:
+        _expand(row, ("path", "phenotypes", "truth"), file)
+    if simulated and "cell_types" not in full.get("simulate", {}):
+        raise InputError("key simulate.cell_types is missing", file=file)
+    _check_names(full, file)
+    return full
+
+
+def _expand(block: dict[str, Any], keys: tuple[str, ...], file: str) -> None:
+    for key in keys:
+        if key in block:
+            block[key] = expand_path(block[key], file=file)
+
+
+def _check_names(config: Mapping[str, Any], file: str) -> None:
+    """Names must be unique, and every variant that is to be run must be defined."""
+    for key, names in (
+        ("datasets", [(row["task"], row["name"]) for row in config["datasets"]]),
+        ("pretrain.variants", [row["name"] for row in config["pretrain"]["variants"]]),
+        ("splits.held_out_cell_types", config["splits"]["held_out_cell_types"]),
+        ("effort.variants", config["effort"]["variants"]),
+    ):
+        for number, name in enumerate(names):
+            if name in names[:number]:
+                raise InputError(f"key {key}[{number}] repeats a name", file=file, found=name)
+    known = [row["name"] for row in config["pretrain"]["variants"]]
+    for name in config["effort"]["variants"]:
+        if name not in known:
+            raise InputError(
+                f"key effort.variants names an unknown variant{nearest(name, known)}",
+                file=file,
+                found=name,
+                expected=f"one of {', '.join(known)}",
+            )
+    for number, row in enumerate(config["datasets"]):
+        needs_gtf = row["kind"] == "gtf" and "path" not in row
+        if needs_gtf and "gtf" not in config["genome"]:
+            raise InputError(f"key datasets[{number}] needs genome.gtf", file=file)
+        if row["kind"] != "gtf" and "path" not in row:
+            raise InputError(f"key datasets[{number}].path is missing", file=file)
+        if row["kind"] == "cohort" and "phenotypes" not in row:
+            raise InputError(f"key datasets[{number}].phenotypes is missing", file=file)
+
+
+def describe(schema: Mapping[str, Any]) -> str:
+    """Return the configuration reference as Markdown: key, type, default, meaning."""
+    lines = ["| key | type | default | meaning |", "|---|---|---|---|"]
+
+    def walk(sub: Mapping[str, Any], key: str) -> None:
+        sub = resolve(sub, schema)
+        if key:
+            kind = " or ".join(map(str, sub["enum"])) if "enum" in sub else sub.get("type", "")
+            default = sub.get("default", "")
+            default = "" if isinstance(default, dict | list) or default == "" else f"`{default}`"
+            text = " ".join(str(sub.get("description", "")).split()).replace("|", "\\|")
+            lines.append(f"| `{key}` | {kind} | {default} | {text} |")
+        for name, child in sub.get("properties", {}).items():
+            walk(child, f"{key}.{name}" if key else name)
+        if "items" in sub:
+            items = resolve(sub["items"], schema)
+            if "properties" in items:
+                for name, child in items["properties"].items():
+                    walk(child, f"{key}[].{name}")
+
+    walk(schema, "")
+    return "\n".join(lines) + "\n"

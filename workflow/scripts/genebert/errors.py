@@ -1,0 +1,46 @@
+"""The one error that bad input raises, and how it reads.
+
+Every check of user input ends in :class:`InputError`, whose text is a single line that names the
+file, the row, what was found and what was expected.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from os import PathLike
+
+
+class InputError(ValueError):
+    """Bad input, told in one line.
+
+    Parameters
+    ----------
+    message : what is wrong, in one clause.
+    file : the file (or config key) it is wrong in.
+    row : 1-based line of a text file, where there is one.
+    found, expected : what stands there and what should.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        file: str | PathLike[str] | None = None,
+        row: int | None = None,
+        found: object = None,
+        expected: object = None,
+    ) -> None:
+        where = "" if file is None else f"{file}" + ("" if row is None else f", line {row}") + ": "
+        text = where + message
+        if found is not None:
+            text += f"; found {found!r}"
+        if expected is not None:
+            text += f"; expected {expected}"
+        super().__init__(" ".join(text.split()))
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the closest known name, or an empty string."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,125 @@
+"""Read and write the tab-separated tables of the workflow, with one-line errors.
+
+Tables have a header line. Required columns are checked, extra ones are kept as metadata.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from string import Template
+
+from genebert.errors import InputError, nearest
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
+
+
+def check_name(value: str, *, file: str, row: int | None = None, what: str = "name") -> str:
+    """Return ``value`` if it can be part of a path, else raise :class:`InputError`."""
+    if not NAME.match(value):
+        raise InputError(
+            f"{what} cannot be used in a file name",
+            file=file,
+            row=row,
+            found=value,
+            expected="letters, digits, '.', '_' and '-', first a letter or digit",
+        )
+    return value
+
+
+def expand_path(value: str, *, file: str, row: int | None = None) -> str:
+    """Replace ``$VAR`` and ``${VAR}`` in a path by environment variables.
+
+    Raises
+    ------
+    InputError
+        If a variable is not set.
+    """
+    try:
+        return Template(value).substitute(os.environ)
+    except (KeyError, ValueError) as error:
+        raise InputError(
+            f"environment variable {error} is not set", file=file, row=row, found=value
+        ) from None
+
+
+def read_rows(
+    path: str | Path,
+    required: Sequence[str],
+    *,
+    names: Sequence[str] = (),
+    paths: Sequence[str] = (),
+) -> list[dict[str, str]]:
+    """Read a TSV into a list of dicts of strings (standard library only, safe while planning).
+
+    Parameters
+    ----------
+    path : the table.
+    required : columns that must be there; further ones are kept.
+    names : columns whose values must be usable in file names.
+    paths : columns with paths: variables are expanded, relative paths are taken from the
+        directory of the table.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or empty, a column is missing, or a row has another number of fields.
+    """
+    path = Path(path)
+    try:
+        with path.open(newline="", encoding="utf-8") as handle:
+            lines = list(csv.reader(handle, delimiter="\t"))
+    except FileNotFoundError:
+        raise InputError("no such table", file=path) from None
+    except UnicodeDecodeError:
+        raise InputError("is not a text file in UTF-8", file=path) from None
+    if not lines:
+        raise InputError("is empty", file=path, expected=f"columns {', '.join(required)}")
+    header = [column.lstrip("#") for column in lines[0]]
+    for column in required:
+        if column not in header:
+            raise InputError(
+                f"column {column!r} is missing{nearest(column, header)}",
+                file=path,
+                row=1,
+                found="\t".join(header),
+            )
+    rows = []
+    for number, fields in enumerate(lines[1:], start=2):
+        if not fields:
+            continue
+        if len(fields) != len(header):
+            raise InputError(
+                "wrong number of fields",
+                file=path,
+                row=number,
+                found=len(fields),
+                expected=len(header),
+            )
+        row = dict(zip(header, fields, strict=True))
+        for column in names:
+            check_name(row[column], file=str(path), row=number, what=column)
+        for column in paths:
+            if not row.get(column):
+                raise InputError(f"{column} is empty", file=path, row=number)
+            value = expand_path(row[column], file=str(path), row=number)
+            row[column] = value if os.path.isabs(value) else str(path.parent / value)
+        rows.append(row)
+    if not rows:
+        raise InputError("has no rows", file=path)
+    return rows
+
+
+def check_unique(rows: Sequence[Mapping[str, str]], columns: Sequence[str], file: str | Path) -> None:
+    """Raise :class:`InputError` if two rows agree in all of ``columns``."""
+    seen: dict[tuple[str, ...], int] = {}
+    for number, row in enumerate(rows, start=2):
+        key = tuple(row[column] for column in columns)
+        if key in seen:
+            raise InputError(
+                f"row repeats line {seen[key]}", file=file, row=number, found=" ".join(key)
+            )
+        seen[key] = number

@@ -1,0 +1,321 @@
+"""The schema of a dataset, and what all builders do with their items before they write them.
+
+In: items (intervals with a label and a split). Out: ``dataset.parquet`` (one row per item),
+``dataset.json`` (what it is, what was dropped and why) and ``leaks.tsv`` (the leak checks).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from genebert.errors import InputError
+from genebert.genome import Genome, decode, reverse_complement
+from genebert.splits import SPLITS
+
+log = logging.getLogger("genebert")
+
+KINDS = ("binary", "multiclass", "variants", "cohort")
+# columns of every dataset but a cohort, in this order; oracle columns and those of a task follow
+COLUMNS: Mapping[str, str] = {
+    "item": "str",
+    "contig": "str",
+    "start": "int64",
+    "end": "int64",
+    "strand": "str",
+    "sequence": "str",
+    "label": "float64",
+    "group": "str",
+    "cell_type": "str",
+    "split": "str",
+    "in_pretraining": "bool",
+    "region": "int64",
+    "stratum": "str",
+}
+COHORT_COLUMNS: Mapping[str, str] = {
+    "item": "str",
+    "region": "int64",
+    "contig": "str",
+    "start": "int64",
+    "end": "int64",
+    "sequence": "str",
+    "split": "str",
+}
+INFO_KEYS = (
+    "task",
+    "dataset",
+    "kind",
+    "classes",
+    "uses_regions",
+    "strand_specific",
+    "block_bp",
+    "n_in",
+    "dropped",
+    "captions",
+)
+LEAK_COLUMNS = ("check", "found", "removed", "share")
+# parts of ``max_items`` that go to the splits; what a split cannot fill goes to the others
+SHARES: Mapping[str, float] = {"train": 0.5, "valid": 0.2, "test": 0.3}
+MAX_N_FRACTION = 0.05
+
+
+def as_list(value: str | Sequence[str] | None) -> list[str]:
+    """Return a list of paths, whether one, several or none were given."""
+    if not value:
+        return []
+    return [value] if isinstance(value, str) else list(value)
+
+
+def write_dataset(
+    frame: pd.DataFrame,
+    info: Mapping[str, Any],
+    dataset_path: str | Path,
+    description_path: str | Path,
+    leaks_path: str | Path,
+    leaks_frame: pd.DataFrame,
+) -> None:
+    """Check a dataset against the schema and write its three files.
+
+    Parameters
+    ----------
+    frame : one row per item with at least COLUMNS (COHORT_COLUMNS where ``info["kind"]`` is
+        ``cohort``), in the order to be kept; further columns follow them.
+    info : INFO_KEYS and more, of types that JSON knows.
+    leaks_frame : the columns ``check, found, removed, share``.
+
+    Raises
+    ------
+    ValueError
+        If the frame or the info breaks the schema: a mistake of the builder, not of the user.
+    """
+    frame = check_frame(frame, info)
+    missing = [column for column in LEAK_COLUMNS if column not in leaks_frame]
+    if missing:
+        raise ValueError(f"leak table has no column {missing}")
+    frame.to_parquet(dataset_path, index=False)
+    Path(description_path).write_text(json.dumps(info, indent=1, sort_keys=True) + "\n")
+    leaks_frame.to_csv(leaks_path, sep="\t", index=False, float_format="%.6g")
+
+
+def check_frame(frame: pd.DataFrame, info: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the frame with the schema's column order and types; raise ValueError if it cannot."""
+    absent = [key for key in INFO_KEYS if key not in info]
+    if absent or info["kind"] not in KINDS:
+        raise ValueError(f"description lacks {absent} or has an unknown kind {info.get('kind')!r}")
+    schema = COHORT_COLUMNS if info["kind"] == "cohort" else COLUMNS
+    missing = [column for column in schema if column not in frame]
+    if missing:
+        raise ValueError(f"dataset has no column {missing}")
+    oracles = [f"oracle_{k}" for k in range(len(info["classes"]))]
+    wanted = [] if info["kind"] == "cohort" else ["oracle"]
+    wanted = oracles if info["kind"] == "multiclass" else wanted
+    frame = frame.reset_index(drop=True)
+    for column in wanted:
+        if column not in frame:
+            frame[column] = np.nan
+    rest = [column for column in frame if column not in schema and column not in wanted]
+    frame = frame[[*schema, *wanted, *rest]].astype(
+        {**schema, **dict.fromkeys(wanted, "float64")}
+    )
+    if frame["item"].duplicated().any():
+        raise ValueError(f"item {frame['item'][frame['item'].duplicated()].iloc[0]!r} is twice")
+    texts = [column for column, kind in schema.items() if kind == "str"]
+    if frame[texts].isna().any().any() or (frame["end"] <= frame["start"]).any():
+        raise ValueError("dataset has an empty field or an empty interval")
+    unknown = set(frame["split"]) - {*SPLITS, "all"}
+    if unknown:
+        raise ValueError(f"dataset has the splits {sorted(unknown)}")
+    if not frame["sequence"].str.fullmatch("[ACGTN]+").all():
+        raise ValueError("sequences must be upper-case ACGTN")
+    if info["kind"] in ("binary", "multiclass"):
+        classes = np.arange(len(info["classes"]))
+        if not np.isin(frame["label"], classes).all():
+            raise ValueError(f"labels must be 0..{len(classes) - 1}")
+    return frame
+
+
+def read_dataset(
+    dataset_path: str | Path, description_path: str | Path
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Read what :func:`write_dataset` wrote.
+
+    Raises
+    ------
+    InputError
+        If a file is missing, damaged or not a dataset.
+    """
+    try:
+        info = json.loads(Path(description_path).read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot be read as JSON ({error})", file=description_path) from None
+    try:
+        frame = pd.read_parquet(dataset_path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot be read as parquet ({error})", file=dataset_path) from None
+    try:
+        return check_frame(frame, info), info
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"is not a dataset ({error})", file=dataset_path) from None
+
+
+def block_bp(row: Mapping[str, Any], lengths: Mapping[str, int]) -> int:
+    """Return the size of a bootstrap block: the row's, else 1 Mb, or 100 kb below 200 Mb in all."""
+    return int(row.get("block_bp") or (1_000_000 if sum(lengths.values()) >= 2e8 else 100_000))
+
+
+def read_regions(path: str | Path) -> pd.DataFrame:
+    """Read ``regions.tsv``; the row number is the region id.
+
+    Raises
+    ------
+    InputError
+        If a column is missing or the ids are not 0, 1, 2, ...
+    """
+    try:
+        regions = pd.read_csv(path, sep="\t", dtype={"contig": "str", "split": "str"})
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot be read as a table ({error})", file=path) from None
+    for column in ("region", "contig", "start", "end", "split", "held_out_only"):
+        if column not in regions:
+            raise InputError(f"column {column!r} is missing", file=path, row=1)
+    if not np.array_equal(regions["region"], np.arange(len(regions))):
+        raise InputError("region ids are not the row numbers 0, 1, 2, ...", file=path)
+    return regions
+
+
+def overlaps_any(items: pd.DataFrame, intervals: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return bool[N]: the item shares a base with one of the intervals.
+
+    Both have columns contig, start, end (0-based, half-open); intervals may overlap each other.
+    """
+    out = np.zeros(len(items), dtype=bool)
+    groups = {str(contig): part for contig, part in intervals.groupby("contig", sort=False)}
+    contigs = items["contig"].to_numpy()
+    for contig in pd.unique(contigs):
+        if contig not in groups:
+            continue
+        part = groups[contig].sort_values("start", kind="stable")
+        reach = np.maximum.accumulate(part["end"].to_numpy())
+        rows = np.flatnonzero(contigs == contig)
+        before = np.searchsorted(part["start"].to_numpy(), items["end"].to_numpy()[rows], "left")
+        hit = before > 0
+        out[rows[hit]] = reach[before[hit] - 1] > items["start"].to_numpy()[rows[hit]]
+    return out
+
+
+def in_pretraining(items: pd.DataFrame, regions: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return bool[N]: the item shares a base with a region that pre-training reads."""
+    seen = (regions["split"] == "train") & (regions["held_out_only"] == 0)
+    return overlaps_any(items, regions[seen])
+
+
+def region_at(contigs: Sequence[str], positions: Any, regions: pd.DataFrame) -> NDArray[np.int64]:
+    """Return int[N]: the region that contains each 0-based position, -1 where there is none.
+
+    Regions do not overlap each other (the consensus set of the stage ``regions``).
+    """
+    names, position_N = np.asarray(contigs, dtype=object), np.asarray(positions)
+    out = np.full(len(names), -1, dtype=np.int64)
+    for contig, part in regions.groupby("contig", sort=False):
+        part = part.sort_values("start", kind="stable")
+        rows = np.flatnonzero(names == contig)
+        last = np.searchsorted(part["start"].to_numpy(), position_N[rows], "right") - 1
+        inside = (last >= 0) & (part["end"].to_numpy()[last] > position_N[rows])
+        out[rows[inside]] = part["region"].to_numpy()[last[inside]]
+    return out
+
+
+def oriented_window(position: int, strand: str, before: int, after: int) -> tuple[int, int]:
+    """Return (start, end) of the window with ``before`` bases 5' of a position and ``after`` 3'.
+
+    The length is ``before + 1 + after``; read along ``strand``, the position has offset ``before``.
+    """
+    if strand == "-":
+        return position - after, position + before + 1
+    return position - before, position + after + 1
+
+
+def sequences(items: pd.DataFrame, genome: Genome) -> list[str]:
+    """Return the sequence of each item, 5' to 3' along its strand ('.' reads as '+')."""
+    out = []
+    columns = (items[name] for name in ("contig", "start", "end", "strand"))
+    for contig, start, end, strand in zip(*columns, strict=True):
+        codes = genome.codes(contig, int(start), int(end))
+        out.append(decode(reverse_complement(codes) if strand == "-" else codes))
+    return out
+
+
+def fair_quota(available: Mapping[str, float], shares: Mapping[str, float], total: int) -> Counter:
+    """Divide ``total`` among the keys by ``shares``; what one cannot use goes to the others.
+
+    Parameters
+    ----------
+    available : how many each key has; no key gets more.
+    shares : relative shares, positive.
+
+    Returns
+    -------
+    The number for each key, whole, adding up to at most ``total``.
+    """
+    quota: Counter = Counter()
+    left, open_keys = float(total), sorted(available)
+    while open_keys:
+        weight = sum(shares[key] for key in open_keys)
+        full = [key for key in open_keys if available[key] <= left * shares[key] / weight]
+        if not full:
+            for key in open_keys:
+                quota[key] = int(left * shares[key] / weight)
+            break
+        for key in full:
+            quota[key] = int(available[key])
+            left -= available[key]
+        open_keys = [key for key in open_keys if key not in full]
+    return quota
+
+
+def check_classes(frame: pd.DataFrame, classes: Sequence[str], *, file: str) -> None:
+    """Raise :class:`InputError` unless every split holds items of every class."""
+    for split in SPLITS:
+        labels = frame.loc[frame["split"] == split, "label"]
+        for label, name in enumerate(classes):
+            if not (labels == label).any():
+                raise InputError(
+                    f"split {split} has no item of class {name!r}",
+                    file=file,
+                    found=f"{len(labels)} items in {split}",
+                    expected="items of every class in every split",
+                )
+
+
+def sort_items(frame: pd.DataFrame, contigs: Sequence[str]) -> pd.DataFrame:
+    """Sort by split, contig (order of the genome), start, strand, group, cell type and label."""
+    ranks = {
+        "_split": frame["split"].map({name: k for k, name in enumerate(SPLITS)}),
+        "_contig": frame["contig"].map({name: k for k, name in enumerate(contigs)}),
+    }
+    keys = ["_split", "_contig", "start", "end", "strand", "group", "cell_type", "label"]
+    return (
+        frame.assign(**ranks)
+        .sort_values([*keys, "item"], kind="stable")
+        .drop(columns=list(ranks))
+        .reset_index(drop=True)
+    )
+
+
+def count_items(frame: pd.DataFrame, classes: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Return {split: {class: number of items}}."""
+    return {
+        split: {
+            name: int(((frame["split"] == split) & (frame["label"] == label)).sum())
+            for label, name in enumerate(classes)
+        }
+        for split in SPLITS
+    }

@@ -1,0 +1,5 @@
+"""Job: predict; everything is in genebert.predict."""
+
+from genebert import job, predict
+
+job.run(snakemake, predict.predict)

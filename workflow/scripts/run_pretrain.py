@@ -1,0 +1,15 @@
+"""Job: start the pre-training program, which writes and resumes its outputs by itself."""
+
+from pathlib import Path
+
+from genebert import job, launch
+
+job.run(
+    snakemake,
+    launch.run_pretrain,
+    moves=False,
+    only=("run",),
+    output=str(Path(snakemake.output.model).parent),
+    processes=snakemake.params.processes,
+    log_path=str(snakemake.log[0]),
+)

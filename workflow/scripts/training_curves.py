@@ -1,0 +1,5 @@
+"""Job: training curves; everything is in genebert.figures."""
+
+from genebert import job, figures
+
+job.run(snakemake, figures.training_curves)
