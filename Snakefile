@@ -31,12 +31,15 @@ include: "rules/figures.smk"
 
 
 rule all:
+    default_target: True
     input:
         expand("results/{task}.tsv", task=layout.tasks(config)),
         "results/metrics.tsv",
         "results/ablation.tsv",
         "results/comparisons.tsv",
-        expand("results/tables/{table}.html", table=[*layout.tasks(config), "ablation", "comparisons"]),
+        expand(
+            "results/tables/{table}.html",
+            table=[*layout.tasks(config), "ablation", "comparisons"],
+        ),
         expand("results/figures/{figure}.svg", figure=FIGURES),
-    default_target: True
     localrule: True

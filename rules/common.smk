@@ -1,6 +1,7 @@
 # Configuration, constraints of all wildcards, and input functions. Everything that computes is in
 # workflow/scripts/genebert/layout.py (pure functions, unit-tested).
 
+import re
 import sys
 from pathlib import Path
 
@@ -13,7 +14,9 @@ sys.path.insert(0, str(LIBRARY))
 from genebert import config as configuration
 from genebert import layout
 from genebert.errors import InputError
-from genebert.tables import read_rows
+from genebert.tables import declare_home, read_rows
+
+declare_home(ROOT)  # paths in a configuration may start with $GENEBERT_HOME
 
 
 def or_exit(function, *args, **kwargs):
@@ -30,9 +33,13 @@ config = or_exit(
     configuration.check_config,
     config,
     SCHEMA,
-    file=" + ".join(["config.yaml", *(Path(name).name for name in workflow.overwrite_configfiles)]),
+    file=" + ".join(
+        ["config.yaml", *(Path(name).name for name in workflow.overwrite_configfiles)]
+    ),
 )
-MANIFEST = or_exit(read_rows, ROOT / "resources/manifest.tsv", ("name", "url", "mirror_url"))
+MANIFEST = or_exit(
+    read_rows, ROOT / "resources/manifest.tsv", ("name", "url", "mirror_url")
+)
 
 
 def version(module):
@@ -56,6 +63,15 @@ REFERENCE = {
     "index": "results/reference/genome.fa.gz.fai",
     "block_index": "results/reference/genome.fa.gz.gzi",
 }
+
+
+# A regular expression of the datasets that are cohorts (one that matches nothing if there are none).
+COHORTS = (
+    "|".join(
+        re.escape(row["name"]) for row in config["datasets"] if row["kind"] == "cohort"
+    )
+    or "(?!)"
+)
 
 
 def mem_mb(base):
@@ -85,7 +101,9 @@ def dataset_extra(wildcards):
 
 def dataset_option(key):
     """Return a function to the optional file `key` of a dataset: a list of none or one."""
-    return lambda wildcards: [layout.source(config, v) for v in [row_of(wildcards).get(key)] if v]
+    return lambda wildcards: [
+        layout.source(config, v) for v in [row_of(wildcards).get(key)] if v
+    ]
 
 
 def dataset_items(wildcards):

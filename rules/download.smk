@@ -12,7 +12,9 @@ rule download:
     conda:
         "../envs/workflow.yaml"
     params:
-        row=lambda wildcards: layout.resource_row(MANIFEST, wildcards.resource, "resources/manifest.tsv"),
+        row=lambda wildcards: layout.resource_row(
+            MANIFEST, wildcards.resource, "resources/manifest.tsv"
+        ),
         checksums=str(ROOT / "resources/checksums.tsv"),
         offline=config["offline"],
         version=version("fetch"),

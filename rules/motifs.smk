@@ -61,7 +61,10 @@ rule motif_matrix:
         motif_set="results/motifs/motif_set.json",
         regions="results/regions/regions.bed",
         table="results/regions/regions.tsv",
-        chunks=expand("results/motifs/chunks/{chunk}.npz", chunk=range(config["motifs"]["chunks"])),
+        chunks=expand(
+            "results/motifs/chunks/{chunk}.npz",
+            chunk=range(config["motifs"]["chunks"]),
+        ),
     output:
         matrix="results/motifs/matrix.h5ad",
     log:

@@ -12,7 +12,11 @@ rule regions:
         bed="results/regions/regions.bed",
         table="results/regions/regions.tsv",
         accessibility="results/regions/accessibility.h5ad",
-        qc=report("results/regions/qc.tsv", category="Data", caption="../workflow/report/qc.rst"),
+        qc=report(
+            "results/regions/qc.tsv",
+            category="Data",
+            caption="../workflow/report/qc.rst",
+        ),
     log:
         "logs/regions.log",
     benchmark:

@@ -25,7 +25,17 @@ rule shards:
         settings=config["shards"],
         splits=config["splits"],
         config_hash=layout.config_hash(
-            config, ("seed", "genome", "simulate", "atlas", "splits", "regions", "motifs", "shards")
+            config,
+            (
+                "seed",
+                "genome",
+                "simulate",
+                "atlas",
+                "splits",
+                "regions",
+                "motifs",
+                "shards",
+            ),
         ),
         version=version("shards"),
     message:

@@ -1,6 +1,8 @@
 # Result tables: views of the metrics of all datasets.
 
-CAPTION = "demo: not evidence" if layout.is_simulated(config) else config["genome"]["name"]
+CAPTION = (
+    "demo: not evidence" if layout.is_simulated(config) else config["genome"]["name"]
+)
 
 
 rule task_table:

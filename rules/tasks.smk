@@ -46,11 +46,12 @@ rule dataset:
 # A cohort also has genotypes; everything else is the rule above.
 use rule dataset as cohort_dataset with:
     output:
-        dataset="results/tasks/disease/{dataset}/dataset.parquet",
-        description="results/tasks/disease/{dataset}/dataset.json",
-        leaks="results/tasks/disease/{dataset}/leaks.tsv",
-        cohort="results/tasks/disease/{dataset}/cohort.npz",
+        dataset="results/tasks/{task}/{dataset}/dataset.parquet",
+        description="results/tasks/{task}/{dataset}/dataset.json",
+        leaks="results/tasks/{task}/{dataset}/leaks.tsv",
+        cohort="results/tasks/{task}/{dataset}/cohort.npz",
     wildcard_constraints:
+        task="disease",
         dataset=COHORTS,
 
 

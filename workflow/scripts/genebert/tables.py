@@ -30,6 +30,11 @@ def check_name(value: str, *, file: str, row: int | None = None, what: str = "na
     return value
 
 
+def declare_home(repository: str | Path) -> None:
+    """Let paths start with ``$GENEBERT_HOME``, the folder of the repository."""
+    os.environ["GENEBERT_HOME"] = str(repository)
+
+
 def expand_path(value: str, *, file: str, row: int | None = None) -> str:
     """Replace ``$VAR`` and ``${VAR}`` in a path by environment variables.
 

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from genebert.errors import InputError
 from genebert.genome import Genome, decode, reverse_complement
-from genebert.splits import SPLITS
+from genebert.splits import SPLITS, Splits
+from genebert.tasks import leaks
 
 log = logging.getLogger("genebert")
 
@@ -233,6 +234,16 @@ def region_at(contigs: Sequence[str], positions: Any, regions: pd.DataFrame) -> 
     return out
 
 
+def split_of(items: pd.DataFrame, splits: Splits) -> NDArray[np.str_]:
+    """Return the split of each item (columns contig, start, end), '' where it lies in none."""
+    out = np.full(len(items), "", dtype="<U5")
+    for contig in items["contig"].unique():
+        rows = np.flatnonzero(items["contig"] == contig)
+        part = items.iloc[rows]
+        out[rows] = splits.split_of(contig, part["start"].to_numpy(), part["end"].to_numpy())
+    return out
+
+
 def oriented_window(position: int, strand: str, before: int, after: int) -> tuple[int, int]:
     """Return (start, end) of the window with ``before`` bases 5' of a position and ``after`` 3'.
 
@@ -279,6 +290,58 @@ def fair_quota(available: Mapping[str, float], shares: Mapping[str, float], tota
             left -= available[key]
         open_keys = [key for key in open_keys if key not in full]
     return quota
+
+
+def finish(
+    frame: pd.DataFrame,
+    info: Mapping[str, Any],
+    *,
+    regions: pd.DataFrame,
+    genome: Genome,
+    dropped: Counter[str],
+    file: str,
+    outputs: Sequence[str],
+    checked: NDArray[np.bool_] | None = None,
+) -> None:
+    """Complete the items, check them for leaks, describe and write them.
+
+    Adds in_pretraining, the anchor region (where absent) and, where absent, empty ``group`` and
+    ``cell_type``; removes test items that are copies of train or valid items; counts.
+
+    Parameters
+    ----------
+    frame : items with all else that the schema asks for.
+    info : INFO_KEYS without ``dropped``, and more.
+    dropped : reasons and counts so far.
+    file : the label file, named in errors.
+    outputs : paths of the dataset, its description and the leak table.
+    checked : bool[N], the test items that must be new (default: all).
+
+    Raises
+    ------
+    InputError
+        If too many test items are copies, or a split lacks a class.
+    """
+    for column in ("group", "cell_type"):
+        if column not in frame:
+            frame[column] = ""
+    frame["in_pretraining"] = in_pretraining(frame, regions)
+    if "region" not in frame:
+        centre = (frame["start"] + frame["end"]) // 2
+        frame["region"] = region_at(frame["contig"].tolist(), centre, regions)
+    frame, report = leaks.remove_copies(frame, file=file, checked=checked)
+    removed = report.set_index("check")["removed"]
+    dropped["copy_of_train_or_valid"] += int(removed["any_copy"])
+    check_classes(frame, info["classes"], file=file)
+    frame = sort_items(frame, list(genome.lengths))
+    report = pd.concat([report, leaks.composition_rows(frame)], ignore_index=True)
+    full = {
+        **info,
+        "dropped": {reason: int(count) for reason, count in sorted(dropped.items()) if count},
+        "counts": count_items(frame, info["classes"]),
+    }
+    write_dataset(frame, full, *outputs, report)
+    log.info("%d items: %s; dropped %s", len(frame), full["counts"], full["dropped"])
 
 
 def check_classes(frame: pd.DataFrame, classes: Sequence[str], *, file: str) -> None:

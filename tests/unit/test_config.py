@@ -1,0 +1,112 @@
+"""The configuration: defaults, and one line for everything that can be wrong in it."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from genebert.config import check_config, describe
+from genebert.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def schema(root: Path) -> dict[str, Any]:
+    return yaml.safe_load((root / "workflow/schemas/config.schema.yaml").read_text())
+
+
+@pytest.fixture
+def config(root: Path) -> dict[str, Any]:
+    return yaml.safe_load((root / "config/config.yaml").read_text())
+
+
+def put(config: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """Set a dotted key; numbers index lists."""
+    target: Any = config
+    *parts, last = key.split(".")
+    for part in parts:
+        target = target[int(part)] if part.isdigit() else target[part]
+    target[last] = value
+    return config
+
+
+def test_default_configuration_is_valid_and_complete(config, schema):
+    full = check_config(config, schema)
+    assert full["effort"]["fraction_draws"] == 5
+    assert full["pretrain"]["variants"][0]["matrix"] == "real"
+    assert check_config(full, schema) == full
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "text"),
+    [
+        ("sed", 1, "unknown key 'sed'; did you mean 'seed'?"),
+        ("pretrain.modle", {}, "did you mean 'model'?"),
+        ("pretrain.optimizer.lr", 1, "unknown key 'pretrain.optimizer.lr'"),
+        ("seed", "one", "key seed has a wrong value; found 'one'"),
+        ("seed", -1, "expected at least 0"),
+        ("pretrain.neighbours", 7, "a multiple of 2"),
+        ("datasets.1.kind", "narowpeak", "did you mean 'narrowpeak'?"),
+        ("datasets.0.name", "a/b", "key datasets[0].name"),
+        ("datasets.0.name", "ab\n", "key datasets[0].name"),
+        ("datasets.0.name", "../x", "key datasets[0].name"),
+        ("splits.train", [], "key splits.train"),
+        ("splits.test", ["chr1"], "chr1 is in train and again in test"),
+        ("splits.test", ["chr4:10-5"], "interval is empty"),
+        ("splits.test", ["chr4 10"], "not an interval"),
+        ("splits.held_out_cell_types", ["NK", "NK"], "repeats a name"),
+        ("effort.variants", ["ful"], "did you mean 'full'?"),
+        ("effort.pretrain_seeds", 0, "at least 1"),
+        ("effort.label_fractions", [1.5], "at most 1"),
+        ("motifs.p_value", 0, "more than 0"),
+        ("motifs.sources", [], "key motifs.sources"),
+        ("motifs.sources.0.path", "$NO_SUCH_VARIABLE/x", "'NO_SUCH_VARIABLE' is not set"),
+        ("genome.source", "file", "key genome.source"),
+        ("genome.source", "files", "still names the simulated genome"),
+    ],
+)
+def test_one_line_for_each_mistake(config, schema, key, value, text):
+    with pytest.raises(InputError) as error:
+        check_config(put(config, key, value), schema, file="config.yaml")
+    assert text in str(error.value)
+    assert str(error.value).startswith("config")
+    assert "\n" not in str(error.value)
+
+
+def test_missing_key_is_named(config, schema):
+    del config["splits"]
+    with pytest.raises(InputError, match="'splits' is a required property"):
+        check_config(config, schema)
+
+
+def test_dataset_needs_its_files(config, schema):
+    broken = copy.deepcopy(config)
+    del broken["datasets"][1]["path"]
+    with pytest.raises(InputError, match=r"datasets\[1\].path is missing"):
+        check_config(broken, schema)
+    del config["datasets"][3]["phenotypes"]
+    with pytest.raises(InputError, match=r"datasets\[3\].phenotypes is missing"):
+        check_config(config, schema)
+
+
+def test_every_key_of_the_schema_is_described(schema):
+    for line in describe(schema).splitlines()[2:]:
+        key, *_, meaning = (cell.strip() for cell in line.replace("\\|", "/").strip("|").split("|"))
+        assert meaning or "`" in key, line
+
+
+def test_reference_in_the_readme_is_current(root, schema):
+    assert describe(schema) in (root / "config/README.md").read_text()
+
+
+def test_schema_is_closed_at_every_level(schema):
+    def walk(node: Any, path: str) -> None:
+        if isinstance(node, dict):
+            if "properties" in node and "type" in node:
+                assert node.get("additionalProperties") is False, path
+            for key, value in node.items():
+                walk(value, f"{path}.{key}")
+
+    walk(schema, "")

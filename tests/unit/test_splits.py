@@ -1,0 +1,59 @@
+"""Splits: intervals, and what lies wholly inside one."""
+
+import numpy as np
+import pytest
+from genebert.errors import InputError
+from genebert.splits import Interval, Splits, parse_interval
+
+CONFIG = {
+    "train": ["chr1", "chr2:100-200"],
+    "valid": ["chr2:200-300"],
+    "test": ["chr3"],
+    "held_out_cell_types": ["B"],
+}
+
+
+def test_parse():
+    assert parse_interval("chr1:1,000-2_000", key="k") == Interval("chr1", 1000, 2000)
+    assert parse_interval("HLA*01", key="k").contig == "HLA*01"
+
+
+@pytest.mark.parametrize("text", ["chr1:5-5", "chr1:9-5", "chr1:a-b", "chr 1", ":1-2", "chr1:-5"])
+def test_bad_intervals(text):
+    with pytest.raises(InputError):
+        parse_interval(text, key="k")
+
+
+def test_split_of_needs_the_whole_interval():
+    splits = Splits.from_config(CONFIG)
+    starts = np.array([0, 100, 150, 190, 200, 290, 300])
+    ends = starts + 20
+    assert splits.split_of("chr2", starts, ends).tolist() == ["", "train", "train", "", "valid", "", ""]
+    assert splits.split_of("chr1", starts, ends).tolist() == ["train"] * 7
+    assert splits.split_of("chr9", starts, ends).tolist() == [""] * 7
+    assert splits.held_out_cell_types == ("B",)
+
+
+def test_overlap_is_refused_also_within_a_split():
+    for other in ({"valid": ["chr1:5-10"]}, {"train": ["chr1", "chr1"]}, {"test": ["chr2:150-160"]}):
+        with pytest.raises(InputError, match="again in"):
+            Splits.from_config({**CONFIG, **other})
+    with pytest.raises(InputError, match="split is empty"):
+        Splits.from_config({**CONFIG, "test": []})
+
+
+def test_contigs_are_checked():
+    splits = Splits.from_config(CONFIG)
+    splits.check_contigs({"chr1": 5, "chr2": 300, "chr3": 5}, file="g")
+    with pytest.raises(InputError, match="ends beyond chr2; found 300; expected at most 299"):
+        splits.check_contigs({"chr1": 5, "chr2": 299, "chr3": 5}, file="g")
+    with pytest.raises(InputError, match="not in the genome; did you mean"):
+        splits.check_contigs({"1": 5, "chr2": 300, "chr3x": 5, "chr1": 9}, file="g")
+
+
+def test_clipped():
+    splits = Splits.from_config(CONFIG)
+    assert splits.clipped("train", {"chr1": 50, "chr2": 300}) == [
+        Interval("chr1", 0, 50),
+        Interval("chr2", 100, 200),
+    ]

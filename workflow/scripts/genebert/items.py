@@ -1,0 +1,306 @@
+"""What every model of a task is given, and the form in which it answers.
+
+In: a dataset (``dataset.parquet`` and its description) and the paths of a prediction job. Out: the
+items as arrays, the subsets of labels for few-shot curves, the score that selects on validation
+data, and the rows of ``predictions.parquet``. Labels of the test split are blanked here, so no
+model can use one by mistake; the two that read labels by definition say so where they ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from genebert import features
+from genebert.errors import InputError
+from genebert.metrics import auprc
+from genebert.tasks.dataset import read_dataset
+
+if TYPE_CHECKING:
+    from genebert.context import Context
+    from genebert.motifs import MotifSet
+
+MIN_POSITIVES = 20  # a label subset with fewer items of the rarest class is not trained on
+
+
+@dataclass(frozen=True)
+class Items:
+    """The items of a dataset; N items, U distinct sequences of at most L bases.
+
+    Attributes
+    ----------
+    name : str[N], unique names.
+    codes : uint8[U, L], the distinct sequences (shorter ones end in N).
+    sequence : int64[N], row of ``codes`` of each item.
+    label : float64[N]; NaN in the test split unless read with ``blind=False``.
+    group : int64[N], index into ``groups`` (one group, named '', if the dataset has none).
+    cell_type, contig, split : str[N].
+    start, end, region : int64[N]; region is -1 where there is none.
+    oracle : float64[N, K], true probabilities (K = 1 for a binary dataset); NaN where unknown.
+    info : the description of the dataset.
+    """
+
+    name: NDArray[np.object_]
+    codes: NDArray[np.uint8]
+    sequence: NDArray[np.int64]
+    label: NDArray[np.float64]
+    group: NDArray[np.int64]
+    groups: tuple[str, ...]
+    cell_type: NDArray[np.object_]
+    contig: NDArray[np.object_]
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+    region: NDArray[np.int64]
+    split: NDArray[np.object_]
+    oracle: NDArray[np.float64]
+    info: Mapping[str, Any]
+    file: str = field(default="dataset")
+
+    def __len__(self) -> int:
+        return len(self.name)
+
+    @property
+    def multiclass(self) -> bool:
+        """Whether an item has one of several classes instead of a yes or no."""
+        return bool(self.info["kind"] == "multiclass")
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of logits of a network: one per class, or one per group."""
+        return len(self.info["classes"]) if self.multiclass else len(self.groups)
+
+    @property
+    def strand_specific(self) -> bool:
+        """Whether the strand of the sequence carries meaning (no reverse complement then)."""
+        return bool(self.info["strand_specific"])
+
+    @cached_property
+    def predicted(self) -> NDArray[np.int64]:
+        """Items that get a prediction: validation and test."""
+        return np.flatnonzero(self.split != "train")
+
+    def rows(self, split: str) -> NDArray[np.int64]:
+        """Return the items of a split."""
+        return np.flatnonzero(self.split == split)
+
+    @cached_property
+    def sequences(self) -> list[str]:
+        """The distinct sequences as strings, in the order of ``codes``."""
+        letters = np.frombuffer(b"ACGTN", dtype=np.uint8)[self.codes]
+        return [row.tobytes().decode("ascii") for row in letters]
+
+
+def read_items(dataset: str, description: str, *, blind: bool = True) -> Items:
+    """Read a dataset of kind ``binary`` or ``multiclass``.
+
+    Parameters
+    ----------
+    dataset, description : paths of ``dataset.parquet`` and ``dataset.json``.
+    blind : blank the labels of the test split.
+
+    Raises
+    ------
+    InputError
+        If the dataset is damaged or of another kind, or has no item to train or to select on.
+    """
+    frame, info = read_dataset(dataset, description)
+    if info["kind"] not in ("binary", "multiclass"):
+        raise InputError(
+            "dataset has no label per sequence",
+            file=description,
+            found=info["kind"],
+            expected="binary or multiclass",
+        )
+    split = frame["split"].to_numpy(dtype=object)
+    for name in ("train", "valid"):
+        if not (split == name).any():
+            raise InputError(f"no item in split {name!r}", file=dataset)
+    sequence, unique = pd.factorize(frame["sequence"], sort=True)
+    group, groups = pd.factorize(frame["group"], sort=True)
+    label = frame["label"].to_numpy(dtype=np.float64).copy()
+    if blind:
+        label[split == "test"] = np.nan
+    names = [f"oracle_{k}" for k in range(len(info["classes"]))]
+    oracle = frame[names if info["kind"] == "multiclass" else ["oracle"]]
+    return Items(
+        name=frame["item"].to_numpy(dtype=object),
+        codes=features.encode_all(list(unique)),
+        sequence=sequence.astype(np.int64),
+        label=label,
+        group=group.astype(np.int64),
+        groups=tuple(str(name) for name in groups),
+        cell_type=frame["cell_type"].to_numpy(dtype=object),
+        contig=frame["contig"].to_numpy(dtype=object),
+        start=frame["start"].to_numpy(dtype=np.int64),
+        end=frame["end"].to_numpy(dtype=np.int64),
+        region=frame["region"].to_numpy(dtype=np.int64),
+        split=split,
+        oracle=oracle.to_numpy(dtype=np.float64),
+        info=info,
+        file=str(dataset),
+    )
+
+
+@dataclass(frozen=True)
+class Job:
+    """One (dataset, model) to fit and predict: paths and settings, read when first used.
+
+    Attributes
+    ----------
+    model : name of the model as in the tables.
+    dataset, description, motif_set, shards : paths.
+    weights : ``model.safetensors`` of each pre-training seed; empty for models without.
+    effort : the config block of that name.
+    pretrain : the merged config block of the variant ``full``.
+    seed : seed of every random number.
+    threads : CPU threads of the computation.
+    """
+
+    model: str
+    dataset: str
+    description: str
+    motif_set: str
+    shards: str
+    weights: Sequence[str]
+    effort: Mapping[str, Any]
+    pretrain: Mapping[str, Any]
+    seed: int
+    threads: int
+
+    @cached_property
+    def items(self) -> Items:
+        """The items, labels of the test split blanked."""
+        return read_items(self.dataset, self.description)
+
+    @cached_property
+    def labelled_items(self) -> Items:
+        """The items with all labels, for models whose definition reads them (and say so)."""
+        return read_items(self.dataset, self.description, blind=False)
+
+    @cached_property
+    def context(self) -> Context:
+        """What is known of every locus in every cell type."""
+        from genebert.context import Context
+        from genebert.shards import Shards
+
+        return Context(Shards.open(self.shards))
+
+    @cached_property
+    def motifs(self) -> MotifSet:
+        """The motif set."""
+        from genebert.motifs import MotifSet
+
+        return MotifSet.read(self.motif_set)
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Training items of one run: all of them (fraction 1, draw 0) or a few-shot draw."""
+
+    fraction: float
+    draw: int
+    rows: NDArray[np.int64]
+
+
+def label_subsets(
+    items: Items, fractions: Sequence[float], draws: int, seed: int
+) -> Iterator[Subset]:
+    """Yield the subsets of the training labels, the same for every model.
+
+    Within each draw the subsets are nested and stratified: the items of each (label, group) are
+    shuffled once and a fraction takes the first so many of each. Subsets with fewer than
+    `MIN_POSITIVES` items of the rarest class are left out.
+
+    Parameters
+    ----------
+    fractions : shares of the labels; 1.0 is all of them and is drawn once.
+    draws : draws of each share below 1.
+    seed : seed of the draws.
+    """
+    train = items.rows("train")
+    stratum = items.label[train] * len(items.groups) + items.group[train]
+    for fraction in sorted({float(f) for f in fractions}, reverse=True):
+        if fraction >= 1:
+            yield Subset(1.0, 0, train)
+            continue
+        for draw in range(1, draws + 1):
+            rng = np.random.default_rng([seed, draw])
+            order = rng.permutation(len(train))
+            chosen = np.zeros(len(train), dtype=bool)
+            for value in np.unique(stratum):
+                members = order[stratum[order] == value]
+                chosen[members[: round(fraction * len(members))]] = True
+            rows = train[chosen]
+            counts = np.bincount(items.label[rows].astype(np.int64), minlength=2)
+            if counts.min() >= MIN_POSITIVES:
+                yield Subset(fraction, draw, rows)
+
+
+def selection_score(items: Items, rows: NDArray[np.int64], score: NDArray[np.floating]) -> float:
+    """Return the score that is maximised on validation data: average precision.
+
+    Macro-averaged over groups (binary) or over classes against the rest (multi-class); 0 where a
+    score is not finite, so that a diverged run is never chosen.
+
+    Parameters
+    ----------
+    rows : int64[n] items, with known labels.
+    score : float[n, K], K = 1 for a binary dataset.
+    """
+    if not np.isfinite(score).all():
+        return 0.0
+    label, group = items.label[rows], items.group[rows]
+    if items.multiclass:
+        parts = [auprc(label == k, score[:, k]) for k in range(score.shape[1])]
+    else:
+        parts = [
+            auprc(label[group == g] == 1, score[group == g, 0])
+            for g in range(len(items.groups))
+        ]
+    known = [p for p in parts if not np.isnan(p)]
+    return float(np.mean(known)) if known else 0.0
+
+
+def is_collapsed(score: NDArray[np.floating]) -> bool:
+    """Tell whether a run predicts (nearly) one value for all items, or something not finite."""
+    return bool(not np.isfinite(score).all() or (np.ptp(score, axis=0) < 1e-4).all())
+
+
+def prediction_rows(
+    items: Items,
+    score: NDArray[np.floating],
+    *,
+    model: str,
+    track: str = "",
+    pretrain_seed: int = 0,
+    finetune_seed: int = 0,
+    fraction: float = 1.0,
+) -> pd.DataFrame:
+    """Return the rows of ``predictions.parquet`` of one run.
+
+    Parameters
+    ----------
+    score : float[n, K] of the n items in ``items.predicted``; K = 1 for a binary dataset.
+    """
+    rows = items.predicted
+    frame = pd.DataFrame(
+        {
+            "model": model,
+            "track": track,
+            "item": items.name[rows],
+            "split": items.split[rows],
+            "pretrain_seed": np.int64(pretrain_seed),
+            "finetune_seed": np.int64(finetune_seed),
+            "fraction": float(fraction),
+        }
+    )
+    names = [f"score_{k}" for k in range(score.shape[1])] if items.multiclass else ["score"]
+    for name, column in zip(names, score.T, strict=True):
+        frame[name] = column.astype(np.float64)
+    return frame

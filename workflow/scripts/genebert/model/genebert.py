@@ -1,0 +1,168 @@
+"""GeneBert: both encoders, the heads of the objectives, initial weights and the FLOP count."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from genebert.model.config import ModelConfig
+from genebert.model.region import RegionTransformer, SwinRegionEncoder
+from genebert.model.sequence import SequenceEncoder
+
+INIT_STD = 0.02
+
+
+class NucleotideHead(nn.Module):
+    """Four logits for a hidden base, read from one token and the base's offset in it."""
+
+    def __init__(self, d: int, k: int) -> None:
+        super().__init__()
+        self.k = k
+        self.dense = nn.Linear(d, d)
+        self.norm = nn.LayerNorm(d)
+        self.out = nn.Linear(d, 4 * k)
+
+    def forward(self, x_BHD: Tensor, offset_BH: Tensor) -> Tensor:
+        """Return logits_BH4 of the bases at ``offset_BH`` (0 .. k - 1) in the tokens x_BHD."""
+        y = self.out(self.norm(nn.functional.gelu(self.dense(x_BHD))))
+        y = y.unflatten(-1, (self.k, 4))
+        index = offset_BH[:, :, None, None].expand(-1, -1, 1, 4)
+        return y.gather(2, index).squeeze(2)
+
+
+class PairHead(nn.Module):
+    """One logit: do these two segments follow each other? Read from the [CLS] vector."""
+
+    def __init__(self, d: int) -> None:
+        super().__init__()
+        self.dense = nn.Linear(d, d)
+        self.out = nn.Linear(d, 1)
+
+    def forward(self, cls_BD: Tensor) -> Tensor:
+        """Return logit_B."""
+        return self.out(torch.tanh(self.dense(cls_BD))).squeeze(-1)
+
+
+class MatchHead(nn.Module):
+    """Does a matrix belong to a sequence? Logits of pairs, or similarities of all pairs."""
+
+    def __init__(self, d: int) -> None:
+        super().__init__()
+        self.sequence = nn.Linear(d, d)
+        self.region = nn.Linear(d, d)
+        self.dense = nn.Linear(3 * d, d)
+        self.out = nn.Linear(d, 1)
+
+    def forward(self, sequence_BD: Tensor, region_BD: Tensor) -> Tensor:
+        """Return logit_B of the pairs, an MLP of [sequence, region, product]."""
+        s, r = self.sequence(sequence_BD), self.region(region_BD)
+        y = nn.functional.gelu(self.dense(torch.cat([s, r, s * r], dim=-1)))
+        return self.out(y).squeeze(-1)
+
+    def similarity(self, sequence_GND: Tensor, region_GMD: Tensor) -> Tensor:
+        """Return cosine similarities [G, N, M] within groups (InfoNCE)."""
+        s = nn.functional.normalize(self.sequence(sequence_GND).float(), dim=-1)
+        r = nn.functional.normalize(self.region(region_GMD).float(), dim=-1)
+        return s @ r.transpose(1, 2)
+
+
+class GeneBert(nn.Module):
+    """Sequence and region encoders with the heads of the pre-training objectives.
+
+    Parameters
+    ----------
+    config : sizes.
+    seed : of the initial weights; they depend on nothing else.
+    """
+
+    def __init__(self, config: ModelConfig, seed: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        with torch.random.fork_rng(devices=[]):  # the layers' own initial values are not used
+            self.sequence = SequenceEncoder(config)
+            self.region: SwinRegionEncoder | RegionTransformer = (
+                SwinRegionEncoder(config)
+                if config.region_encoder == "swin"
+                else RegionTransformer(config)
+            )
+            self.placeholder = nn.Parameter(torch.zeros(config.n_features))
+            self.mgm = NucleotideHead(config.d_model, config.k)
+            self.ngsp = PairHead(config.d_model)
+            self.srm = MatchHead(config.d_model)
+        self.reset(seed)
+
+    def reset(self, seed: int) -> None:
+        """Draw all weights again: normal(0, 0.02), norms 1, biases 0.
+
+        The output projections of residual branches are divided by sqrt(2 * layers) (GPT-2).
+        """
+        generator = torch.Generator().manual_seed(seed)
+        depth = {"sequence": self.config.n_layers, "region": sum(self.config.region_depths)}
+        with torch.no_grad():
+            for name, parameter in self.named_parameters():
+                if "norm" in name and name.endswith("weight"):
+                    parameter.fill_(1.0)
+                elif name.endswith("bias"):
+                    parameter.zero_()
+                else:
+                    std = INIT_STD
+                    if name.endswith(("attention.out.weight", "down.weight")):
+                        std /= (2 * depth[name.split(".")[0]]) ** 0.5
+                    value = torch.empty(parameter.shape).normal_(0.0, std, generator=generator)
+                    parameter.copy_(value)
+
+    def embed_sequence(self, ids_BT: Tensor) -> Tensor:
+        """Turn token rows into one vector each, e_BD."""
+        return self.sequence.pool(self.sequence(ids_BT))
+
+    def embed_region(
+        self, matrix_BFC: Tensor, placeholder: Tensor | bool = False, state: Tensor | None = None
+    ) -> Tensor:
+        """Turn matrices into one vector each, e_BD.
+
+        Parameters
+        ----------
+        matrix_BFC : float, the anchor in column C // 2.
+        placeholder : bool or bool[B]: where true, the anchor column is replaced by the learned
+            placeholder (always so in SRM; in fine-tuning where there is no anchor region).
+        state : float[B, F] of the cell type, for models with `cell_state`.
+        """
+        if placeholder is not False:
+            hidden = torch.zeros(
+                matrix_BFC.shape[0], 1, matrix_BFC.shape[2], dtype=torch.bool,
+                device=matrix_BFC.device,
+            )  # fmt: skip
+            middle = matrix_BFC.shape[2] // 2
+            if isinstance(placeholder, Tensor):
+                hidden[:, 0, middle] = placeholder
+            else:
+                hidden[:, 0, middle] = True
+            matrix_BFC = torch.where(hidden, self.placeholder[None, :, None], matrix_BFC)
+        return self.region(matrix_BFC, state)
+
+    def n_parameters(self) -> int:
+        """Return the number of weights."""
+        return sum(p.numel() for p in self.parameters())
+
+    def flops_per_token(self, n_tokens: int, hidden_fraction: float = 0.0) -> float:
+        """Return training FLOPs per token of the sequence encoder (forward and backward).
+
+        6 per weight of the blocks, plus 12 * layers * d_model * T for attention (all of it: the
+        encoder is not causal), as nanoGPT's `estimate_mfu`; plus 6 per weight of the nucleotide
+        head for the share of tokens that it reads. Embedding look-ups count nothing.
+        """
+        blocks = sum(p.numel() for p in self.sequence.blocks.parameters())
+        head = sum(p.numel() for p in self.mgm.parameters())
+        attention = 12 * self.config.n_layers * self.config.d_model * n_tokens
+        return 6.0 * (blocks + hidden_fraction * head) + attention
+
+    def flops_per_matrix(self) -> float:
+        """Return training FLOPs of the region encoder for one matrix, counted by torch."""
+        from torch.utils.flop_counter import FlopCounterMode
+
+        device = self.placeholder.device
+        shape = (1, self.config.n_features, self.config.n_columns)
+        state = torch.zeros(shape[:2], device=device) if self.config.cell_state else None
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            self.region(torch.zeros(shape, device=device), state)
+        return 3.0 * counter.get_total_flops()

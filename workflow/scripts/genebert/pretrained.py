@@ -1,0 +1,223 @@
+"""Pre-trained encoders as files: `model.safetensors` and `config.json` in one directory.
+
+    encoders = Pretrained.load("results/pretrain/full")
+    vectors = encoders.embed_sequences(codes)  # uint8[B, L] -> float32[B, D]
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from genebert import tokens
+from genebert.errors import InputError
+from genebert.model import GeneBert, ModelConfig
+
+VERSION = 1
+FORMAT = 1
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Write a file so that it is there as a whole or not at all: temporary file, fsync, rename."""
+    raw = data.encode() if isinstance(data, str) else data
+    part = path.with_name(f".{path.name}.part-{os.getpid()}")
+    with part.open("wb") as handle:
+        handle.write(raw)
+        handle.flush()
+        os.fsync(handle.fileno())
+    os.replace(part, path)
+
+
+def save(
+    directory: str | Path,
+    model: GeneBert,
+    config: ModelConfig | None = None,
+    **extra: Any,
+) -> None:
+    """Write weights, then the configuration, each atomically; `config.json` marks the whole.
+
+    Parameters
+    ----------
+    directory : is made if needed.
+    model : its weights are written as float32 from the CPU.
+    config : by default the model's own.
+    extra : plain values that go into `config.json` (objectives, seed, steps, motif names ...).
+    """
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    weights = {
+        name: value.detach().to("cpu", torch.float32).contiguous()
+        for name, value in model.state_dict().items()
+    }
+    part = directory / f".{WEIGHTS}.part-{os.getpid()}"
+    save_file(weights, part)
+    with part.open("rb") as handle:
+        os.fsync(handle.fileno())
+    os.replace(part, directory / WEIGHTS)
+    record = {"format": FORMAT, "model": (config or model.config).to_dict(), **extra}
+    write_atomic(directory / CONFIG, json.dumps(record, indent=1, sort_keys=True) + "\n")
+
+
+def _seed_directory(path: Path, seed: int | None) -> Path:
+    """Return the directory with the weights: ``path`` itself or one of its `seed-*`."""
+    if seed is None and (path / CONFIG).exists():
+        return path
+    found = sorted(
+        (int(match[1]), child)
+        for child in (path.iterdir() if path.is_dir() else ())
+        if (match := re.fullmatch(r"seed-(\d+)", child.name)) and (child / CONFIG).exists()
+    )
+    for number, child in found:
+        if seed is None or number == seed:
+            return child
+    raise InputError(
+        "no pre-trained model here",
+        file=path,
+        found=", ".join(child.name for _, child in found) or "nothing",
+        expected=f"{CONFIG} and {WEIGHTS}, in it or in seed-{'N' if seed is None else seed}",
+    )
+
+
+@dataclass
+class Pretrained:
+    """Encoders with their configuration.
+
+    Attributes
+    ----------
+    config : sizes of the model.
+    model : on ``device``, in evaluation mode.
+    record : everything that `config.json` holds.
+    """
+
+    config: ModelConfig
+    model: GeneBert
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        seed: int | None = None,
+        *,
+        device: str = "cpu",
+        **changes: Any,
+    ) -> Pretrained:
+        """Load a model directory, or a variant's directory (its first seed unless one is given).
+
+        Parameters
+        ----------
+        path : ``results/pretrain/full`` or ``results/pretrain/full/seed-1``.
+        changes : fields of the configuration that do not change the weights (``dropout=0.1``).
+
+        Raises
+        ------
+        InputError
+            If there is no model, or weights and configuration do not fit each other.
+        """
+        directory = _seed_directory(Path(path), seed)
+        try:
+            record = json.loads((directory / CONFIG).read_text())
+            config = ModelConfig(**{**record["model"], **changes})
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise InputError(f"is no model configuration ({error})", file=directory / CONFIG) from None
+        if record.get("format") != FORMAT:
+            raise InputError(
+                "unknown format",
+                file=directory / CONFIG,
+                found=record.get("format"),
+                expected=FORMAT,
+            )
+        model = GeneBert(config)
+        try:
+            weights = load_file(directory / WEIGHTS)
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"cannot be read ({error})", file=directory / WEIGHTS) from None
+        expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+        found = {name: tuple(value.shape) for name, value in weights.items()}
+        for name in sorted(expected.keys() | found.keys()):
+            if expected.get(name) != found.get(name):
+                raise InputError(
+                    f"tensor {name} does not fit {CONFIG}",
+                    file=directory / WEIGHTS,
+                    found=found.get(name, "nothing"),
+                    expected=expected.get(name, "no such tensor"),
+                )
+        model.load_state_dict(weights)
+        return cls(config, model.to(device).eval(), record)
+
+    @classmethod
+    def random(cls, config: ModelConfig, seed: int, *, device: str = "cpu") -> Pretrained:
+        """Return the random twin: the same architecture with weights drawn from ``seed``."""
+        return cls(config, GeneBert(config, seed).to(device).eval(), {"random": True})
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.model.placeholder.device
+
+    @torch.no_grad()
+    def embed_sequences(
+        self, codes: ArrayLike, *, batch: int = 256, both_strands: bool = False
+    ) -> NDArray[np.float32]:
+        """Embed sequences of one length.
+
+        Parameters
+        ----------
+        codes : uint8[B, L] base codes (A0 C1 G2 T3 N4), L >= k.
+        both_strands : average with the embedding of the reverse complement.
+
+        Returns
+        -------
+        float32[B, D].
+        """
+        config = self.config
+        every = torch.as_tensor(np.asarray(codes))
+        out = np.empty((every.shape[0], config.d_model), dtype=np.float32)
+        for at in range(0, every.shape[0], batch):
+            part = every[at : at + batch].to(self.device)
+            strands = [part, tokens.reverse_complement(part)] if both_strands else [part]
+            vectors = [
+                self.model.embed_sequence(
+                    tokens.single_row(tokens.tokenize(s, config.k, config.stride))
+                )
+                for s in strands
+            ]
+            out[at : at + batch] = torch.stack(vectors).mean(dim=0).float().cpu().numpy()
+        return out
+
+    @torch.no_grad()
+    def embed_regions(
+        self,
+        matrix_BFC: ArrayLike,
+        placeholder: ArrayLike | bool = False,
+        state: ArrayLike | None = None,
+        *,
+        batch: int = 256,
+    ) -> NDArray[np.float32]:
+        """Embed TF x region matrices (see ``samples.neighbourhood``); returns float32[B, D]."""
+        matrix = torch.as_tensor(matrix_BFC)
+        n = matrix.shape[0]
+        hidden = torch.as_tensor(placeholder).expand(n)
+        states = None if state is None else torch.as_tensor(state)
+        out = np.empty((n, self.config.d_model), dtype=np.float32)
+        for at in range(0, n, batch):
+            part = slice(at, at + batch)
+            e_BD = self.model.embed_region(
+                matrix[part].to(self.device, torch.float32),
+                hidden[part].to(self.device),
+                None if states is None else states[part].to(self.device, torch.float32),
+            )
+            out[part] = e_BD.float().cpu().numpy()
+        return out

@@ -1,0 +1,451 @@
+"""The consensus set of regions and the cell type x region matrix of their strengths.
+
+Comes in: the peaks of every cell type (one file each, or one long table), the genome, a blacklist
+and the splits. Goes out: ``regions.bed`` and ``regions.tsv`` (row number = region id),
+``accessibility.h5ad`` (cell types x regions) and ``qc.tsv`` (what was dropped and why).
+
+A region is open in a cell type if a peak of it comes within ``open_tolerance`` bases of the
+region's centre: if the peak, as it stands in the file, and [centre - tolerance, centre +
+tolerance] share at least one base. All peaks of a cell type count here, also those whose own
+window was dropped or thinned out. How regions are chosen: :mod:`genebert.consensus`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anndata
+import numpy as np
+import pandas as pd
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from pandas.api.types import is_numeric_dtype
+from scipy.sparse import csr_matrix
+
+from genebert.consensus import (
+    REASONS,
+    Ints,
+    RegionSettings,
+    Selected,
+    open_pairs,
+    select_regions,
+)
+from genebert.errors import InputError, nearest
+from genebert.genome import Genome, encode, gc_content
+from genebert.lines import text_lines
+from genebert.peaks import Peaks, read_atlas, read_peaks
+from genebert.reference import read_contigs
+from genebert.splits import SPLITS, Splits
+from genebert.tables import check_unique, read_rows
+
+VERSION = 1
+log = logging.getLogger("genebert")
+
+COLUMNS = [
+    "region",
+    "contig",
+    "start",
+    "end",
+    "split",
+    "n_cell_types",
+    "n_train_cell_types",
+    "gc",
+    "repeat",
+    "held_out_only",
+]
+_OBS = ("held_out", "n_peaks", "n_open", "score_source", "nearest_training", "nearest_jaccard")
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """The cell types, in the order of their table (long tables: sorted by name).
+
+    Attributes
+    ----------
+    names : C names.
+    peaks : C :class:`Peaks`.
+    files : where the peaks of each come from, for error messages.
+    held_out : bool[C].
+    extra : further columns of the table, as text.
+    """
+
+    names: list[str]
+    peaks: list[Peaks]
+    files: list[str]
+    held_out: NDArray[np.bool_]
+    extra: pd.DataFrame
+
+
+def load_atlas(
+    table: str,
+    files: Sequence[str],
+    contigs: Mapping[str, int],
+    splits: Splits,
+    max_unknown: float,
+) -> Atlas:
+    """Read the peaks of all cell types.
+
+    Parameters
+    ----------
+    table : TSV with cell_type, peaks, format (further columns are kept); or, where ``files`` is
+        empty, one long table of peaks, see :func:`genebert.peaks.read_atlas`.
+    files : peak files in the order of the table.
+
+    Raises
+    ------
+    InputError
+        If a cell type is repeated, a column has a reserved name, a held-out cell type is not in
+        the table, all are held out, or a peak file is wrong.
+    """
+    if files:
+        rows = read_rows(table, ["cell_type", "peaks", "format"], names=["cell_type"])
+        check_unique(rows, ["cell_type"], table)
+        if len(rows) != len(files):
+            raise ValueError(f"{len(files)} peak files for the {len(rows)} rows of {table}")
+        names = [row["cell_type"] for row in rows]
+        extra = pd.DataFrame(rows, dtype=object).drop(columns=["cell_type", "peaks", "format"])
+        for column in _OBS:
+            if column in extra:
+                raise InputError("name of the column is reserved", file=table, row=1, found=column)
+        peaks = []
+        beat = time.monotonic()
+        for row, file in zip(rows, files, strict=True):
+            peaks.append(read_peaks(file, row["format"], contigs, max_unknown=max_unknown))
+            if time.monotonic() - beat > 10:
+                beat = time.monotonic()
+                log.info("read %d of %d peak files", len(peaks), len(files))
+    else:
+        long = read_atlas(table, contigs, max_unknown=max_unknown)
+        names, peaks, files = list(long), list(long.values()), [table] * len(long)
+        extra = pd.DataFrame(index=range(len(names)))
+    for name in splits.held_out_cell_types:
+        if name not in names:
+            raise InputError(
+                f"held-out cell type is not in {table}{nearest(name, names)}",
+                file="config splits.held_out_cell_types",
+                found=name,
+            )
+    held_out = np.array([name in splits.held_out_cell_types for name in names])
+    if held_out.all():
+        raise InputError(
+            "all cell types are held out",
+            file="config splits.held_out_cell_types",
+            expected="at least one training cell type",
+        )
+    return Atlas(names, peaks, list(files), held_out, extra)
+
+
+def read_blacklist(
+    path: str | Path, contigs: Mapping[str, int]
+) -> dict[str, list[tuple[int, int]]]:
+    """Read a BED of regions to leave out; contigs that the genome lacks are skipped.
+
+    Raises
+    ------
+    InputError
+        If a line is not BED, or no contig of the list is in the genome.
+    """
+    out: dict[str, list[tuple[int, int]]] = {}
+    seen, beyond = 0, 0
+    for row, line in text_lines(path):
+        if not line.strip() or line.startswith(("#", "track", "browser")):
+            continue
+        part = line.split()
+        if len(part) < 3 or not (part[1].isdecimal() and part[2].isdecimal()):
+            raise InputError("is not a BED line", file=path, row=row, found=line[:60])
+        start, end = int(part[1]), int(part[2])
+        if start >= end:
+            raise InputError("interval is empty", file=path, row=row, found=f"{start}-{end}")
+        seen += 1
+        if part[0] in contigs:
+            beyond += end > contigs[part[0]]
+            if start < contigs[part[0]]:
+                out.setdefault(part[0], []).append((start, min(end, contigs[part[0]])))
+    if seen and not out:
+        raise InputError(
+            "no contig is in the genome; other assembly?",
+            file=path,
+            expected=f"contigs such as {', '.join(list(contigs)[:3])}",
+        )
+    if beyond:
+        log.warning("%s: %d intervals end beyond their contig and are cut", path, beyond)
+    return out
+
+
+def region_columns(
+    genome: Genome, contig: str, selected: Selected, splits: Splits, width: int
+) -> pd.DataFrame:
+    """Return contig, start, end, split, gc, repeat and held_out_only of the regions of a contig."""
+    starts = selected.starts
+    gc, repeat = np.empty(len(starts)), np.empty(len(starts))
+    letters = sliding_window_view(genome.raw(contig, 0, genome.lengths[contig]), width)
+    for first in range(0, len(starts), 10_000):
+        part = slice(first, first + 10_000)
+        windows_NW = letters[starts[part]]
+        gc[part] = gc_content(encode(windows_NW.tobytes()).reshape(windows_NW.shape))
+        repeat[part] = (windows_NW >= ord("a")).mean(axis=1)
+    return pd.DataFrame(
+        {
+            "contig": np.full(len(starts), contig, dtype=object),
+            "start": starts,
+            "end": starts + width,
+            "split": splits.split_of(contig, starts, starts + width).astype(object),
+            "gc": gc.round(4),
+            "repeat": repeat.round(4),
+            "held_out_only": selected.held_out_only.astype(np.int64),
+        }
+    )
+
+
+def openness(
+    atlas: Atlas, table: pd.DataFrame, contigs: Sequence[str], tolerance: int
+) -> csr_matrix:
+    """Return the CSR float32[C, R] matrix of strengths, stored only where a region is open.
+
+    Parameters
+    ----------
+    table : the regions, sorted by contig (in the order of ``contigs``) and start.
+    """
+    centres = ((table["start"] + table["end"]) // 2).to_numpy()
+    names = table["contig"].to_numpy()
+    spans = [np.flatnonzero(names == contig)[[0, -1]] for contig in table["contig"].unique()]
+    found: list[Ints] = []
+    values: list[NDArray[np.float32]] = []
+    for peaks in atlas.peaks:
+        regions, strength = [], []
+        for first, last in spans:
+            on = peaks.on(contigs.index(names[first]))
+            r, s = open_pairs(
+                peaks.start[on].astype(np.int64),
+                peaks.end[on].astype(np.int64),
+                peaks.strength[on],
+                centres[first : last + 1],
+                tolerance,
+            )
+            regions.append(r + first)
+            strength.append(s)
+        found.append(np.concatenate(regions))
+        values.append(np.concatenate(strength))
+    indptr = np.concatenate([[0], np.cumsum([len(r) for r in found])])
+    return csr_matrix(
+        (np.concatenate(values), np.concatenate(found), indptr), shape=(len(found), len(table))
+    )
+
+
+def nearest_training(
+    matrix: csr_matrix, held_out: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return, for each cell type, the most similar other training cell type and its Jaccard index.
+
+    Parameters
+    ----------
+    matrix : [C, R], non-zero where open.
+    held_out : bool[C].
+
+    Returns
+    -------
+    index : int64[C]; -1 where there is no other training cell type.
+    jaccard : float64[C], |open in both| / |open in either|, over all regions; 0 with index -1.
+    """
+    binary = matrix.astype(bool).astype(np.int32)
+    both = (binary @ binary.T).toarray().astype(np.int64)
+    size = both.diagonal()
+    jaccard = both / np.maximum(size[:, None] + size[None, :] - both, 1)
+    jaccard[:, held_out] = -1
+    np.fill_diagonal(jaccard, -1)
+    index = jaccard.argmax(axis=1)
+    best = jaccard[np.arange(len(size)), index]
+    return np.where(best < 0, -1, index), np.maximum(best, 0)
+
+
+def check_alignment(table: pd.DataFrame, matrix: csr_matrix, contigs: Sequence[str]) -> None:
+    """Raise AssertionError unless regions are sorted, disjoint and in step with the matrix."""
+    rank = table["contig"].map({name: i for i, name in enumerate(contigs)}).to_numpy()
+    start, end = table["start"].to_numpy(), table["end"].to_numpy()
+    same = rank[1:] == rank[:-1]
+    if not ((rank[1:] > rank[:-1]) | (same & (start[1:] >= end[:-1]))).all():
+        raise AssertionError("regions are not sorted and disjoint")
+    if (table["region"].to_numpy() != np.arange(len(table))).any():
+        raise AssertionError("region ids are not the row numbers")
+    if matrix.shape[1] != len(table) or not matrix.has_sorted_indices:
+        raise AssertionError("regions and accessibility are out of step")
+    if ((matrix.data <= 0) | (matrix.data > 1)).any():
+        raise AssertionError("strengths are not in (0, 1]")
+    if (matrix.getnnz(axis=0) != table["n_cell_types"].to_numpy()).any() or (
+        table["n_cell_types"].to_numpy() < 1
+    ).any():
+        raise AssertionError("a region is not open where its own peak is")
+
+
+def _check_regions(atlas: Atlas, table: pd.DataFrame, matrix: csr_matrix) -> None:
+    """Raise :class:`InputError` if a split has no region or a cell type none that is open."""
+    usable = table[table["held_out_only"] == 0]
+    for split in SPLITS:
+        if not (usable["split"] == split).any():
+            raise InputError(
+                "no region of a training cell type is left in this split",
+                file=f"config splits.{split}",
+                expected="at least one peak in its intervals",
+            )
+    for i in np.flatnonzero(matrix.getnnz(axis=1) == 0):
+        raise InputError(
+            f"no peak of cell type {atlas.names[i]} is left",
+            file=atlas.files[i],
+            found=f"{len(atlas.peaks[i])} peaks, none at a region",
+        )
+
+
+def qc_rows(
+    atlas: Atlas, table: pd.DataFrame, matrix: csr_matrix, counts: NDArray[np.int64]
+) -> list[tuple[str, str, int]]:
+    """Return the rows (cell_type, reason, count) of ``qc.tsv``.
+
+    For each cell type ``read`` = unknown_contig + duplicate + kept + all reasons for which a
+    candidate is dropped. Rows of cell type ``*`` count regions.
+    """
+    n_open = matrix.getnnz(axis=1)
+    rows: list[tuple[str, str, int]] = []
+    for i, (name, peaks) in enumerate(zip(atlas.names, atlas.peaks, strict=True)):
+        rows += [(name, reason, count) for reason, count in peaks.counts.items()]
+        rows += [(name, reason, int(n)) for reason, n in zip(REASONS, counts[i], strict=True)]
+        rows.append((name, "open_regions", int(n_open[i])))
+        rows.append((name, "median_peak_width", int(np.median(peaks.end - peaks.start))))
+        rows.append((name, f"score_{peaks.score_source}", len(peaks)))
+    for split in SPLITS:
+        here = table[table["split"] == split]
+        rows.append(("*", f"regions_{split}", len(here)))
+        rows.append(("*", f"held_out_only_{split}", int(here["held_out_only"].sum())))
+        rows.append(("*", f"mean_gc_percent_{split}", round(100 * float(here["gc"].mean()))))
+    return rows
+
+
+def write_accessibility(path: str, atlas: Atlas, table: pd.DataFrame, matrix: csr_matrix) -> None:
+    """Write the AnnData file: obs = cell types, var = regions, X = CSR float32 strengths."""
+    index, jaccard = nearest_training(matrix, atlas.held_out)
+    obs = pd.DataFrame(
+        {
+            "held_out": atlas.held_out,
+            "n_peaks": [len(peaks) for peaks in atlas.peaks],
+            "n_open": matrix.getnnz(axis=1),
+            "score_source": [peaks.score_source for peaks in atlas.peaks],
+            "nearest_training": [atlas.names[i] if i >= 0 else "" for i in index],
+            "nearest_jaccard": jaccard,
+        }
+    )
+    obs = pd.concat([obs, atlas.extra], axis=1)
+    obs.index = pd.Index(atlas.names, dtype=object, name="cell_type")
+    name = [
+        f"{contig}:{start}-{end}"
+        for contig, start, end in zip(table["contig"], table["start"], table["end"], strict=True)
+    ]
+    var = table.set_index(pd.Index(name, dtype=object, name="name"))
+    for frame in (obs, var):
+        for column in frame.columns[[not is_numeric_dtype(dtype) for dtype in frame.dtypes]]:
+            frame[column] = frame[column].astype(object)  # anndata writes no Arrow strings
+    anndata.AnnData(X=matrix, obs=obs, var=var).write_h5ad(
+        path, compression="gzip", convert_strings_to_categoricals=False
+    )
+
+
+def build_regions(
+    *,
+    cell_types: str,
+    peaks: Sequence[str],
+    genome: str,
+    index: str,
+    block_index: str,
+    contigs: str,
+    blacklist: str | Sequence[str],
+    bed: str,
+    table: str,
+    accessibility: str,
+    qc: str,
+    splits: Mapping[str, Any],
+    settings: Mapping[str, Any],
+) -> None:
+    """Build the consensus regions and their accessibility in every cell type.
+
+    Parameters
+    ----------
+    cell_types : input, TSV with cell_type, peaks and format; or, with no ``peaks``, one long
+        table with contig, start, end and cell_type.
+    peaks : inputs, the peak files in the order of the table.
+    genome, index, block_index, contigs : inputs, written by the stage ``reference``.
+    blacklist : input, a BED file, or an empty list.
+    bed : output, contig, start, end, region id; no header.
+    table : output, TSV with the columns ``COLUMNS``; gc is the share among known bases, repeat
+        the share of soft-masked bases.
+    accessibility : output, AnnData cell types x regions.
+    qc : output, TSV cell_type, reason, count.
+    splits, settings : the blocks ``splits`` and ``regions`` of the configuration.
+
+    Raises
+    ------
+    InputError
+        See :func:`load_atlas`, :func:`read_blacklist` and :class:`RegionSettings`; also if a
+        split has no region or a cell type no open one.
+    """
+    options = RegionSettings.from_config(settings)
+    wanted = Splits.from_config(splits)
+    lengths = read_contigs(contigs)
+    wanted.check_contigs(lengths, file=contigs)
+    sequence = Genome(genome)
+    if sequence.lengths != lengths:
+        raise InputError("contigs are not those of the genome", file=contigs, expected=genome)
+    atlas = load_atlas(
+        cell_types,
+        [peaks] if isinstance(peaks, str) else peaks,
+        lengths,
+        wanted,
+        options.max_unknown_contigs,
+    )
+    listed = [blacklist] if isinstance(blacklist, str) else blacklist
+    blocked: dict[str, list[tuple[int, int]]] = {}
+    for path in listed:
+        for contig, intervals in read_blacklist(path, lengths).items():
+            blocked.setdefault(contig, []).extend(intervals)
+
+    by_name = np.argsort(np.array(atlas.names))  # names break ties, not the order of the table
+    counts = np.zeros((len(atlas.names), len(REASONS)), dtype=np.int64)
+    parts = []
+    for number, (contig, length) in enumerate(lengths.items()):
+        here = [atlas.peaks[i].on(number) for i in by_name]
+        if not any(on.stop > on.start for on in here):
+            continue
+        selected, counted = select_regions(
+            contig,
+            length,
+            sequence.raw(contig, 0, length),
+            [
+                (atlas.peaks[i].summit[on].astype(np.int64), atlas.peaks[i].strength[on])
+                for i, on in zip(by_name, here, strict=True)
+            ],
+            atlas.held_out[by_name],
+            blocked.get(contig, []),
+            wanted,
+            options,
+        )
+        counts[by_name] += counted
+        parts.append(region_columns(sequence, contig, selected, wanted, options.width))
+        log.info("%s: %d regions", contig, len(selected.starts))
+    frame = pd.concat(parts, ignore_index=True)
+    matrix = openness(atlas, frame, list(lengths), options.open_tolerance)
+    frame["region"] = np.arange(len(frame))
+    frame["n_cell_types"] = matrix.getnnz(axis=0)
+    frame["n_train_cell_types"] = matrix[~atlas.held_out].getnnz(axis=0)
+    frame = frame[COLUMNS]
+    check_alignment(frame, matrix, list(lengths))
+    _check_regions(atlas, frame, matrix)
+
+    frame[["contig", "start", "end", "region"]].to_csv(bed, sep="\t", header=False, index=False)
+    frame.to_csv(table, sep="\t", index=False, float_format="%.4f")
+    write_accessibility(accessibility, atlas, frame, matrix)
+    pd.DataFrame(
+        qc_rows(atlas, frame, matrix, counts), columns=["cell_type", "reason", "count"]
+    ).to_csv(qc, sep="\t", index=False)
+    log.info("%d regions, %d open pairs in %d cell types", len(frame), matrix.nnz, len(counts))

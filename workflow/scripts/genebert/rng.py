@@ -1,0 +1,119 @@
+"""Random numbers as a pure function of a key and a counter, and a keyed order of the samples.
+
+Nothing here has a state: the same (key, counter) gives the same word on every device, in every
+process and after every restart. Words are 32 bit, held in int64 tensors.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+WORD = 0xFFFFFFFF
+# Philox 2x32 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"), ten rounds
+_PHILOX_MULTIPLIER = 0xD256D193
+_PHILOX_WEYL = 0x9E3779B9
+_PHILOX_ROUNDS = 10
+_FEISTEL_ROUNDS = 4
+
+
+def mix(x: Tensor) -> Tensor:
+    """Hash 32-bit words (int64, any shape) to 32-bit words; a bijection of [0, 2**32).
+
+    Two rounds of xor-shift and multiplication; both multipliers are below 2**31, so that no
+    product leaves the signed 64-bit range.
+    """
+    x = ((x ^ (x >> 16)) * 0x21F0AAAD) & WORD
+    x = ((x ^ (x >> 15)) * 0x735A2D97) & WORD
+    return x ^ (x >> 15)
+
+
+def fold(*parts: int | Tensor) -> Tensor:
+    """Fold integers (seed, stream, epoch ...) into one 32-bit key; tensors broadcast.
+
+    Every part may be any integer of 64 bits; its two halves are taken in one after the other.
+    """
+    key = torch.zeros((), dtype=torch.int64)
+    for part in parts:
+        value = torch.as_tensor(part, dtype=torch.int64)
+        for half in (value & WORD, (value >> 32) & WORD):
+            key = mix((key.to(half.device) * 5 + half + _PHILOX_WEYL) & WORD)
+    return key
+
+
+def philox(low: Tensor, high: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
+    """Encrypt the counter (low, high) under ``key``: Philox 2x32-10.
+
+    Parameters
+    ----------
+    low, high, key : int64 tensors of 32-bit words that broadcast.
+
+    Returns
+    -------
+    Two int64 tensors of independent, uniform 32-bit words.
+    """
+    low, high, key = torch.broadcast_tensors(low, high, key)
+    for round_ in range(_PHILOX_ROUNDS):
+        # the wrapped signed product has the same 64 bits as the unsigned one
+        product = low * _PHILOX_MULTIPLIER
+        bumped = (key + round_ * _PHILOX_WEYL) & WORD
+        low, high = ((product >> 32) & WORD) ^ bumped ^ high, product & WORD
+    return low, high
+
+
+def words(key_B: Tensor, sample_B: Tensor, n: int) -> Tensor:
+    """Draw n 32-bit words for every sample.
+
+    Parameters
+    ----------
+    key_B : int64[B] or scalar, from :func:`fold` of seed, stream and epoch.
+    sample_B : int64[B], the counter of the sample.
+
+    Returns
+    -------
+    int64[B, n] in [0, 2**32).
+    """
+    draw = torch.arange(-(-n // 2), device=sample_B.device, dtype=torch.int64)
+    key = key_B.to(sample_B.device).reshape(-1, 1)
+    first, second = philox(draw[None, :], (sample_B & WORD)[:, None], key)
+    return torch.stack([first, second], dim=-1).flatten(1)[:, :n]
+
+
+def integers(word: Tensor, high: int | Tensor) -> Tensor:
+    """Turn 32-bit words into integers in [0, high); high at most 2**31 and at least 1."""
+    return (word * high) >> 32
+
+
+def uniform(word: Tensor) -> Tensor:
+    """Turn 32-bit words into float32 in [0, 1), exactly the same on every device."""
+    return (word >> 8).to(torch.float32) * 2.0**-24
+
+
+def permute(index: Tensor, n: int, key: Tensor) -> Tensor:
+    """Send index to its place in a keyed permutation of range(n), without a table.
+
+    A four-round Feistel network over the smallest even number of bits that holds n; values that
+    fall outside are encrypted again until they fall inside (cycle walking), so that the map is a
+    bijection of range(n) for every key.
+
+    Parameters
+    ----------
+    index : int64[B] in [0, n).
+    n : size of the permutation, below 2**60.
+    key : int64[B] or scalar, from :func:`fold`.
+
+    Returns
+    -------
+    int64[B] in [0, n).
+    """
+    half = max(1, -(-max(n - 1, 1).bit_length() // 2))
+    mask = (1 << half) - 1
+    key = torch.broadcast_to(key.to(index.device), index.shape)
+    x, outside = index, torch.ones_like(index, dtype=torch.bool)
+    while bool(outside.any()):
+        left, right = x >> half, x & mask
+        for round_ in range(_FEISTEL_ROUNDS):
+            left, right = right, left ^ (mix(mix(right & WORD) ^ mix(key + round_ & WORD)) & mask)
+        x = torch.where(outside, (left << half) | right, x)
+        outside = x >= n
+    return x

@@ -1,0 +1,325 @@
+"""Read a dataset and the predictions of all models, and align them item by item.
+
+In: ``dataset.parquet`` + ``dataset.json`` (a cohort: ``cohort.npz``) and, of every model,
+``predictions.parquet`` + ``info.json``. Out: one :class:`Items` and one :class:`Track` per track,
+whose fits hold scores in the same order of items. What is missing, doubled or unknown is an
+:class:`InputError` that names the file; the order of rows in a file never matters.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from genebert.errors import InputError, nearest
+from genebert.metrics import Bools, Floats, Ints
+from genebert.tasks.dataset import read_dataset
+
+KEYS = ("model", "track", "fraction", "pretrain_seed", "finetune_seed")
+MODEL_ORDER = (
+    *("genebert", "genebert-sequence", "scratch", "cnn", "kmer-lr", "motif-lr", "gc", "oracle"),
+    *("accessibility", "context-lr", "cell-average", "cell-average-pred", "genebert-wrongcell"),
+    *("gt-ag", "pwm", "covariates", "dosage-lr", "dosage-lr-weighted"),
+)
+
+
+def model_rank(model: str) -> tuple[int, str]:
+    """Return the sort key of a model: the order of the tables, then by name."""
+    return (MODEL_ORDER.index(model) if model in MODEL_ORDER else len(MODEL_ORDER), model)
+
+
+@dataclass(frozen=True)
+class Items:
+    """A dataset as far as scoring needs it, sorted by item; every array is [N].
+
+    ``block`` numbers the bootstrap blocks (genome blocks, or individuals of a cohort), ``locus``
+    the places that are compared across cell types; ``seen`` tells whether pre-training read the
+    sequence; ``tags`` are the strata of an item; ``missed`` counts, per class, sites that no item
+    stands for.
+    """
+
+    task: str
+    name: str
+    kind: str
+    classes: tuple[str, ...]
+    item: NDArray[np.object_]
+    label: Floats
+    group: NDArray[np.object_]
+    contig: NDArray[np.object_]
+    block: Ints
+    locus: Ints
+    split: NDArray[np.object_]
+    seen: Bools
+    tags: tuple[frozenset[str], ...]
+    effect: Floats | None
+    missed: Mapping[str, int]
+
+    @property
+    def multiclass(self) -> bool:
+        """Whether there is one score per class."""
+        return self.kind == "multiclass"
+
+    @property
+    def groups(self) -> list[str]:
+        """The outputs that metrics are averaged over, e.g. TFs; empty if there is one only."""
+        return sorted({str(group) for group in self.group} - {""})
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The scores of one fitted model: one pre-training seed, fine-tuning seed and label share.
+
+    ``scores`` are float64[T, K] in the order of the track's rows, K = 1 unless multi-class;
+    ``valid_rows`` int[V] and ``valid_scores`` float64[V, K] are those of validation.
+    """
+
+    model: str
+    track: str
+    fraction: float
+    pretrain_seed: int
+    finetune_seed: int
+    scores: Floats
+    valid_rows: Ints
+    valid_scores: Floats
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What ``info.json`` says about a model."""
+
+    pretraining: str
+    n_train: int | None
+    collapsed: int
+
+
+@dataclass(frozen=True)
+class Track:
+    """All fits scored on the same test items; ``rows`` int[T] are rows of :class:`Items`."""
+
+    name: str
+    rows: Ints
+    fits: tuple[Fit, ...]
+    models: Mapping[str, ModelInfo]
+
+
+def read_items(dataset: str | Path, description: str | Path, cohort: Sequence[str] = ()) -> Items:
+    """Read a dataset; for a cohort the items are the individuals of ``cohort[0]``.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read or lacks a column.
+    """
+    frame, info = read_dataset(dataset, description)
+    missed = info.get("missed") or {}
+    common: dict[str, Any] = {
+        "task": str(info["task"]),
+        "name": str(info["dataset"]),
+        "kind": str(info["kind"]),
+        "classes": tuple(str(name) for name in info["classes"]),
+        "missed": {str(name): int(count) for name, count in dict(missed).items()},
+    }
+    if info["kind"] == "cohort":
+        if len(cohort) != 1:
+            raise InputError(
+                "a cohort needs its table of individuals",
+                file=description,
+                found=list(cohort),
+                expected="one cohort.npz",
+            )
+        return _read_cohort(cohort[0], common)
+    frame = frame.sort_values("item", kind="stable")
+    bins = frame["start"] // int(info["block_bp"])
+    sites = np.where(
+        frame["region"] >= 0,
+        "region " + frame["region"].astype(str),
+        frame["contig"] + " " + frame["start"].astype(str) + " " + frame["end"].astype(str),
+    )
+    return Items(
+        **common,
+        item=frame["item"].to_numpy(dtype=object),
+        label=frame["label"].to_numpy(dtype=float),
+        group=frame["group"].to_numpy(dtype=object),
+        contig=frame["contig"].to_numpy(dtype=object),
+        block=_numbered(frame["contig"].astype(str) + " " + bins.astype(str)),
+        locus=_numbered(pd.Series(sites)),
+        split=frame["split"].to_numpy(dtype=object),
+        seen=frame["in_pretraining"].to_numpy(dtype=bool),
+        tags=tuple(frozenset(filter(None, tags.split(";"))) for tags in frame["stratum"]),
+        effect=frame["effect"].to_numpy(dtype=float) if "effect" in frame else None,
+    )
+
+
+def _numbered(keys: pd.Series) -> Ints:
+    return np.unique(keys.to_numpy(dtype=str), return_inverse=True)[1].astype(np.int64)
+
+
+def _read_cohort(path: str | Path, common: dict[str, Any]) -> Items:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            samples, labels = file["samples"].astype(str), file["labels"].astype(float)
+            population = file["population"].astype(str) if "population" in file else None
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"cannot be read as a cohort ({error})", file=path) from None
+    order = np.argsort(samples, kind="stable")
+    count = len(samples)
+    none: frozenset[str] = frozenset()
+    tags = (
+        (none,) * count
+        if population is None
+        else tuple(frozenset([f"population={population[i]}"]) for i in order)
+    )
+    return Items(
+        **common,
+        item=samples[order].astype(object),
+        label=labels[order],
+        group=np.full(count, "", dtype=object),
+        contig=np.full(count, "", dtype=object),
+        block=np.arange(count),
+        locus=np.arange(count),
+        split=np.full(count, "test", dtype=object),
+        seen=np.zeros(count, dtype=bool),
+        tags=tags,
+        effect=None,
+    )
+
+
+def read_tracks(items: Items, predictions: Sequence[str], fits: Sequence[str]) -> list[Track]:
+    """Read the predictions of all models and align them; tracks are sorted by name.
+
+    The test items of a track are those that its models scored as ``test``: they must be the same
+    for all of them and hold every test item of the dataset.
+
+    Raises
+    ------
+    InputError
+        If a file is damaged, an item is missing, doubled or unknown, or a score is not a number.
+    """
+    if len(predictions) != len(fits):
+        raise InputError(
+            "not one description for every file of predictions",
+            file=predictions[0] if predictions else None,
+            found=f"{len(fits)} for {len(predictions)} files",
+        )
+    parts: dict[str, list[tuple[str, pd.DataFrame]]] = defaultdict(list)
+    infos: dict[str, dict[str, ModelInfo]] = defaultdict(dict)
+    for path, info_path in zip(predictions, fits, strict=True):
+        frame, info = _read_predictions(path, items), _read_info(info_path)
+        for (track, model), part in frame.groupby(["track", "model"], sort=True):
+            if model in infos[str(track)]:
+                raise InputError("model is in two files of predictions", file=path, found=model)
+            infos[str(track)][str(model)] = info
+            parts[str(track)].append((path, part))
+    return [_align(items, name, parts[name], infos[name]) for name in sorted(parts)]
+
+
+def _read_info(path: str | Path) -> ModelInfo:
+    try:
+        info = json.loads(Path(path).read_text(encoding="utf-8"))
+        pretraining, n_train = info.get("pretraining"), info.get("n_train")
+        return ModelInfo(
+            pretraining=str(pretraining) if pretraining else "none",
+            n_train=int(n_train) if isinstance(n_train, int | float) else None,
+            collapsed=int(info.get("collapsed") or 0),
+        )
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise InputError(f"cannot be read as a description ({error})", file=path) from None
+
+
+def _read_predictions(path: str | Path, items: Items) -> pd.DataFrame:
+    try:
+        frame = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot be read as parquet ({error})", file=path) from None
+    columns = score_columns(items)
+    for column in (*KEYS, "item", "split", *columns):
+        if column not in frame:
+            raise InputError(
+                f"column {column!r} is missing{nearest(column, map(str, frame.columns))}",
+                file=path,
+                found=" ".join(map(str, frame.columns)),
+            )
+    if frame.empty:
+        raise InputError("has no predictions", file=path)
+    frame = frame[[*KEYS, "item", "split", *columns]]
+    other = sorted(set(frame["split"]) - {"valid", "test"})
+    if other:
+        raise InputError("unknown split", file=path, found=other[0], expected="valid or test")
+    row = pd.Index(items.item).get_indexer(frame["item"])
+    if (row < 0).any():
+        name = frame["item"].iloc[int(np.argmax(row < 0))]
+        raise InputError("item is not in the dataset", file=path, found=name)
+    wrong = ~np.isfinite(frame[columns].to_numpy(dtype=float)).all(axis=1)
+    if wrong.any():
+        name = frame["item"].iloc[int(np.argmax(wrong))]
+        raise InputError(f"score of item {name!r} is not a finite number", file=path)
+    twice = frame.duplicated([*KEYS, "item", "split"])
+    if twice.any():
+        name = frame["item"].iloc[int(np.argmax(twice))]
+        raise InputError("item is predicted twice by one fit", file=path, found=name)
+    if items.kind not in ("variants", "cohort"):
+        # those two are fitted by leaving parts out, and so predict every item once as a test
+        leaked = (frame["split"] != items.split[row]).to_numpy()
+        if leaked.any():
+            at = int(np.argmax(leaked))
+            raise InputError(
+                f"item {frame['item'].iloc[at]!r} is predicted in another split than its own",
+                file=path,
+                found=frame["split"].iloc[at],
+                expected=items.split[row[at]],
+            )
+    return frame.assign(row=row)
+
+
+def score_columns(items: Items) -> list[str]:
+    """Return the names of the score columns of a dataset's predictions."""
+    if items.multiclass:
+        return [f"score_{k}" for k in range(len(items.classes))]
+    return ["score"]
+
+
+def _align(
+    items: Items,
+    name: str,
+    parts: Sequence[tuple[str, pd.DataFrame]],
+    infos: Mapping[str, ModelInfo],
+) -> Track:
+    tested = [part.loc[part["split"] == "test", "row"].to_numpy() for _, part in parts]
+    rows_T = np.unique(np.concatenate([*tested, np.flatnonzero(items.split == "test")]))
+    columns = score_columns(items)
+    fits = []
+    for path, part in parts:
+        for key, fit in part.groupby(list(KEYS), sort=True):
+            fit = fit.sort_values("row", kind="stable")
+            test, valid = fit[fit["split"] == "test"], fit[fit["split"] == "valid"]
+            lacking = np.setdiff1d(rows_T, test["row"].to_numpy())
+            if len(lacking):
+                raise InputError(
+                    f"model {key[0]!r}{f', track {name!r}' if name else ''}, seeds {key[3]} and "
+                    f"{key[4]}: test items are missing, the first is {items.item[lacking[0]]!r}",
+                    file=path,
+                    found=f"{len(test)} items",
+                    expected=f"{len(rows_T)} items",
+                )
+            fits.append(
+                Fit(
+                    model=str(key[0]),
+                    track=str(key[1]),
+                    fraction=float(key[2]),
+                    pretrain_seed=int(key[3]),
+                    finetune_seed=int(key[4]),
+                    scores=test[columns].to_numpy(dtype=float),
+                    valid_rows=valid["row"].to_numpy(dtype=np.int64),
+                    valid_scores=valid[columns].to_numpy(dtype=float),
+                )
+            )
+    fits.sort(key=lambda fit: (model_rank(fit.model), -fit.fraction, fit.pretrain_seed))
+    return Track(name, rows_T.astype(np.int64), tuple(fits), dict(infos))

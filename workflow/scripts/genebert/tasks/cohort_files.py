@@ -1,0 +1,245 @@
+"""Read the files of a case/control cohort: genotypes from a VCF, phenotypes from a table.
+
+Every check of these files is here; positions are 1-based as in the VCF.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import pysam
+from numpy.typing import NDArray
+
+from genebert.errors import InputError, nearest
+from genebert.genome import Genome
+from genebert.tables import check_unique, read_rows
+from genebert.tasks.variant_files import Record, check_reference, skip_reason
+
+MISSING = -1
+_BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+
+
+@dataclass(frozen=True)
+class Phenotypes:
+    """Labels and covariates of the people, in the order of the VCF's samples."""
+
+    samples: list[str]
+    labels: NDArray[np.int8]
+    covariates: NDArray[np.float32]
+    covariate_names: list[str]
+    population: list[str]
+
+
+@dataclass(frozen=True)
+class Genotypes:
+    """Usable variants (V) and the alleles of n people.
+
+    Attributes
+    ----------
+    records : the variants, sorted by contig and position.
+    alleles : int8[V, n, 2], 0 reference, 1 alternative, -1 missing.
+    """
+
+    records: list[Record]
+    alleles: NDArray[np.int8]
+
+
+def open_vcf(path: str) -> pysam.VariantFile:
+    """Open a bgzipped, indexed VCF.
+
+    Raises
+    ------
+    InputError
+        If it is missing, not bgzipped, truncated, without an index, or not a VCF.
+    """
+    if not os.path.exists(path):
+        raise InputError("no such file", file=path)
+    with open(path, "rb") as handle:
+        head = handle.read(14)
+        if head[:4] != b"\x1f\x8b\x08\x04" or head[12:14] != b"BC":
+            raise InputError("is not bgzipped", file=path, expected="bgzip, then tabix -p vcf")
+        handle.seek(-min(os.path.getsize(path), len(_BGZF_END)), os.SEEK_END)
+        if handle.read() != _BGZF_END:
+            raise InputError("is truncated: the end marker of bgzip is missing", file=path)
+    if not any(os.path.exists(path + suffix) for suffix in (".tbi", ".csi")):
+        raise InputError("has no index", file=path, expected=f"{path}.tbi (tabix -p vcf)")
+    level = pysam.set_verbosity(0)
+    try:
+        return pysam.VariantFile(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot be read as a VCF ({error})", file=path) from None
+    finally:
+        pysam.set_verbosity(level)
+
+
+def read_phenotypes(path: str, samples: Sequence[str], vcf: str) -> tuple[Phenotypes, int]:
+    """Read ``sample, phenotype`` (0 or 1) and covariates: numbers, or words made into 0/1 columns.
+
+    Returns
+    -------
+    phenotypes : in the order of ``samples``.
+    unknown : rows of people that are not in the VCF.
+
+    Raises
+    ------
+    InputError
+        If a sample has no row, a phenotype is not 0 or 1, a covariate is empty, or all people are
+        cases or all controls.
+    """
+    rows = read_rows(path, ("sample", "phenotype"))
+    check_unique(rows, ("sample",), path)
+    lines = {row["sample"]: number for number, row in enumerate(rows, start=2)}
+    by_sample = {row["sample"]: row for row in rows}
+    absent = [name for name in samples if name not in by_sample]
+    if absent:
+        raise InputError(
+            f"{len(absent)} of {len(samples)} samples of {vcf} have no phenotype"
+            + nearest(absent[0], by_sample),
+            file=path,
+            found=absent[0],
+        )
+    kept = [by_sample[name] for name in samples]
+    for row in kept:
+        if row["phenotype"] not in ("0", "1"):
+            raise InputError(
+                "phenotype is neither 0 nor 1",
+                file=path,
+                row=lines[row["sample"]],
+                found=row["phenotype"],
+                expected="1 for a case, 0 for a control (PLINK writes 2 and 1)",
+            )
+    labels = np.array([int(row["phenotype"]) for row in kept], dtype=np.int8)
+    if len(set(labels.tolist())) < 2:
+        raise InputError(
+            "all people are " + ("cases" if labels[0] else "controls"),
+            file=path,
+            expected="both phenotypes",
+        )
+    names, columns = [], []
+    for column in (name for name in rows[0] if name not in ("sample", "phenotype")):
+        values = [row[column] for row in kept]
+        for row, value in zip(kept, values, strict=True):
+            if value in ("", "NA", "nan", "."):
+                raise InputError(
+                    f"covariate {column} is missing", file=path, row=lines[row["sample"]]
+                )
+        try:
+            numbers = np.array([float(value) for value in values])
+        except ValueError:
+            # one level is left out: it is what the others are compared with
+            for level in sorted(set(values))[1:]:
+                names.append(f"{column}={level}")
+                columns.append(np.array([value == level for value in values], dtype=float))
+        else:
+            names.append(column)
+            columns.append(numbers)
+    covariates = np.array(columns, dtype=np.float32).reshape(len(columns), len(kept)).T
+    population = [row.get("population", "") for row in kept]
+    found = Phenotypes(list(samples), labels, covariates, names, population)
+    return found, len(by_sample) - len(kept)
+
+
+@lru_cache(maxsize=1024)
+def parse_call(text: str) -> tuple[int, int, str]:
+    """Return (allele, allele, what is wrong with the call or an empty string) of a GT field.
+
+    The alleles are missing (-1) unless the call is diploid and complete.
+    """
+    alleles = text.replace("|", "/").split("/")
+    if len(alleles) != 2:
+        return MISSING, MISSING, "calls not diploid (taken as missing)"
+    if "." in alleles:
+        return MISSING, MISSING, "calls missing"
+    first, second = int(alleles[0]), int(alleles[1])
+    unphased = first != second and "/" in text
+    return first, second, "heterozygous calls without phase (order of the file)" * unphased
+
+
+def read_genotypes(
+    vcf: pysam.VariantFile, path: str, genome: Genome
+) -> tuple[Genotypes, Counter, Counter, int]:
+    """Read all variants with one alternative allele.
+
+    Unphased heterozygous calls keep the order in which they stand and are counted.
+
+    Returns
+    -------
+    genotypes, dropped (reason -> variants), calls (kind -> calls), n_in (records).
+
+    Raises
+    ------
+    InputError
+        If a contig is not in the genome, REF disagrees, records are not sorted or the file ends
+        in the middle of one.
+    """
+    dropped, calls = Counter[str](), Counter[str]()
+    records, alleles = [], []
+    order: dict[str, int] = {}
+    last, n_in = 0, 0
+    seen: set[tuple[str, int, str, str]] = set()
+    try:
+        for n_in, variant in enumerate(vcf, start=1):
+            if variant.contig not in order:
+                order[variant.contig] = len(order)
+                last = 0
+            if order[variant.contig] != len(order) - 1 or variant.pos < last:
+                raise InputError(
+                    "records are not sorted",
+                    file=path,
+                    found=f"record {n_in}, {variant.contig}:{variant.pos}",
+                    expected=f"one block per contig, positions from {last} on",
+                )
+            last = variant.pos
+            alts = variant.alts or (".",)
+            record = Record(
+                n_in, variant.contig, variant.pos, (variant.ref or "").upper(),
+                ",".join(alts).upper(), {"id": variant.id or ""},
+            )  # fmt: skip
+            if record.contig not in genome.lengths:
+                raise InputError(
+                    f"contig of record {n_in} is not in the genome"
+                    + nearest(record.contig, genome.lengths),
+                    file=path,
+                    found=record.contig,
+                    expected=f"a contig of {genome.path}, such as {next(iter(genome.lengths))}",
+                )
+            reason = skip_reason(record)
+            key = (record.contig, record.position, record.ref, record.alt)
+            if not reason:
+                _check_reference(genome, record, path)
+                reason = "repeated" if key in seen else ""
+            if reason:
+                dropped[reason] += 1
+                continue
+            seen.add(key)
+            records.append(record)
+            # the text is 10 times faster to read than pysam's objects of every sample
+            fields = str(variant).rstrip("\n").split("\t")
+            if not fields[8].startswith("GT"):
+                raise InputError(
+                    "record has no genotypes", file=path, found=f"record {n_in}", expected="GT"
+                )
+            found = [parse_call(field.split(":", 1)[0]) for field in fields[9:]]
+            calls.update(wrong for _, _, wrong in found if wrong)
+            pairs = [pair[:2] for pair in found]
+            alleles.append(np.array(pairs, dtype=np.int8))
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"is damaged after record {n_in} ({error})", file=path) from None
+    n = len(vcf.header.samples)
+    stacked = np.array(alleles, dtype=np.int8).reshape(len(records), n, 2)
+    return Genotypes(records, stacked), dropped, calls, n_in
+
+
+def _check_reference(genome: Genome, record: Record, path: str) -> None:
+    """As `check_reference`; the record's number is named, for a VCF's lines are compressed."""
+    try:
+        check_reference(genome, record, f"{path} (record {record.row})")
+    except InputError as error:
+        raise InputError(str(error).replace(f", line {record.row}:", ":")) from None

@@ -1,0 +1,227 @@
+"""Find test items that a model could know from training, and what composition alone gives away.
+
+In: the items of a dataset. Out: which to remove, and the rows of ``leaks.tsv`` (check, found,
+removed, share). Copies are counted exact, as the reverse complement, and by shared 31-mers;
+related genes by shared 14-mers.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from genebert.errors import InputError
+from genebert.genome import N, decode, encode, reverse_complement
+from genebert.splits import SPLITS
+
+log = logging.getLogger("genebert")
+
+K = 31
+MAX_CONTAINMENT = 0.5
+MAX_REMOVED = 0.2
+
+
+def kmers(codes: NDArray[np.uint8], k: int, *, canonical: bool = True) -> NDArray[np.uint64]:
+    """Return uint64[n] numbers of the k-mers without N of codes[L], in order; k at most 31.
+
+    With ``canonical`` a k-mer and its reverse complement have one number, the smaller.
+    """
+    count = len(codes) - k + 1
+    if count <= 0:
+        return np.zeros(0, dtype=np.uint64)
+    known = np.where(codes == N, 0, codes).astype(np.uint64)
+    forward = np.zeros(count, dtype=np.uint64)
+    backward = np.zeros(count, dtype=np.uint64)
+    for j in range(k):
+        base = known[j : j + count]
+        forward = forward << np.uint64(2) | base
+        backward |= (np.uint64(3) - base) << np.uint64(2 * j)
+    unknown = np.concatenate([[0], np.cumsum(codes == N)])
+    out = np.minimum(forward, backward) if canonical else forward
+    return out[unknown[k:] == unknown[:count]]
+
+
+def containment(
+    sequences: Sequence[str], references: Sequence[str], *, k: int = K
+) -> NDArray[np.float64]:
+    """Return float[N]: the share of each sequence's distinct canonical k-mers that any reference has.
+
+    A sequence without a k-mer (too short, all N) has 0.
+    """
+    parts = [kmers(encode(sequence), k) for sequence in references]
+    known = np.unique(np.concatenate([*parts, np.zeros(0, dtype=np.uint64)]))
+    out = np.zeros(len(sequences))
+    for i, sequence in enumerate(sequences):
+        own = np.unique(kmers(encode(sequence), k))
+        if len(own) and len(known):
+            place = np.minimum(np.searchsorted(known, own), len(known) - 1)
+            out[i] = np.mean(known[place] == own)
+    return out
+
+
+def find_copies(sequences: Sequence[str], references: Sequence[str]) -> pd.DataFrame:
+    """Return bool columns exact, reverse_complement, contained for each sequence."""
+    seen = set(references)
+    turned = [decode(reverse_complement(encode(sequence))) for sequence in sequences]
+    return pd.DataFrame(
+        {
+            "exact": [sequence in seen for sequence in sequences],
+            "reverse_complement": [sequence in seen for sequence in turned],
+            "contained": containment(sequences, references) > MAX_CONTAINMENT,
+        },
+        dtype=bool,
+    )
+
+
+def remove_copies(
+    frame: pd.DataFrame, *, file: str, checked: NDArray[np.bool_] | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Remove test items whose sequence is known from train or valid.
+
+    Parameters
+    ----------
+    frame : items with columns split and sequence.
+    file : named in the error.
+    checked : bool[N], the test items that must be new (default: all of split test).
+
+    Returns
+    -------
+    The frame without the copies, and the rows of the leak table.
+
+    Raises
+    ------
+    InputError
+        If more than 20 % of the checked items go.
+    """
+    split = frame["split"].to_numpy()
+    test = split == "test" if checked is None else checked & (split == "test")
+    known = frame["sequence"][split != "test"].unique().tolist()
+    unique, inverse = np.unique(frame["sequence"][test].to_numpy(dtype=str), return_inverse=True)
+    copies = find_copies(unique.tolist(), known).iloc[inverse].reset_index(drop=True)
+    bad = copies.any(axis=1).to_numpy()
+    total = int(test.sum())
+    if total and bad.mean() > MAX_REMOVED:
+        raise InputError(
+            "too many test items are copies of train or valid items",
+            file=file,
+            found=f"{int(bad.sum())} of {total}",
+            expected=f"at most {MAX_REMOVED:.0%}",
+        )
+    rows = []
+    for name, label in (
+        ("exact", "exact_duplicate"),
+        ("reverse_complement", "reverse_complement_duplicate"),
+        ("contained", f"{K}mer_containment_above_{MAX_CONTAINMENT}"),
+    ):
+        found = int(copies[name].sum())
+        rows.append((label, found, found, found / max(total, 1)))
+    rows.append(("any_copy", int(bad.sum()), int(bad.sum()), float(bad.sum()) / max(total, 1)))
+    kept = frame.drop(index=frame.index[np.flatnonzero(test)[bad]]).reset_index(drop=True)
+    stays = test.copy()
+    stays[np.flatnonzero(test)[bad]] = False
+    left = _copies_left(frame["sequence"][stays], known)
+    if left:
+        raise InputError("test items are still copies after removal", file=file, found=left)
+    rows.append(("remaining_duplicate", left, 0, 0.0))
+    valid = frame["sequence"][split == "valid"].unique()
+    train = set(frame["sequence"][split == "train"])
+    twins = sum(sequence in train for sequence in valid)
+    rows.append(("valid_duplicate_of_train", twins, 0, twins / max(len(valid), 1)))
+    return kept, pd.DataFrame(rows, columns=["check", "found", "removed", "share"])
+
+
+def _copies_left(sequences: pd.Series, known: Sequence[str]) -> int:
+    """Return how many sequences equal a known one, on either strand."""
+    both = {*known, *(decode(reverse_complement(encode(sequence))) for sequence in known)}
+    return int(sequences.isin(both).sum())
+
+
+def auroc(label: NDArray[np.float64], score: NDArray[np.float64]) -> float:
+    """Return the area under the ROC curve of 0/1 labels (Mann-Whitney U; NaN for one class)."""
+    positive = np.asarray(label) == 1
+    n, m = int(positive.sum()), int((~positive).sum())
+    if not n or not m:
+        return float("nan")
+    ranks = rankdata(score)
+    return float((ranks[positive].sum() - n * (n + 1) / 2) / (n * m))
+
+
+def composition_rows(frame: pd.DataFrame, *, negative: int = 0) -> pd.DataFrame:
+    """Return what composition gives away: per split, GC and length of both sides, AUROC of GC.
+
+    Columns of the leak table; ``found`` is a number of items and ``share`` the value. Items of
+    class ``negative`` are one side, all others the other. The AUROC is macro-averaged over groups.
+    """
+    gc = frame["sequence"].str.count("[CG]") / frame["sequence"].str.count("[ACGT]").clip(lower=1)
+    length = frame["sequence"].str.len()
+    positive = (frame["label"] != negative).to_numpy()
+    rows: list[tuple[str, int, int, float]] = []
+    for split in SPLITS:
+        inside = (frame["split"] == split).to_numpy()
+        for name, value in (("gc", gc), ("length", length)):
+            for side, mask in (("positive", positive), ("negative", ~positive)):
+                part = value[inside & mask]
+                mean = float(part.mean()) if len(part) else float("nan")
+                rows.append((f"{name}_{side}:{split}", len(part), 0, mean))
+        areas = [
+            auroc(positive[rows_of].astype(float), gc.to_numpy()[rows_of])
+            for rows_of in (
+                np.flatnonzero(inside & (frame["group"] == group).to_numpy())
+                for group in sorted(frame["group"][inside].unique())
+            )
+        ]
+        area = float(np.nanmean(areas)) if np.isfinite(areas).any() else float("nan")
+        rows.append((f"gc_auroc:{split}", int(inside.sum()), 0, area))
+    return pd.DataFrame(rows, columns=["check", "found", "removed", "share"])
+
+
+def related(
+    queries: Sequence[str],
+    references: Sequence[str],
+    *,
+    k: int = 14,
+    bin_bases: int = 100,
+    identity: float = 0.8,
+    coverage: float = 0.5,
+) -> NDArray[np.bool_]:
+    """Return bool[Q]: the query is at least ``identity`` identical to one reference.
+
+    Bases that mutate independently leave a k-mer intact with probability identity ** k (Ondov et
+    al. 2016, doi:10.1186/s13059-016-0997-x). A query is related to a reference if at least
+    ``coverage`` of its bins share a k-mer with that reference and, in these bins together, at
+    least identity ** k of the k-mers do. Unrelated bins share a k-mer by chance about once in
+    4 ** k / (100 * length of the reference). Sequences are compared on the strand given.
+    """
+    parts = [np.unique(kmers(encode(sequence), k, canonical=False)) for sequence in references]
+    owner = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    known = np.concatenate([*parts, np.zeros(0, dtype=np.uint64)])
+    order = np.argsort(known, kind="stable")
+    known, owner = known[order], owner[order]
+    out = np.zeros(len(queries), dtype=bool)
+    for i, sequence in enumerate(queries):
+        own = kmers(encode(sequence), k, canonical=False)
+        if not len(own):
+            continue
+        bins = np.arange(len(own)) // bin_bases
+        first, last = (np.searchsorted(known, own, side) for side in ("left", "right"))
+        count = last - first
+        rows = np.repeat(bins, count)
+        within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+        columns = owner[np.repeat(first, count) + within]
+        size = np.bincount(bins)
+        shared = sp.coo_array(
+            (np.ones(len(rows)), (columns, rows)), shape=(len(parts), len(size))
+        ).tocsr()
+        covered = np.diff(shared.indptr) >= coverage * len(size)
+        for j in np.flatnonzero(covered):
+            part = slice(shared.indptr[j], shared.indptr[j + 1])
+            if shared.data[part].sum() >= identity**k * size[shared.indices[part]].sum():
+                out[i] = True
+                break
+    return out

@@ -1,0 +1,205 @@
+"""Read variants from a TSV or a VCF and make the two sequences of each.
+
+In: a text file, plain or gzipped, with 1-based positions. Out: records with their line number,
+checked against the genome, and windows with either allele.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from genebert.errors import InputError, nearest
+from genebert.genome import Genome, decode
+from genebert.lines import text_lines
+
+FIELDS = (
+    "contig", "position", "ref", "alt", "label", "cell_type", "tss_distance", "class", "pvalue"
+)  # fmt: skip
+REQUIRED = ("contig", "position", "ref", "alt", "label")
+VCF_COLUMNS = ("CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO")
+MAX_ALLELE = 50  # bases; longer alleles would leave too little of the window in common
+
+
+@dataclass(frozen=True)
+class Record:
+    """One line of the label file: 1-based position, alleles in upper case, raw text fields."""
+
+    row: int
+    contig: str
+    position: int
+    ref: str
+    alt: str
+    fields: Mapping[str, str]
+
+
+def _position(text: str, path: str, row: int) -> int:
+    try:
+        position = int(text)
+    except ValueError:
+        position = 0
+    if position < 1:
+        raise InputError(
+            "position is not a 1-based coordinate",
+            file=path,
+            row=row,
+            found=text,
+            expected="a whole number from 1 (BED is 0-based: add 1)",
+        )
+    return position
+
+
+def read_table(path: str, columns: Mapping[str, str]) -> Iterator[Record]:
+    """Yield the records of a TSV with a header line.
+
+    Parameters
+    ----------
+    columns : field -> column, for columns named otherwise than the field.
+
+    Raises
+    ------
+    InputError
+        If a column is missing, a line has another number of fields or a bad position.
+    """
+    header: list[str] = []
+    wanted = {field: str(columns.get(field, field)).lstrip("#") for field in FIELDS}
+    for number, line in text_lines(path):
+        if not line or line.startswith("##"):
+            continue
+        values = line.split("\t")
+        if not header:
+            header = [value.lstrip("#") for value in values]
+            for field in {*REQUIRED, *columns}:
+                if field in wanted and wanted[field] not in header:
+                    raise InputError(
+                        f"column {wanted[field]!r} is missing{nearest(wanted[field], header)}",
+                        file=path,
+                        row=number,
+                        found=" ".join(header),
+                    )
+            continue
+        if len(values) != len(header):
+            raise InputError(
+                "wrong number of fields",
+                file=path,
+                row=number,
+                found=len(values),
+                expected=len(header),
+            )
+        raw = dict(zip(header, values, strict=True))
+        known = {field: raw[name] for field, name in wanted.items() if name in raw}
+        yield Record(
+            number,
+            known["contig"],
+            _position(known["position"], path, number),
+            known["ref"].upper(),
+            known["alt"].upper(),
+            {**raw, **known},
+        )
+    if not header:
+        raise InputError("is empty", file=path, expected=f"columns {', '.join(REQUIRED)}")
+
+
+def read_vcf(path: str, columns: Mapping[str, str]) -> Iterator[Record]:
+    """Yield the sites of a VCF; fields beyond the alleles come from INFO (a flag reads as 1).
+
+    Raises
+    ------
+    InputError
+        If the header is not that of a VCF, the label's INFO key is not declared, or a line is bad.
+    """
+    keys = {field: str(columns.get(field, field)) for field in FIELDS}
+    declared: set[str] = set()
+    header = False
+    for number, line in text_lines(path):
+        if line.startswith("##INFO=<ID="):
+            declared.add(line.removeprefix("##INFO=<ID=").split(",")[0])
+        elif line.startswith("#CHROM"):
+            header = True
+            if keys["label"] not in declared:
+                raise InputError(
+                    f"INFO key {keys['label']!r} of the label is not declared"
+                    + nearest(keys["label"], declared),
+                    file=path,
+                    row=number,
+                    expected="label_info to name an INFO key",
+                )
+        elif line and not line.startswith("#"):
+            values = line.split("\t")
+            if not header or len(values) < len(VCF_COLUMNS):
+                raise InputError(
+                    "is not a VCF line below a #CHROM header",
+                    file=path,
+                    row=number,
+                    found=line[:40],
+                    expected=" ".join(VCF_COLUMNS),
+                )
+            info = dict([*item.split("=", 1), "1"][:2] for item in values[7].split(";"))
+            known = {field: info[key] for field, key in keys.items() if key in info}
+            known.setdefault("label", "0")  # a flag that is absent
+            position = _position(values[1], path, number)
+            yield Record(
+                number, values[0], position, values[3].upper(), values[4].upper(), {**info, **known}
+            )
+    if not header:
+        raise InputError("is not a VCF", file=path, expected="a line that starts with #CHROM")
+
+
+def skip_reason(record: Record) -> str:
+    """Return why alleles cannot be scored, or an empty string."""
+    if "," in record.alt:
+        return "multi-allelic"
+    if record.alt in (".", "*") or any(mark in record.alt for mark in "<[]"):
+        return "symbolic allele"
+    alt = "" if record.alt == "-" else record.alt
+    if record.ref in ("-", ".", ""):
+        return "no reference base"
+    if not set(record.ref + alt) <= set("ACGT"):
+        return "allele with other letters than ACGT"
+    if max(len(record.ref), len(alt)) > MAX_ALLELE:
+        return f"allele longer than {MAX_ALLELE} bases"
+    return "" if record.ref != alt else "alternative equals reference"
+
+
+def check_reference(genome: Genome, record: Record, path: str) -> None:
+    """Raise :class:`InputError` unless the genome holds REF at the record's position."""
+    if record.contig not in genome.lengths:
+        raise InputError(
+            f"contig is not in the genome{nearest(record.contig, genome.lengths)}",
+            file=path,
+            row=record.row,
+            found=record.contig,
+        )
+    start, end = record.position - 1, record.position - 1 + len(record.ref)
+    if end > genome.lengths[record.contig]:
+        raise InputError(
+            f"position is beyond {record.contig}",
+            file=path,
+            row=record.row,
+            found=record.position,
+            expected=f"at most {genome.lengths[record.contig]}",
+        )
+    there = decode(genome.codes(record.contig, start, end))
+    if there != record.ref:
+        raise InputError(
+            f"REF disagrees with the genome at {record.contig}:{record.position} (1-based)",
+            file=path,
+            row=record.row,
+            found=record.ref,
+            expected=f"{there} (is it another build, or a 0-based position?)",
+        )
+
+
+def windows(genome: Genome, record: Record, width: int) -> tuple[int, str, str]:
+    """Return (start, reference window, alternative window), both ``width`` bases long.
+
+    The first base of REF has offset ``width // 2``. What follows the variant moves with an indel:
+    the alternative window ends earlier or later on the reference, its first half is unchanged.
+    """
+    first = record.position - 1
+    start = first - width // 2
+    alt = "" if record.alt == "-" else record.alt
+    reach = start + width + max(0, len(record.ref) - len(alt))
+    long = decode(genome.window(record.contig, start, reach))
+    tail = first - start + len(record.ref)
+    return start, long[:width], (long[: first - start] + alt + long[tail:])[:width]

@@ -1,0 +1,362 @@
+"""Datasets of single variants: reference and alternative windows with a label or an effect.
+
+In: a TSV, a VCF or the table of a reporter assay (MPRA), plain or gzipped, and the genome. Out:
+one row per variant with two windows of equal length, the reference one centred on the variant.
+
+Keys of the dataset's row in the configuration (all optional):
+
+``columns``
+    Where the fields are, field -> column (VCF: INFO key): contig, position, ref, alt, label,
+    cell_type, tss_distance, class, pvalue.
+``positive``
+    How a column becomes a binary label. For effects ``{pvalue: 1e-5, effect: 0}``: positive where
+    the p-value is below and the absolute effect above. For words
+    ``{values: [pathogenic], negative: [benign]}``: all other words are skipped and counted.
+``minimum``
+    Column -> smallest value, e.g. ``{barcodes: 10}``; rows below it are skipped and counted.
+``label_info``
+    VCF: the INFO key of the label (a flag, or a number).
+``cell_type``
+    Cell type of all variants, where the table has no such column.
+``direction``
+    ``both`` (default: either allele may matter, scores are absolute) or ``loss`` (only alleles
+    that are less likely than the reference score high).
+``block_bp``
+    Size of a bootstrap block: 10 for a reporter assay.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from genebert.errors import InputError, nearest
+from genebert.genome import Genome
+from genebert.splits import Splits
+from genebert.tasks import dataset as ds
+from genebert.tasks import leaks as leak_checks
+from genebert.tasks.variant_files import (
+    FIELDS,
+    Record,
+    check_reference,
+    read_table,
+    read_vcf,
+    skip_reason,
+    windows,
+)
+
+VERSION = 1
+
+
+class Labeller:
+    """Turns the fields of a record into a label, an effect, or a reason to skip it."""
+
+    def __init__(self, row: Mapping[str, Any], path: str) -> None:
+        """Read ``positive`` and ``minimum`` of a dataset's row; ``path`` is named in errors."""
+        self.path = path
+        self.positive: Mapping[str, Any] = row.get("positive") or {}
+        self.minimum: Mapping[str, Any] = row.get("minimum") or {}
+        known = {"pvalue", "effect", "values", "negative"}
+        for key in self.positive:
+            if key not in known:
+                raise InputError(
+                    f"unknown key {key!r} in positive{nearest(key, known)}",
+                    file=f"config datasets, {row.get('name')}",
+                )
+
+    def number(self, record: Record, field: str) -> float:
+        """Return a field as a number; InputError if it is none."""
+        text = record.fields.get(field)
+        try:
+            return float("nan" if text is None else text)
+        except ValueError:
+            raise InputError(
+                f"{field} is not a number", file=self.path, row=record.row, found=text
+            ) from None
+
+    def __call__(self, record: Record) -> tuple[float, float, str]:
+        """Return (label, effect or NaN, reason to skip or an empty string)."""
+        for field, least in self.minimum.items():
+            value = self.number(record, str(field))
+            if np.isnan(value):
+                raise InputError(
+                    f"column {field!r} of minimum is missing or empty",
+                    file=self.path,
+                    row=record.row,
+                )
+            if value < float(least):
+                return np.nan, np.nan, f"{field} below {least}"
+        if "values" in self.positive:
+            word = record.fields["label"].strip().lower()
+            if word in {str(v).lower() for v in self.positive["values"]}:
+                return 1.0, np.nan, ""
+            others = self.positive.get("negative")
+            if others is not None and word not in {str(v).lower() for v in others}:
+                return np.nan, np.nan, "label is neither positive nor negative"
+            return 0.0, np.nan, ""
+        effect = self.number(record, "label")
+        if np.isnan(effect):
+            return np.nan, np.nan, "no label"
+        if not self.positive:
+            return effect, effect, ""
+        pvalue = self.number(record, "pvalue")
+        if np.isnan(pvalue):
+            return np.nan, np.nan, "no p-value"
+        cut = float(self.positive.get("effect", 0.0))
+        hit = pvalue < float(self.positive.get("pvalue", 0.01)) and abs(effect) > cut
+        return float(hit), effect, ""
+
+
+def read_items(
+    path: str, genome: Genome, row: Mapping[str, Any], splits: Splits, width: int
+) -> tuple[pd.DataFrame, Counter, int]:
+    """Read, check and window all variants of a label file.
+
+    Returns
+    -------
+    frame : one row per variant that can be used.
+    dropped : reason -> number of variants skipped.
+    n_in : records read.
+    """
+    columns: dict[str, str] = dict(row.get("columns") or {})
+    if row.get("label_info"):
+        columns["label"] = str(row["label_info"])
+    for field in columns:
+        if field not in FIELDS:
+            raise InputError(
+                f"unknown field {field!r} in columns{nearest(field, FIELDS)}",
+                file=f"config datasets, {row.get('name')}",
+            )
+    is_vcf = str(path).endswith((".vcf", ".vcf.gz", ".vcf.bgz")) or row.get("format") == "vcf"
+    labeller = Labeller(row, path)
+    dropped: Counter = Counter()
+    seen: dict[str, tuple[int, float]] = {}
+    rows: list[dict[str, Any]] = []
+    n_in = 0
+    for record in (read_vcf if is_vcf else read_table)(path, columns):
+        n_in += 1
+        reason = skip_reason(record)
+        if not reason:
+            check_reference(genome, record, path)
+            label, effect, reason = labeller(record)
+        if not reason:
+            first = np.array([record.position - 1])
+            split = str(splits.split_of(record.contig, first, first + 1)[0])
+            reason = "" if split else "outside the splits"
+        if not reason:
+            start, reference, alternative = windows(genome, record, width)
+            reason = "N in the window" if "N" in reference + alternative else ""
+        if reason:
+            dropped[reason] += 1
+            continue
+        cell_type = record.fields.get("cell_type", row.get("cell_type") or "")
+        item = f"{record.contig}:{record.position}:{record.ref}>{record.alt}"
+        item += f"@{cell_type}" if cell_type else ""
+        if item in seen:
+            if seen[item][1] != label:
+                raise InputError(
+                    f"variant {item} has another label in line {seen[item][0]}",
+                    file=path,
+                    row=record.row,
+                    found=label,
+                    expected=seen[item][1],
+                )
+            dropped["repeated"] += 1
+            continue
+        seen[item] = (record.row, label)
+        rows.append(
+            {
+                "item": item,
+                "contig": record.contig,
+                "start": start,
+                "end": start + width,
+                "strand": ".",
+                "sequence": reference,
+                "label": label,
+                "group": "",
+                "cell_type": cell_type,
+                "split": split,
+                "alternative": alternative,
+                "position": record.position,
+                "ref": record.ref,
+                "alt": record.alt,
+                "tss_distance": labeller.number(record, "tss_distance"),
+                "effect": effect,
+                "class": record.fields.get("class", ""),
+            }
+        )
+    if not rows:
+        raise InputError(
+            "no variant can be used", file=path, found=dict(dropped), expected="at least one"
+        )
+    return pd.DataFrame(rows), dropped, n_in
+
+
+def add_strata(frame: pd.DataFrame, held_out: Sequence[str]) -> pd.Series:
+    """Return the tags of each variant, joined by ';'.
+
+    ``vs-CLASS`` holds the negatives of one class and all positives, so that each stratum has both;
+    ``transductive`` marks loci that pre-training has read, ``inductive`` the others.
+    """
+    positive = (frame["label"] == 1).to_numpy()
+    classes = sorted({c for c in frame["class"][~positive] if c})
+    tags = []
+    columns = (frame["class"], positive, frame["in_pretraining"], frame["cell_type"])
+    for name, is_positive, seen, cell_type in zip(*columns, strict=True):
+        row = [f"vs-{c}" for c in classes] if is_positive else [f"vs-{name}"] if name else []
+        row.append("transductive" if seen else "inductive")
+        if cell_type:
+            row.append("held-out-cell-type" if cell_type in held_out else "train-cell-type")
+        tags.append(";".join(row))
+    return pd.Series(tags, index=frame.index)
+
+
+def read_truth(path: str, frame: pd.DataFrame) -> pd.Series:
+    """Return the generator's probability of the label of each variant (NaN where not listed)."""
+    truth = pd.read_csv(path, sep="\t", dtype={"contig": str, "ref": str, "alt": str})
+    for column in ("contig", "position", "ref", "alt", "probability"):
+        if column not in truth:
+            raise InputError(f"column {column!r} is missing", file=path, row=1)
+    keys = ["contig", "position", "ref", "alt"]
+    if "cell_type" in truth and (frame["cell_type"] != "").any():
+        truth["cell_type"] = truth["cell_type"].fillna("").astype(str)
+        keys.append("cell_type")
+    truth = truth.drop_duplicates(keys).set_index(keys)["probability"]
+    return pd.Series(
+        truth.reindex(pd.MultiIndex.from_frame(frame[keys])).to_numpy(float), index=frame.index
+    )
+
+
+def drop_copies(frame: pd.DataFrame, *, file: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Drop variants whose window stands on another contig too, and report the leak checks.
+
+    Folds leave out a contig, so a copy elsewhere, on either strand, would be seen in training.
+    A window is a copy if another contig's windows hold more than half of its 31-mers.
+
+    Returns
+    -------
+    frame : without the copies.
+    leaks : ``check, found, removed, share``; for the rows ``gc_*`` the share is the mean GC.
+
+    Raises
+    ------
+    InputError
+        If more than a fifth of the variants are copies.
+    """
+    contig = frame["contig"].to_numpy()
+    copies = np.zeros(len(frame), dtype=bool)
+    for name in np.unique(contig):
+        here = contig == name
+        elsewhere = frame["sequence"][~here].unique().tolist()
+        if elsewhere:
+            unique, inverse = np.unique(frame["sequence"][here].to_numpy(str), return_inverse=True)
+            share = leak_checks.containment(unique.tolist(), elsewhere)
+            copies[here] = share[inverse] > leak_checks.MAX_CONTAINMENT
+    if copies.mean() > leak_checks.MAX_REMOVED:
+        raise InputError(
+            "too many variants lie in windows that stand on several contigs",
+            file=file,
+            found=f"{int(copies.sum())} of {len(frame)}",
+            expected=f"at most {leak_checks.MAX_REMOVED:.0%}",
+        )
+    seen = frame["in_pretraining"].to_numpy()
+    rows: list[tuple[str, int, int, float]] = [
+        ("copy_on_another_contig", int(copies.sum()), int(copies.sum()), float(copies.mean())),
+        ("transductive", int(seen.sum()), 0, float(seen.mean())),
+    ]
+    gc = frame["sequence"].str.count("[CG]") / frame["sequence"].str.len()
+    for side, mask in (("positive", frame["label"] == 1), ("negative", frame["label"] == 0)):
+        if mask.any():
+            rows.append((f"gc_{side}", int(mask.sum()), 0, float(gc[mask].mean())))
+    return frame[~copies], pd.DataFrame(rows, columns=list(ds.LEAK_COLUMNS))
+
+
+def thin(frame: pd.DataFrame, most: int | None, seed: int) -> pd.DataFrame:
+    """Return at most ``most`` items, drawn evenly over contig and binary label, in their order."""
+    if not most or len(frame) <= most:
+        return frame
+    generator = np.random.default_rng([seed, 7001])
+    strata = frame["contig"] + np.where(frame["label"] == 1, "+", "-")
+    rank = pd.Series(generator.permutation(len(frame)), index=frame.index)
+    place = rank.groupby(strata).rank() / strata.groupby(strata).transform("size")
+    return frame.loc[place.sort_values(kind="stable").index[:most].sort_values()]
+
+
+def one_element(frame: pd.DataFrame) -> bool:
+    """Tell whether all variants lie within 10 kb: one element, hardly more than one observation."""
+    return frame["contig"].nunique() == 1 and bool(np.ptp(frame["position"]) < 10_000)
+
+
+def build(
+    *,
+    genome: str,
+    regions: str,
+    labels: str,
+    truth: list[str],
+    dataset: str,
+    description: str,
+    leaks: str,
+    row: Mapping[str, Any],
+    splits: Mapping[str, Any],
+    seed: int,
+    max_items: int | None = None,
+    **_: Any,
+) -> None:
+    """Build a dataset of variants; see the module's docstring for the keys of ``row``.
+
+    Parameters
+    ----------
+    genome : indexed FASTA. regions : ``regions.tsv``; its width is the width of the windows.
+    labels : TSV or VCF, plain or gzipped; positions are 1-based.
+    truth : none or one table of the generator's probabilities.
+    dataset, description, leaks : outputs.
+    row, splits : configuration. seed : for drawing ``max_items``.
+
+    Raises
+    ------
+    InputError
+        For a bad file, a REF that is not in the genome, or labels of one class only.
+    """
+    reference, table = Genome(genome), ds.read_regions(regions)
+    width = int(table["end"].iloc[0] - table["start"].iloc[0])
+    frame, dropped, n_in = read_items(labels, reference, row, Splits.from_config(splits), width)
+    frame["in_pretraining"] = ds.in_pretraining(frame, table)
+    frame["region"] = ds.region_at(frame["contig"].tolist(), frame["position"] - 1, table)
+    frame["oracle"] = read_truth(truth[0], frame) if ds.as_list(truth) else np.nan
+    frame, checks = drop_copies(frame, file=labels)
+    dropped["copy on another contig"] += int(checks["removed"].iloc[0])
+    kept = thin(frame, max_items, seed)
+    dropped["beyond max_items"] += len(frame) - len(kept)
+    frame = kept
+    values = set(frame["label"])
+    binary = values <= {0.0, 1.0}
+    if len(values) < 2:
+        raise InputError(
+            "all variants have one label", file=labels, found=values, expected="two classes"
+        )
+    frame["stratum"] = add_strata(frame, splits.get("held_out_cell_types", ()))
+    frame = ds.sort_items(frame, list(reference.lengths))
+    info = {
+        "task": "disease",
+        "dataset": row["name"],
+        "kind": "variants",
+        "classes": ["neutral", "causal"],
+        "label": "binary" if binary else "effect",
+        "direction": row.get("direction") or "both",
+        "uses_regions": False,
+        "strand_specific": False,
+        "block_bp": ds.block_bp(row, reference.lengths),
+        "flags": ["within_one_element"] if one_element(frame) else [],
+        "n_in": n_in,
+        "dropped": {reason: int(n) for reason, n in sorted(dropped.items()) if n},
+        "items": ds.count_items(frame, ["neutral", "causal"]) if binary else {},
+        "captions": {
+            "split": "leave-one-chromosome-out; leave-one-block-out where one chromosome has all",
+            "transductive": "the encoder has read the locus in pre-training",
+        },
+    }
+    ds.write_dataset(frame, info, dataset, description, leaks, checks)

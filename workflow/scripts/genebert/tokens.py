@@ -1,0 +1,91 @@
+"""k-mer tokens of base codes (A0 C1 G2 T3 N4), on any device.
+
+Identifiers: 0 PAD, 1 CLS, 2 SEP, 3 MASK, 4 UNKNOWN (a k-mer with an N), then the k-mers in
+lexicographic order: 5 + sum_j code[j] * 4**(k - 1 - j). A row is ``[CLS] A`` or
+``[CLS] A [SEP] B``.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from genebert.errors import InputError
+
+PAD, CLS, SEP, MASK, UNKNOWN = range(5)
+N_SPECIAL = 5
+N_CODE = 4
+MAX_K = 8
+
+
+def check(k: int, stride: int) -> None:
+    """Raise :class:`InputError` unless 1 <= stride <= k <= 8 (every base lies in a token)."""
+    if not 1 <= k <= MAX_K:
+        raise InputError("k is out of range", file="tokens.k", found=k, expected=f"1 to {MAX_K}")
+    if not 1 <= stride <= k:
+        raise InputError(
+            "stride leaves bases without a token",
+            file="tokens.stride",
+            found=stride,
+            expected=f"1 to k = {k}",
+        )
+
+
+def vocabulary_size(k: int, multiple: int = 64) -> int:
+    """Return the number of identifiers, padded to a multiple (matrix shapes that GPUs like)."""
+    return -(-(4**k + N_SPECIAL) // multiple) * multiple
+
+
+def n_tokens(length: int, k: int, stride: int) -> int:
+    """Return the number of k-mers of a sequence of ``length`` bases (0 if it is shorter than k)."""
+    return max(0, (length - k) // stride + 1)
+
+
+def segment_length(n: int, k: int, stride: int) -> int:
+    """Return the number of bases that n k-mers cover."""
+    return (n - 1) * stride + k
+
+
+def tokenize(codes: Tensor, k: int, stride: int) -> Tensor:
+    """Turn codes[..., L] (any integer type) into ids int64[..., n], n = (L - k) // stride + 1."""
+    length = codes.shape[-1]
+    n = n_tokens(length, k, stride)
+    if n == 0:
+        raise InputError(
+            "sequence is shorter than a token", file="tokens.k", found=k, expected=f"<= {length}"
+        )
+    codes = codes.to(torch.int64)
+    kmer = torch.zeros((*codes.shape[:-1], n), dtype=torch.int64, device=codes.device)
+    unknown = torch.zeros_like(kmer, dtype=torch.bool)
+    for j in range(k):
+        base = codes[..., j : j + (n - 1) * stride + 1 : stride]
+        kmer = kmer * 4 + base
+        unknown = unknown | (base >= N_CODE)
+    return torch.where(unknown, UNKNOWN, kmer + N_SPECIAL)
+
+
+def reverse_complement(codes: Tensor) -> Tensor:
+    """Return the reverse complement of codes[..., L]; N stays N."""
+    return torch.where(codes < N_CODE, 3 - codes, codes).flip(-1)
+
+
+def reverse_complement_map(k: int) -> Tensor:
+    """Return int64[V] with tokenize(rc(s)) == map[tokenize(s)].flip(-1) where the ends align."""
+    kmer = torch.arange(4**k)
+    rc = torch.zeros_like(kmer)
+    for j in range(k):
+        rc = rc * 4 + (3 - (kmer // 4**j) % 4)
+    table = torch.arange(vocabulary_size(k))
+    table[N_SPECIAL : N_SPECIAL + 4**k] = rc + N_SPECIAL
+    return table
+
+
+def single_row(ids_A: Tensor) -> Tensor:
+    """Put ``[CLS]`` before the tokens int64[B, n]; returns int64[B, 1 + n]."""
+    return torch.nn.functional.pad(ids_A, (1, 0), value=CLS)
+
+
+def pair_row(ids_A: Tensor, ids_B: Tensor) -> Tensor:
+    """Return ``[CLS] A [SEP] B``, int64[B, 2 + n_A + n_B]."""
+    pad = torch.nn.functional.pad
+    return torch.cat([pad(ids_A, (1, 0), value=CLS), pad(ids_B, (1, 0), value=SEP)], dim=-1)
