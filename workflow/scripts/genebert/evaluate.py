@@ -30,7 +30,7 @@ from genebert.scores import Fit, Items, Track, model_rank, read_items, read_trac
 
 VERSION = 1
 
-Row = dict[str, object]
+Row = dict[str, Any]
 
 log = logging.getLogger("genebert")
 
@@ -249,11 +249,11 @@ def _n_train(items: Items, total: int | None, name: str) -> int | None:
     return int(((items.split == "train") & (items.group == name)).sum())
 
 
-def _table_key(row: Row) -> tuple[object, ...]:
+def _table_key(row: Row) -> tuple[Any, ...]:
     return (str(row["task"]), str(row["dataset"]), model_rank(str(row["model"])))
 
 
-def _long_key(row: Row) -> tuple[object, ...]:
+def _long_key(row: Row) -> tuple[Any, ...]:
     seeds = (str(row["pretrain_seed"]).zfill(9), str(row["finetune_seed"]).zfill(9))
     stratum = str(row["stratum"])
     return (*_table_key(row)[:2], stratum != ALL, stratum, _table_key(row)[2], row["metric"], seeds)

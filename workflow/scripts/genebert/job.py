@@ -29,7 +29,10 @@ log = logging.getLogger("genebert")
 
 def setup_log(path: str | None) -> None:
     """Send the log to ``path`` (or stderr): time, level, message, one line each."""
-    handler = logging.FileHandler(path, mode="w") if path else logging.StreamHandler(sys.stderr)
+    handler: logging.Handler = logging.StreamHandler(sys.stderr)
+    if path:
+        Path(path).write_text("")  # then append: a program that the job starts writes here too
+        handler = logging.FileHandler(path, mode="a")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     root = logging.getLogger()
     root.handlers = [handler]

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from genebert.errors import InputError
+from genebert.errors import InputError, nearest
 from genebert.genome import Genome, decode, reverse_complement
 from genebert.splits import SPLITS, Splits
 from genebert.tasks import leaks
@@ -73,6 +73,25 @@ def as_list(value: str | Sequence[str] | None) -> list[str]:
     if not value:
         return []
     return [value] if isinstance(value, str) else list(value)
+
+
+def row_option(row: Mapping[str, Any], key: str, known: Sequence[str]) -> str:
+    """Return the option of a dataset row, the first known one where it is not given.
+
+    Raises
+    ------
+    InputError
+        If the value is not a known one.
+    """
+    value = str(row.get(key) or known[0])
+    if value not in known:
+        raise InputError(
+            f"unknown {key}{nearest(value, known)}",
+            file=f"config datasets, {row['name']}",
+            found=value,
+            expected=", ".join(known),
+        )
+    return value
 
 
 def write_dataset(

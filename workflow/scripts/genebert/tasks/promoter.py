@@ -28,6 +28,7 @@ from genebert.tasks.dataset import (
     oriented_window,
     overlaps_any,
     read_regions,
+    row_option,
     sequences,
     split_of,
 )
@@ -68,9 +69,8 @@ def build(
     InputError
         If the labels cannot be read, an option is unknown, or a split lacks a class.
     """
-    where = f"config datasets, {row['name']}"
-    window = _option(row, "window", tuple(WINDOWS), where)
-    kind = _option(row, "negatives", NEGATIVES, where)
+    window = row_option(row, "window", tuple(WINDOWS))
+    kind = row_option(row, "negatives", NEGATIVES)
     before, after = WINDOWS[window]
     fasta, plan, region_table = Genome(genome), Splits.from_config(splits), read_regions(regions)
     dropped: Counter[str] = Counter()
@@ -129,13 +129,6 @@ _CAPTIONS = {
     "legacy": "the promoter itself with 12 of 20 pieces replaced by random bases (DeePromoter);"
     " separable by composition, for comparison with older tables only",
 }
-
-
-def _option(row: Mapping[str, Any], key: str, known: Sequence[str], where: str) -> str:
-    value = str(row.get(key) or known[0])
-    if value not in known:
-        raise InputError(f"unknown {key}", file=where, found=value, expected=", ".join(known))
-    return value
 
 
 def read_promoters(path: str, row: Mapping[str, Any]) -> pd.DataFrame:

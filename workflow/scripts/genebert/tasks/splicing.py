@@ -142,7 +142,7 @@ def build(
         **extra,
     }
     finish(
-        frame.drop(columns=["position", "class", "placed", "gene", "motif"]),
+        frame.drop(columns=["position", "class", "placed", "gene", "motif", "gc"]),
         info,
         regions=region_table,
         genome=fasta,

@@ -1,0 +1,97 @@
+"""The whole pipeline on real human data: four tables, right in form, no number out of range.
+
+The run stays in ``runs/hg19_test`` so that its tables can be read.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+TASKS = ("promoter", "tfbs", "disease", "splicing")
+COLUMNS = (
+    "task dataset model pretraining n_seeds n_train n_test n_positive auroc auroc_low auroc_high "
+    "auprc auprc_low auprc_high mcc mcc_low mcc_high f1 accuracy precision recall brier"
+).split()
+
+
+@pytest.fixture(scope="module")
+def results(root: Path, realdata: Path) -> Path:
+    directory = root / "runs" / "hg19_test"
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile")]
+    command += ["--directory", str(directory), "--cores", "2"]
+    command += ["--configfile", str(root / "config/hg19_test.yaml")]
+    done = subprocess.run(
+        command,
+        cwd=root,
+        env={**os.environ, "GENEBERT_REALDATA": str(realdata)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
+    return directory / "results"
+
+
+@pytest.fixture(scope="module")
+def tables(results: Path) -> dict[str, pd.DataFrame]:
+    return {task: pd.read_csv(results / f"{task}.tsv", sep="\t") for task in TASKS}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_table_has_its_columns_and_models(tables, task):
+    table = tables[task]
+    assert list(table.columns[: len(COLUMNS)]) == COLUMNS
+    assert {"genebert", "genebert-sequence", "scratch", "cnn", "kmer-lr", "motif-lr", "gc"} <= set(
+        table["model"]
+    )
+    assert "oracle" not in set(table["model"])
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_values_are_in_range_and_inside_their_intervals(tables, task):
+    table = tables[task]
+    for metric in ("auroc", "auprc"):
+        value = table[metric].dropna()
+        assert value.between(0, 1).all()
+        row = table.dropna(subset=[f"{metric}_low", f"{metric}_high"])
+        assert (row[f"{metric}_low"] <= row[f"{metric}_high"]).all()
+    assert (table["n_test"] > 0).all()
+    few = table[table["n_positive"] < 50]
+    assert few["auroc_low"].isna().all(), "an interval with fewer than 50 positives"
+
+
+def test_splice_rule_and_pwm_know_splice_sites(tables):
+    """GT/AG and position weights are strong on real splice sites; a shifted window kills both."""
+    table = tables["splicing"].set_index(["dataset", "model"])["auroc"]
+    assert table["sites", "pwm"] > 0.85
+
+
+def test_promoters_are_found_by_composition(tables):
+    """Negatives are GC-matched, so GC says little and k-mers (CpG) still say much."""
+    table = tables["promoter"].set_index(["dataset", "model"])["auroc"]
+    assert table["refgene", "gc"] < 0.7
+    assert table["refgene", "kmer-lr"] > 0.6
+
+
+def test_nothing_is_left_to_do(results, root, realdata):
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile"), "-n"]
+    command += ["--directory", str(results.parent)]
+    command += ["--configfile", str(root / "config/hg19_test.yaml")]
+    done = subprocess.run(
+        command,
+        cwd=root,
+        env={**os.environ, "GENEBERT_REALDATA": str(realdata)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Nothing to be done" in done.stdout + done.stderr

@@ -1,0 +1,78 @@
+"""The losses of pre-training and the figures that are reported beside them.
+
+MGM: nats per hidden base (chance ln 4). NGSP and SRM: binary cross-entropy in nats (chance ln 2);
+SRM may be InfoNCE within groups of rows instead (chance ln of the candidates).
+Every loss is a (sum, count) pair, so that it adds up over micro-batches and processes.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+MGM, NGSP, SRM = "mgm", "ngsp", "srm"
+OBJECTIVES = (MGM, NGSP, SRM)
+SRM_LOSSES = ("bce", "infonce")
+N_CODE = 4
+
+
+def nucleotide_loss(logits_BH4: Tensor, target_BH: Tensor, weight_BH: Tensor) -> Tensor:
+    """Return the weighted cross-entropy of each hidden base, float32[B, H]; N counts nothing."""
+    loss_BH = F.cross_entropy(
+        logits_BH4.float().flatten(0, 1), target_BH.clamp(max=N_CODE - 1).flatten(), reduction="none"
+    ).view_as(weight_BH)
+    return loss_BH * weight_BH
+
+
+def binary_loss(logit_B: Tensor, label_B: Tensor) -> Tensor:
+    """Return the binary cross-entropy of each pair, float32[B]."""
+    return F.binary_cross_entropy_with_logits(logit_B.float(), label_B.float(), reduction="none")
+
+
+def infonce_loss(similarity_GNM: Tensor, allowed_GNM: Tensor, temperature: float) -> Tensor:
+    """Return InfoNCE of each row against the matrices of its group, float32[G, N].
+
+    Parameters
+    ----------
+    similarity_GNM : cosine similarities; the matrix that belongs to row n is column n.
+    allowed_GNM : bool, true for the right matrix and for every permitted negative. A matrix of
+        a cell type in which the row's anchor is open must not be one.
+    """
+    logits = similarity_GNM / temperature
+    logits = logits.masked_fill(~allowed_GNM, -math.inf)
+    return logits.logsumexp(dim=-1) - logits.diagonal(dim1=-2, dim2=-1)
+
+
+def chance(objective: str, candidates: float = 2.0) -> float:
+    """Return the loss in nats of a model that knows nothing."""
+    return math.log(4.0) if objective == MGM else math.log(candidates)
+
+
+def auroc(score: ArrayLike, label: ArrayLike) -> float:
+    """Return the area under the ROC curve, ties counted half; NaN where a class is missing.
+
+    The Mann-Whitney statistic: (sum of the ranks of the positives - n1 (n1 + 1) / 2) / (n1 n0).
+    """
+    score, label = np.asarray(score, dtype=np.float64), np.asarray(label).astype(bool)
+    n1, n0 = int(label.sum()), int((~label).sum())
+    if n1 == 0 or n0 == 0:
+        return math.nan
+    _, inverse, count = np.unique(score, return_inverse=True, return_counts=True)
+    mean_rank = np.cumsum(count) - (count - 1) / 2.0
+    return float((mean_rank[inverse][label].sum() - n1 * (n1 + 1) / 2) / (n1 * n0))
+
+
+def accuracy(logit: ArrayLike, label: ArrayLike) -> float:
+    """Return the share of logits on the right side of 0."""
+    return float(np.mean((np.asarray(logit) > 0) == np.asarray(label).astype(bool)))
+
+
+def totals(loss: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Return float32[2]: the sum of a loss and the sum of its weights (or its size)."""
+    count = loss.new_tensor(float(loss.numel())) if weight is None else weight.float().sum()
+    return torch.stack([loss.sum(), count])
