@@ -16,6 +16,7 @@ rule download:
             MANIFEST, wildcards.resource, "resources/manifest.tsv"
         ),
         checksums=str(ROOT / "resources/checksums.tsv"),
+        part_directory=f"{config['resources_dir']}/.partial",
         offline=config["offline"],
         version=version("fetch"),
     message:

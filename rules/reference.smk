@@ -19,6 +19,7 @@ rule reference:
         runtime=runtime(60),
     params:
         splits=config["splits"],
+        name=config["genome"]["name"],
         version=version("reference"),
     message:
         "Compressing and indexing the reference genome"

@@ -59,6 +59,35 @@ rule ablation_table:
         "../workflow/scripts/ablation_table.py"
 
 
+rule comparisons_table:
+    input:
+        datasets=layout.dataset_files(config, "dataset.parquet"),
+        descriptions=layout.dataset_files(config, "dataset.json"),
+        cohorts=layout.cohorts(config),
+        predictions=layout.all_predictions(config, "predictions.parquet"),
+        fits=layout.all_predictions(config, "fit.json"),
+    output:
+        table="results/comparisons.tsv",
+    log:
+        "logs/tables/comparisons.log",
+    benchmark:
+        "benchmarks/comparisons.jsonl"
+    conda:
+        "../envs/genomics.yaml"
+    threads: 1
+    resources:
+        mem_mb=mem_mb(4000),
+        runtime=runtime(60),
+    params:
+        seed=config["seed"],
+        draws=config["effort"]["bootstrap_draws"],
+        version=version("result_tables"),
+    message:
+        "Paired comparisons, the five primary ones first"
+    script:
+        "../workflow/scripts/comparisons_table.py"
+
+
 rule html_table:
     input:
         table="results/{table}.tsv",

@@ -23,7 +23,9 @@ WIDTH = 200
 def shares(n: int) -> np.ndarray:
     """Return the split of n items: 60 % train, 20 % valid, 20 % test, in this order."""
     cut = np.array([0.6, 0.8]) * n
-    return np.array(["train", "valid", "test"], dtype=object)[np.searchsorted(cut, np.arange(n), "right")]
+    return np.array(["train", "valid", "test"], dtype=object)[
+        np.searchsorted(cut, np.arange(n), "right")
+    ]
 
 
 def random_sequences(n: int, length: int, rng: np.random.Generator) -> list[str]:
@@ -34,7 +36,9 @@ def plant(sequence: str, word: str, at: int) -> str:
     return sequence[:at] + word + sequence[at + len(word) :]
 
 
-def binary_frame(n: int = 200, *, planted: bool = True, groups: tuple[str, ...] = ("",)) -> pd.DataFrame:
+def binary_frame(
+    n: int = 200, *, planted: bool = True, groups: tuple[str, ...] = ("",)
+) -> pd.DataFrame:
     """Return n items; a positive one holds WORD (the group's rotation of it) if `planted`."""
     rng = np.random.default_rng([n, planted, len(groups)])
     label = rng.permutation(np.arange(n) % 2)
@@ -103,7 +107,10 @@ def write(folder: Path, frame: pd.DataFrame, **info: Any) -> dict[str, str]:
     }
     if described["kind"] == "multiclass":
         described.update(classes=["none", "donor", "acceptor"], strand_specific=True)
-    paths = {"dataset": str(folder / "dataset.parquet"), "description": str(folder / "dataset.json")}
+    paths = {
+        "dataset": str(folder / "dataset.parquet"),
+        "description": str(folder / "dataset.json"),
+    }
     leaks = pd.DataFrame(columns=list(dataset.LEAK_COLUMNS))
     dataset.write_dataset(frame, described, *paths.values(), folder / "leaks.tsv", leaks)
     return paths
@@ -194,7 +201,9 @@ class WordMotifs:
         return SimpleNamespace(sum=sparse.csr_matrix(best * (best == len(WORD))))
 
 
-def job(model: str, paths: dict[str, str], shards: SimpleNamespace | None = None, **changes: Any) -> Job:
+def job(
+    model: str, paths: dict[str, str], shards: SimpleNamespace | None = None, **changes: Any
+) -> Job:
     """Return a job on a toy dataset; shards and motifs are the toys."""
     settings: dict[str, Any] = {
         "motif_set": "",

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from genebert import features
+from genebert.context import locus_window
 from genebert.errors import InputError
 from genebert.items import Items, Job, Subset, label_subsets, prediction_rows, selection_score
 
@@ -198,8 +199,9 @@ def context_features(job: Job, neighbours: int, *, cell_state: bool = True) -> M
     items, context = job.items, job.context
     cell = context.cells(items.cell_type)
     anchor = context.rows_of(items.region)
+    position, exclude = locus_window(items, int(context.shards.width))
     around = context.neighbours(
-        cell, context.contigs(items.contig), items.start, items.end, neighbours
+        cell, context.contigs(items.contig), position - exclude, position + exclude, neighbours
     )
     parts = [anchor, context.strength(cell, items.region)[:, None], context.mean_rows(around)]
     if cell_state:
@@ -214,7 +216,7 @@ def context_lr(job: Job) -> Result:
     return predict_logistic(job, lambda subset: x)
 
 
-def unfitted(job: Job, score: NDArray[np.floating], **info: Any) -> Result:
+def unfitted(job: Job, score: NDArray[np.float64], **info: Any) -> Result:
     """Return the result of a model that fits nothing; score is float[N, K] of all items."""
     rows = score[job.items.predicted]
     return prediction_rows(job.items, rows, model=job.model), {"n_parameters": 0, **info}
@@ -223,7 +225,8 @@ def unfitted(job: Job, score: NDArray[np.floating], **info: Any) -> Result:
 def accessibility(job: Job) -> Result:
     """Strength of the anchor region in the cell type; nothing is fitted."""
     items, context = job.items, job.context
-    return unfitted(job, context.strength(context.cells(items.cell_type), items.region)[:, None])
+    strength = context.strength(context.cells(items.cell_type), items.region)
+    return unfitted(job, strength[:, None].astype(np.float64))
 
 
 def oracle(job: Job) -> Result:
@@ -235,7 +238,7 @@ def oracle(job: Job) -> Result:
         If the dataset has no true probability at all.
     """
     score = job.items.oracle.copy()
-    missing = np.isnan(score).any(axis=1)
+    missing: NDArray[np.bool_] = np.asarray(np.isnan(score).any(axis=1))
     if missing.all():
         raise InputError("no true probabilities for the model 'oracle'", file=job.dataset)
     score[missing] = score[~missing].mean(axis=0)
@@ -269,7 +272,8 @@ def cell_average(job: Job) -> Result:
     train = items.split == "train"
     prior = np.array(
         [
-            items.label[train & (items.group == g)].mean() if (train & (items.group == g)).any()
+            items.label[train & (items.group == g)].mean()
+            if (train & (items.group == g)).any()
             else items.label[train].mean()
             for g in range(len(items.groups))
         ]
@@ -280,12 +284,12 @@ def cell_average(job: Job) -> Result:
     return unfitted(job, score[:, None], unknown=unknown, flags=["oracle-labels"])
 
 
-def site_offset(items: Items) -> int:
-    """Return where in the sequence of a splice-site item the site lies (`site_offset`, or middle).
+def site_offset(items: Items, name: str) -> int:
+    """Return where in the sequence the site of a class lies: 0-based offset along the strand.
 
     It is the first intron base of a donor and the last intron base of an acceptor.
     """
-    return int(items.info.get("site_offset", items.codes.shape[1] // 2))
+    return int(items.info["window"][f"{name}_offset"])
 
 
 def site_classes(items: Items, file: str) -> list[tuple[int, str]]:
@@ -310,12 +314,12 @@ def site_classes(items: Items, file: str) -> list[tuple[int, str]]:
 def gt_ag(job: Job) -> Result:
     """The GT-AG rule: all classes that the dinucleotide at the site allows get the same score."""
     items = job.items
-    at = site_offset(items)
     sites = site_classes(items, job.description)
     allowed = np.ones((len(items.codes), items.n_outputs))
     for k, name in sites:
         word, shift = SITE_DINUCLEOTIDES[name]
-        window = items.codes[:, at + shift : at + shift + 2]
+        first = site_offset(items, name) + shift
+        window = items.codes[:, first : first + 2]
         allowed[:, k] = (window == features.encode_all([word])).all(axis=1)
     return unfitted(job, (allowed / allowed.sum(axis=1, keepdims=True))[items.sequence])
 
@@ -332,9 +336,7 @@ def position_weights(
     pseudocount : observations of the background added to each position.
     """
     counts = np.stack([(windows == base).sum(axis=0) for base in range(4)], axis=1)
-    share = (counts + pseudocount * background) / (
-        counts.sum(axis=1, keepdims=True) + pseudocount
-    )
+    share = (counts + pseudocount * background) / (counts.sum(axis=1, keepdims=True) + pseudocount)
     return np.hstack([np.log(share / background), np.zeros((len(share), 1))])
 
 
@@ -346,15 +348,15 @@ def pwm(job: Job) -> Result:
     probabilities.
     """
     items = job.items
-    at = site_offset(items)
     sites = site_classes(items, job.description)
     train = items.codes[np.unique(items.sequence[items.rows("train")])]
-    background = np.bincount(train[train < 4], minlength=4) + 1.0
-    background /= background.sum()
+    counts = np.bincount(train[train < 4], minlength=4) + 1.0
+    background = np.asarray(counts / counts.sum(), dtype=np.float64)
 
     def scores(subset: Subset) -> Matrix:
         columns = []
         for k, name in sites:
+            at = site_offset(items, name)
             first, last = SITE_WINDOWS[name]
             window = items.codes[items.sequence, at + first : at + last]
             members = subset.rows[items.label[subset.rows] == k]

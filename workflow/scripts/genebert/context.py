@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from genebert.errors import InputError, nearest
 
 if TYPE_CHECKING:
+    from genebert.items import Items
     from genebert.shards import Shards
 
 _CONTIG = 1 << 40  # step between contigs on the line on which all regions lie
@@ -123,9 +124,9 @@ class Context:
         return out
 
     def rows_of(self, region_N: Ints) -> Floats:
-        """Return float32[N, M] normalised motif rows of regions; zeros for -1."""
+        """Return float32[N, M] motif rows as the region encoders see them; zeros for -1."""
         rows = self.shards.motif_rows[region_N].astype(np.float32) / self.shards.normaliser
-        return rows * (region_N >= 0)[:, None]
+        return np.minimum(rows, 1) * (region_N >= 0)[:, None]
 
     def mean_rows(self, region_NK: Ints) -> Floats:
         """Return float32[N, M]: the mean motif row of some regions each, without the -1 ones."""
@@ -160,6 +161,16 @@ class Context:
         scale = known.std(axis=0)
         state = (enrichment - known.mean(axis=0)) / np.where(scale > 0, scale, 1)
         return state.astype(np.float32)
+
+
+def locus_window(items: Items, width: int) -> tuple[Ints, int]:
+    """Return (position int64[N], exclude): where items lie, and how far neighbours must keep away.
+
+    The position is the middle of the item. Regions that overlap [position - exclude, position +
+    exclude) are no neighbours: the item itself, and what overlaps a region centred on it.
+    """
+    longest = int((items.end - items.start).max())
+    return (items.start + items.end) // 2, (max(width, longest) + 1) // 2
 
 
 def derangement(names: Sequence[str]) -> dict[str, str]:

@@ -137,11 +137,11 @@ def _share(fraction: float) -> str:
 def _long_rows(meta: Row, stratum: str, scored: Scored) -> list[Row]:
     """Return the rows of all metrics of one slice: every seed, then all seeds with interval.
 
-    Single groups or classes have rows in the headline only.
+    Single groups or classes, and metrics without a value, have rows in the headline only.
     """
     out: list[Row] = []
     for (unit, metric), estimate in scored.estimates.items():
-        if unit and stratum != ALL:
+        if stratum != ALL and (unit or not np.isfinite(estimate.value)):
             continue
         place = {**meta, "stratum": stratum, "metric": metric, "n": scored.n_items(unit)}
         if unit:
@@ -259,9 +259,7 @@ def _long_key(row: Row) -> tuple[Any, ...]:
     return (*_table_key(row)[:2], stratum != ALL, stratum, _table_key(row)[2], row["metric"], seeds)
 
 
-def write_table(
-    path: str | Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]
-) -> None:
+def write_table(path: str | Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
     """Write a TSV: four decimals, ``NA`` for what is missing or not a number."""
     lines = ["\t".join(columns)]
     lines += ["\t".join(_text(row.get(column)) for column in columns) for row in rows]

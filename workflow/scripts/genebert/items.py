@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 
 from genebert import features
 from genebert.errors import InputError
-from genebert.metrics import auprc
+from genebert.metrics import auprc, auroc
 from genebert.tasks.dataset import read_dataset
 
 if TYPE_CHECKING:
     from genebert.context import Context
     from genebert.motifs import MotifSet
 
+CHANCE = 0.01  # a validation AUROC closer to 0.5 than that is chance
 MIN_POSITIVES = 20  # a label subset with fewer items of the rarest class is not trained on
 
 
@@ -201,7 +202,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Subset:
-    """Training items of one run: all of them (fraction 1, draw 0) or a few-shot draw."""
+    """Training items of one run: all of them (fraction 1, draw 0) or a few-shot draw.
+
+    A fraction above 1 is a number of items.
+    """
 
     fraction: float
     draw: int
@@ -219,15 +223,18 @@ def label_subsets(
 
     Parameters
     ----------
-    fractions : shares of the labels; 1.0 is all of them and is drawn once.
-    draws : draws of each share below 1.
+    fractions : shares of the labels; 1.0 is all of them and is drawn once. A value above 1 is a
+        number of labels, left out where there are no more than that.
+    draws : draws of each share or number.
     seed : seed of the draws.
     """
     train = items.rows("train")
     stratum = items.label[train] * len(items.groups) + items.group[train]
     for fraction in sorted({float(f) for f in fractions}, reverse=True):
-        if fraction >= 1:
+        share = fraction / len(train) if fraction > 1 else fraction
+        if fraction == 1:
             yield Subset(1.0, 0, train)
+        if share >= 1:
             continue
         for draw in range(1, draws + 1):
             rng = np.random.default_rng([seed, draw])
@@ -235,14 +242,14 @@ def label_subsets(
             chosen = np.zeros(len(train), dtype=bool)
             for value in np.unique(stratum):
                 members = order[stratum[order] == value]
-                chosen[members[: round(fraction * len(members))]] = True
+                chosen[members[: round(share * len(members))]] = True
             rows = train[chosen]
             counts = np.bincount(items.label[rows].astype(np.int64), minlength=2)
             if counts.min() >= MIN_POSITIVES:
                 yield Subset(fraction, draw, rows)
 
 
-def selection_score(items: Items, rows: NDArray[np.int64], score: NDArray[np.floating]) -> float:
+def selection_score(items: Items, rows: NDArray[np.int64], score: NDArray[np.float64]) -> float:
     """Return the score that is maximised on validation data: average precision.
 
     Macro-averaged over groups (binary) or over classes against the rest (multi-class); 0 where a
@@ -260,21 +267,38 @@ def selection_score(items: Items, rows: NDArray[np.int64], score: NDArray[np.flo
         parts = [auprc(label == k, score[:, k]) for k in range(score.shape[1])]
     else:
         parts = [
-            auprc(label[group == g] == 1, score[group == g, 0])
-            for g in range(len(items.groups))
+            auprc(label[group == g] == 1, score[group == g, 0]) for g in range(len(items.groups))
         ]
     known = [p for p in parts if not np.isnan(p)]
     return float(np.mean(known)) if known else 0.0
 
 
-def is_collapsed(score: NDArray[np.floating]) -> bool:
-    """Tell whether a run predicts (nearly) one value for all items, or something not finite."""
-    return bool(not np.isfinite(score).all() or (np.ptp(score, axis=0) < 1e-4).all())
+def is_collapsed(items: Items, rows: NDArray[np.int64], score: NDArray[np.float64]) -> bool:
+    """Tell whether a run has learned nothing: one value for all items, or chance on validation.
+
+    Parameters
+    ----------
+    rows : int64[n] items; those of the validation split count for the AUROC.
+    score : float[n, K].
+    """
+    if not np.isfinite(score).all() or (np.ptp(score, axis=0) < 1e-4).all():
+        return True
+    valid = items.split[rows] == "valid"
+    rows, score = rows[valid], score[valid]
+    label, group = items.label[rows], items.group[rows]
+    if items.multiclass:
+        areas = [auroc(label == k, score[:, k]) for k in range(score.shape[1])]
+    else:
+        areas = [
+            auroc(label[group == g] == 1, score[group == g, 0]) for g in range(len(items.groups))
+        ]
+    known = [area for area in areas if not np.isnan(area)]
+    return bool(known) and float(np.mean(known)) < 0.5 + CHANCE
 
 
 def prediction_rows(
     items: Items,
-    score: NDArray[np.floating],
+    score: NDArray[np.float64],
     *,
     model: str,
     track: str = "",

@@ -256,6 +256,17 @@ def dataset_files(config: Config, file: str, task: str | None = None) -> list[st
     ]
 
 
+def all_predictions(config: Config, file: str) -> list[str]:
+    """Return one file of every model of every dataset."""
+    return [path for row in config["datasets"] for path in predictions(config, row, file)]
+
+
+def cohorts(config: Config) -> list[str]:
+    """Return the genotypes of every dataset that is a cohort."""
+    rows = [row for row in config["datasets"] if row["kind"] == "cohort"]
+    return [f"{dataset_dir(row)}/cohort.npz" for row in rows]
+
+
 def tasks(config: Config) -> list[str]:
     """Return the tasks that have a dataset, in the order of the paper."""
     present = {row["task"] for row in config["datasets"]}

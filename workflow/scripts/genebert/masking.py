@@ -92,17 +92,17 @@ class Masked:
 
     Attributes
     ----------
-    ids_Bn : int64, what the encoder sees.
-    position_BH : int64, places of the hidden bases in the segment.
-    decision_BH : int64, MASKED, REPLACED or KEPT.
-    token_BH, offset_BH : int64, the token each base is predicted from and its place in it.
+    ids : int64[B, n], what the encoder sees.
+    position : int64[B, H], places of the hidden bases in the segment.
+    decision : int64[B, H], MASKED, REPLACED or KEPT.
+    token, offset : int64[B, H], the token each base is predicted from and its place in it.
     """
 
-    ids_Bn: Tensor
-    position_BH: Tensor
-    decision_BH: Tensor
-    token_BH: Tensor
-    offset_BH: Tensor
+    ids: Tensor
+    position: Tensor
+    decision: Tensor
+    token: Tensor
+    offset: Tensor
 
 
 def starts(word_BS: Tensor, room: int, span: int) -> Tensor:
@@ -143,9 +143,7 @@ def mask(codes_BL: Tensor, word_BW: Tensor, masking: Masking, k: int, stride: in
     position_BH = (start_BS[:, :, None] + within).reshape(B, H)
     decision_BH = decision_BS.repeat_interleave(masking.span, dim=1)
     codes_BL = codes_BL.long()
-    seen_BH = torch.where(
-        decision_BH == REPLACED, random_BH, codes_BL.gather(1, position_BH)
-    )
+    seen_BH = torch.where(decision_BH == REPLACED, random_BH, codes_BL.gather(1, position_BH))
     changed_BL = codes_BL.scatter(1, position_BH, seen_BH)
     masked_BL = torch.zeros_like(codes_BL).scatter(1, position_BH, (decision_BH == MASKED).long())
     ids_Bn = tokens.tokenize(changed_BL, k, stride)

@@ -11,9 +11,9 @@ import math
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import ArrayLike
 from torch import Tensor
+from torch.nn import functional
 
 MGM, NGSP, SRM = "mgm", "ngsp", "srm"
 OBJECTIVES = (MGM, NGSP, SRM)
@@ -23,15 +23,19 @@ N_CODE = 4
 
 def nucleotide_loss(logits_BH4: Tensor, target_BH: Tensor, weight_BH: Tensor) -> Tensor:
     """Return the weighted cross-entropy of each hidden base, float32[B, H]; N counts nothing."""
-    loss_BH = F.cross_entropy(
-        logits_BH4.float().flatten(0, 1), target_BH.clamp(max=N_CODE - 1).flatten(), reduction="none"
+    loss_BH = functional.cross_entropy(
+        logits_BH4.float().flatten(0, 1),
+        target_BH.clamp(max=N_CODE - 1).flatten(),
+        reduction="none",
     ).view_as(weight_BH)
     return loss_BH * weight_BH
 
 
 def binary_loss(logit_B: Tensor, label_B: Tensor) -> Tensor:
     """Return the binary cross-entropy of each pair, float32[B]."""
-    return F.binary_cross_entropy_with_logits(logit_B.float(), label_B.float(), reduction="none")
+    return functional.binary_cross_entropy_with_logits(
+        logit_B.float(), label_B.float(), reduction="none"
+    )
 
 
 def infonce_loss(similarity_GNM: Tensor, allowed_GNM: Tensor, temperature: float) -> Tensor:

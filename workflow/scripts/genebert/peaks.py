@@ -97,6 +97,8 @@ def _interval(fields: Sequence[str], path: str | Path, row: int) -> tuple[str, i
         if not (value.isascii() and value.isdecimal()):
             problem = "is negative" if re.fullmatch(r"-\d+", value) else "is not an integer"
             raise InputError(f"{name} {problem}", file=path, row=row, found=value)
+        if len(value) > 12:
+            raise InputError(f"{name} is not a position", file=path, row=row, found=value)
     start, end = int(fields[1]), int(fields[2])
     if start >= end:
         raise InputError(
@@ -281,7 +283,7 @@ def read_peaks(
         offset = -1
         if format == "narrowPeak":
             try:
-                offset = int(fields[9])
+                offset = min(int(fields[9]), 10**12)
             except ValueError:
                 raise InputError(
                     "summit is not an integer", file=path, row=row, found=fields[9]

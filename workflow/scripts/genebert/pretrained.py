@@ -1,7 +1,7 @@
 """Pre-trained encoders as files: `model.safetensors` and `config.json` in one directory.
 
-    encoders = Pretrained.load("results/pretrain/full")
-    vectors = encoders.embed_sequences(codes)  # uint8[B, L] -> float32[B, D]
+encoders = Pretrained.load("results/pretrain/full")
+vectors = encoders.embed_sequences(codes)  # uint8[B, L] -> float32[B, D]
 """
 
 from __future__ import annotations
@@ -131,7 +131,9 @@ class Pretrained:
             record = json.loads((directory / CONFIG).read_text())
             config = ModelConfig(**{**record["model"], **changes})
         except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise InputError(f"is no model configuration ({error})", file=directory / CONFIG) from None
+            raise InputError(
+                f"is no model configuration ({error})", file=directory / CONFIG
+            ) from None
         if record.get("format") != FORMAT:
             raise InputError(
                 "unknown format",

@@ -105,8 +105,8 @@ def load_atlas(
     if files:
         rows = read_rows(table, ["cell_type", "peaks", "format"], names=["cell_type"])
         check_unique(rows, ["cell_type"], table)
-        if len(rows) != len(files):
-            raise ValueError(f"{len(files)} peak files for the {len(rows)} rows of {table}")
+        if [Path(row["peaks"]).name for row in rows] != [Path(file).name for file in files]:
+            raise ValueError(f"the peak files are not those of the rows of {table}, in order")
         names = [row["cell_type"] for row in rows]
         extra = pd.DataFrame(rows, dtype=object).drop(columns=["cell_type", "peaks", "format"])
         for column in _OBS:

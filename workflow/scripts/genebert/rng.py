@@ -6,6 +6,8 @@ process and after every restart. Words are 32 bit, held in int64 tensors.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -14,14 +16,14 @@ WORD = 0xFFFFFFFF
 _PHILOX_MULTIPLIER = 0xD256D193
 _PHILOX_WEYL = 0x9E3779B9
 _PHILOX_ROUNDS = 10
-_FEISTEL_ROUNDS = 4
+_FEISTEL_ROUNDS = 6
 
 
 def mix(x: Tensor) -> Tensor:
     """Hash 32-bit words (int64, any shape) to 32-bit words; a bijection of [0, 2**32).
 
     Two rounds of xor-shift and multiplication; both multipliers are below 2**31, so that no
-    product leaves the signed 64-bit range.
+    product leaves the signed 64-bit range. Takes a Python integer as well.
     """
     x = ((x ^ (x >> 16)) * 0x21F0AAAD) & WORD
     x = ((x ^ (x >> 15)) * 0x735A2D97) & WORD
@@ -33,12 +35,11 @@ def fold(*parts: int | Tensor) -> Tensor:
 
     Every part may be any integer of 64 bits; its two halves are taken in one after the other.
     """
-    key = torch.zeros((), dtype=torch.int64)
+    key: Any = 0
     for part in parts:
-        value = torch.as_tensor(part, dtype=torch.int64)
-        for half in (value & WORD, (value >> 32) & WORD):
-            key = mix((key.to(half.device) * 5 + half + _PHILOX_WEYL) & WORD)
-    return key
+        for half in (part & WORD, (part >> 32) & WORD):
+            key = mix((key * 5 + half + _PHILOX_WEYL) & WORD)
+    return torch.as_tensor(key, dtype=torch.int64)
 
 
 def philox(low: Tensor, high: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,28 +93,31 @@ def uniform(word: Tensor) -> Tensor:
 def permute(index: Tensor, n: int, key: Tensor) -> Tensor:
     """Send index to its place in a keyed permutation of range(n), without a table.
 
-    A four-round Feistel network over the smallest even number of bits that holds n; values that
-    fall outside are encrypted again until they fall inside (cycle walking), so that the map is a
-    bijection of range(n) for every key.
+    A Feistel network over the bits of n - 1, its two halves changed in turn in six rounds;
+    values that fall outside are encrypted again until they fall inside (cycle walking), so that
+    the map is a bijection of range(n) for every key.
 
     Parameters
     ----------
     index : int64[B] in [0, n).
-    n : size of the permutation, below 2**60.
+    n : size of the permutation, below 2**62.
     key : int64[B] or scalar, from :func:`fold`.
 
     Returns
     -------
     int64[B] in [0, n).
     """
-    half = max(1, -(-max(n - 1, 1).bit_length() // 2))
-    mask = (1 << half) - 1
-    key = torch.broadcast_to(key.to(index.device), index.shape)
+    bits = max(2, (n - 1).bit_length())
+    low, high = bits // 2, bits - bits // 2
+    low_mask, high_mask = (1 << low) - 1, (1 << high) - 1
+    key = key.to(index.device)
+    round_keys = [mix(mix(key) ^ round_) for round_ in range(_FEISTEL_ROUNDS)]
     x, outside = index, torch.ones_like(index, dtype=torch.bool)
     while bool(outside.any()):
-        left, right = x >> half, x & mask
-        for round_ in range(_FEISTEL_ROUNDS):
-            left, right = right, left ^ (mix(mix(right & WORD) ^ mix(key + round_ & WORD)) & mask)
-        x = torch.where(outside, (left << half) | right, x)
+        left, right = x >> low, x & low_mask  # `high` and `low` bits
+        for first, second in zip(round_keys[::2], round_keys[1::2], strict=True):
+            left = left ^ (mix(right ^ first) & high_mask)
+            right = right ^ (mix(left ^ second) & low_mask)
+        x = torch.where(outside, (left << low) | right, x)
         outside = x >= n
     return x

@@ -3,7 +3,7 @@
 :class:`Corpus` holds the arrays of the shards as tensors. A :class:`View` is a sorted list of the
 open regions of every cell type, among those regions that a caller may look at (training regions
 only, validation regions only, all). :func:`neighbourhood` makes the matrices; pre-training
-(``sampler.py``'s rows, see :mod:`genebert.sampler`) and fine-tuning share it.
+(:mod:`genebert.sampler`) and fine-tuning share it.
 
 Shapes: B rows, R neighbours, M motifs, F = M + 1 features, C = R + 1 columns.
 """
@@ -89,7 +89,7 @@ class View:
         return self.block[cell * self.n_contigs], self.block[(cell + 1) * self.n_contigs]
 
     def find(self, cell: Tensor, contig: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (entry, found): where a region with exactly this start is open in the cell type."""
+        """Return (entry, found): is a region with exactly this start open in the cell type?"""
         entry = self.seek(cell, contig, start)
         query = ((cell * self.n_contigs + contig) << _START_BITS) | start
         inside = entry.clamp(max=max(self.key.numel() - 1, 0))
@@ -190,7 +190,9 @@ class Corpus:
         """M."""
         return self.motif_rows.shape[1]
 
-    def view(self, splits: Sequence[int] = (TRAIN, VALID, TEST), held_out_only: bool = True) -> View:
+    def view(
+        self, splits: Sequence[int] = (TRAIN, VALID, TEST), held_out_only: bool = True
+    ) -> View:
         """Return the open regions of all cell types within some splits.
 
         Parameters
@@ -232,12 +234,18 @@ class Corpus:
         return (mask[row, at >> 3] >> (at & 7).to(torch.uint8)) & 1 != 0
 
     def columns(self, region: Tensor) -> Tensor:
-        """Return float32[..., M], the normalised motif rows of regions: row / maximum, at most 1."""
+        """Return float32[..., M], normalised motif rows of regions: row / maximum, at most 1."""
         return (self.motif_rows[region].float() / self.normaliser).clamp(max=1.0)
 
 
 def neighbours(
-    view: View, width: int, cell_B: Tensor, contig_B: Tensor, position_B: Tensor, R: int, exclude: int
+    view: View,
+    width: int,
+    cell_B: Tensor,
+    contig_B: Tensor,
+    position_B: Tensor,
+    R: int,
+    exclude: int,
 ) -> tuple[Tensor, Tensor]:
     """Return the entries of the R / 2 nearest open regions on each side.
 

@@ -43,7 +43,7 @@ class Items:
     ``block`` numbers the bootstrap blocks (genome blocks, or individuals of a cohort), ``locus``
     the places that are compared across cell types; ``seen`` tells whether pre-training read the
     sequence; ``tags`` are the strata of an item; ``missed`` counts, per class, sites that no item
-    stands for.
+    stands for; ``negatives`` is how negatives were drawn (``matched`` unless told).
     """
 
     task: str
@@ -61,6 +61,7 @@ class Items:
     tags: tuple[frozenset[str], ...]
     effect: Floats | None
     missed: Mapping[str, int]
+    negatives: str
 
     @property
     def multiclass(self) -> bool:
@@ -119,13 +120,14 @@ def read_items(dataset: str | Path, description: str | Path, cohort: Sequence[st
         If a file cannot be read or lacks a column.
     """
     frame, info = read_dataset(dataset, description)
-    missed = info.get("missed") or {}
+    missed = info.get("missed_noncanonical") or {}
     common: dict[str, Any] = {
         "task": str(info["task"]),
         "name": str(info["dataset"]),
         "kind": str(info["kind"]),
         "classes": tuple(str(name) for name in info["classes"]),
         "missed": {str(name): int(count) for name, count in dict(missed).items()},
+        "negatives": str(info.get("negatives") or "matched"),
     }
     if info["kind"] == "cohort":
         if len(cohort) != 1:

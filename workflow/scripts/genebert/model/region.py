@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from genebert.model.config import ModelConfig
 from genebert.model.sequence import Block
@@ -63,6 +63,9 @@ class WindowBlock(nn.Module):
     the roll brings together from opposite edges, and padding, do not see each other (additive
     bias, constant, beside the learned bias of the relative position).
     """
+
+    index: Tensor  # int64[n, n], which relative position, for patches of one window
+    blocked: Tensor  # bool[windows, n, n]
 
     def __init__(
         self,
@@ -124,9 +127,9 @@ class WindowBlock(nn.Module):
         B, H, W, _ = x_BHWd.shape
         attention = self.block.attention
         y = self.block.norm_attention(x_BHWd)
-        y = F.pad(y, (0, 0, 0, self.padded[1] - W, 0, self.padded[0] - H))
+        y = functional.pad(y, (0, 0, 0, self.padded[1] - W, 0, self.padded[0] - H))
         y = torch.roll(y, (-self.shift[0], -self.shift[1]), dims=(1, 2))
-        n_windows, n = self.blocked.shape[:2]
+        n = self.index.shape[0]
         bias = self.relative[:, self.index.reshape(-1)].view(1, attention.heads, n, n)
         bias = bias.masked_fill(self.blocked[:, None], -1e4)  # [windows, heads, n, n]
         bias = bias.to(y.dtype).repeat(B, 1, 1, 1)
@@ -146,7 +149,7 @@ class MotifMerging(nn.Module):
 
     def forward(self, x_BHWd: Tensor) -> Tensor:
         """Turn [B, H, W, d] into [B, ceil(H / 2), W, 2 d]."""
-        x = F.pad(x_BHWd, (0, 0, 0, 0, 0, x_BHWd.shape[1] % 2))
+        x = functional.pad(x_BHWd, (0, 0, 0, 0, 0, x_BHWd.shape[1] % 2))
         x = torch.cat([x[:, 0::2], x[:, 1::2]], dim=-1)
         return self.reduce(self.norm(x))
 
@@ -181,7 +184,7 @@ class SwinRegionEncoder(nn.Module):
 
     def forward(self, matrix_BFC: Tensor, state: Tensor | None = None) -> Tensor:
         """Turn matrix_BFC (and the state [B, F] of the cell type) into e_BD."""
-        x = F.pad(
+        x = functional.pad(
             _with_state(matrix_BFC, state, self.config.cell_state),
             (0, self.pad[1], 0, self.pad[0]),
         )

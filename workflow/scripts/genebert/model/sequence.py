@@ -7,8 +7,8 @@ fused kernels are used on a GPU.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from genebert.model.config import ModelConfig
 
@@ -46,7 +46,7 @@ class Attention(nn.Module):
         q, k, v = (t.transpose(1, 2) for t in (q, k, v))  # [B, heads, T, d]
         if rotary is not None:
             q, k = rotate(q, *rotary), rotate(k, *rotary)
-        y = F.scaled_dot_product_attention(
+        y = functional.scaled_dot_product_attention(
             q, k, v, attn_mask=bias, dropout_p=self.dropout if self.training else 0.0
         )
         return self.out(y.transpose(1, 2).reshape(B, T, D))
@@ -66,7 +66,7 @@ class Block(nn.Module):
 
     def mlp(self, x: Tensor) -> Tensor:
         """Return the MLP branch of the normalised input."""
-        return self.down(F.gelu(self.up(self.norm_mlp(x))))
+        return self.down(functional.gelu(self.up(self.norm_mlp(x))))
 
     def forward(
         self, x_BTD: Tensor, rotary: tuple[Tensor, Tensor] | None = None, bias: Tensor | None = None

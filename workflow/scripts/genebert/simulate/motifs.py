@@ -84,12 +84,13 @@ PARTNERS = {
 class Motif:
     """One transcription factor.
 
-    ``probability`` and ``log_odds`` (natural log) are float64[width, 4]; a site of score S has
-    strength ``gain * S + offset`` logits.
+    ``published`` (as in JASPAR), ``probability`` (with pseudocount) and ``log_odds`` (natural log)
+    are float64[width, 4]; a site of score S has strength ``gain * S + offset`` logits.
     """
 
     name: str
     matrix_id: str
+    published: Floats
     probability: Floats
     log_odds: Floats
     gain: float
@@ -167,10 +168,11 @@ def load_panel(parameters: Parameters) -> Panel:
         probability = counts / counts.sum(axis=1, keepdims=True)
         smooth = (probability + PSEUDOCOUNT * BACKGROUND) / (1 + PSEUDOCOUNT)
         log_odds = np.log(smooth / BACKGROUND)
-        low, high = score_at(log_odds, 1e-3), 0.9 * log_odds.max(axis=1).sum()
+        low = score_at(log_odds, 1e-4)
+        high = min(0.9 * log_odds.max(axis=1).sum(), low + parameters.strong_score)
         gain = (parameters.strong_strength - parameters.weak_strength) / (high - low)
         offset = parameters.weak_strength - gain * low
-        motifs.append(Motif(name, matrix_id, smooth, log_odds, float(gain), float(offset)))
+        motifs.append(Motif(name, matrix_id, probability, smooth, log_odds, float(gain), float(offset)))
     count = len(motifs)
     partner = [
         NAMES.index(PARTNERS[name]) if name in PARTNERS else (i + 1) % count

@@ -60,8 +60,9 @@ class Parameters:
     cofactor_term: tuple[float, float] = (1.6, 0.8)  # logits (Jolma 2015: cooperativity 2-10 fold)
     site_gap: float = 16.0  # mean free bases between sites; nucleosome-free stretch of 150-250
     site_strength: tuple[float, float] = (-2.5, 3.0)  # graded, uniform target
-    weak_strength: float = -5.0  # logit of a match at p = 1e-3, the best by chance in 500 bp
-    strong_strength: float = 3.0  # logit of a match at 0.9 of the best score
+    weak_strength: float = -4.5  # logit of a match at p = 1e-4 (1 in 10 regions has one by chance)
+    strong_strength: float = 3.0  # logit of a match at 0.9 of the best score, or before:
+    strong_score: float = 7.5  # nats above p = 1e-4, so a nat of score is at least a logit (kT)
     decoys_per_site: float = 1.0  # in closed sequence; most strong matches are unbound in vivo
     # cell types
     activity_mean: float = -0.6  # logit of a site of strength 0

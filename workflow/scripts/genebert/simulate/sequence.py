@@ -41,12 +41,12 @@ class Family:
 
 
 FAMILIES = (
-    Family("SINE_young", 0.08, 300, 260, 0.09, 0.60, 20),  # Alu: 10 % of the genome
-    Family("SINE_old", 0.04, 260, 150, 0.26, 0.45, 0),  # MIR: 3 %
-    Family("LINE_young", 0.09, 6_000, 900, 0.12, 0.42, 15),  # L1: 17 %
-    Family("LINE_old", 0.05, 3_000, 350, 0.25, 0.40, 0),  # L2: 3 %
-    Family("LTR", 0.07, 450, 380, 0.17, 0.45, 0),  # 8 %
-    Family("DNA", 0.04, 250, 210, 0.22, 0.38, 0),  # 3 %
+    Family("SINE_young", 0.14, 300, 260, 0.09, 0.60, 20),  # Alu: 10 % of the genome
+    Family("SINE_old", 0.06, 260, 150, 0.26, 0.45, 0),  # MIR: 3 %
+    Family("LINE_young", 0.16, 6_000, 900, 0.12, 0.42, 15),  # L1: 17 %
+    Family("LINE_old", 0.08, 3_000, 350, 0.25, 0.40, 0),  # L2: 3 %
+    Family("LTR", 0.12, 450, 380, 0.17, 0.45, 0),  # 8 %
+    Family("DNA", 0.06, 250, 210, 0.22, 0.38, 0),  # 3 %
 )
 SIMPLE_SHARE = 0.01  # microsatellites: 3 % with low complexity
 SATELLITE_UNIT = 171  # alpha satellite

@@ -75,7 +75,11 @@ def interval(fields: list[str], *, file: str | Path, row: int) -> tuple[str, int
     end = whole(fields[2], file=file, row=row, what="end")
     if end < start:
         raise InputError(
-            "end lies before start", file=file, row=row, found=f"{start}-{end}", expected="start <= end"
+            "end lies before start",
+            file=file,
+            row=row,
+            found=f"{start}-{end}",
+            expected="start <= end",
         )
     return fields[0], start, end
 
@@ -177,7 +181,7 @@ def read_summits(path: str | Path) -> pd.DataFrame:
         summit = (start + end) // 2
         if len(fields) >= 10 and fields[9] not in ("-1", "."):
             offset = whole(fields[9], file=path, row=number, what="summit")
-            if offset >= end - start:
+            if offset > end - start:
                 raise InputError(
                     "summit lies outside its peak",
                     file=path,
@@ -185,7 +189,7 @@ def read_summits(path: str | Path) -> pd.DataFrame:
                     found=offset,
                     expected=f"0-{end - start - 1}",
                 )
-            summit = start + offset
+            summit = min(start + offset, end - 1)  # IDR files hold summits at the end itself
         rows.append((contig, start, end, summit))
     return pd.DataFrame(rows, columns=["contig", "start", "end", "summit"])
 

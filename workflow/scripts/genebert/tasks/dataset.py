@@ -142,9 +142,7 @@ def check_frame(frame: pd.DataFrame, info: Mapping[str, Any]) -> pd.DataFrame:
         if column not in frame:
             frame[column] = np.nan
     rest = [column for column in frame if column not in schema and column not in wanted]
-    frame = frame[[*schema, *wanted, *rest]].astype(
-        {**schema, **dict.fromkeys(wanted, "float64")}
-    )
+    frame = frame[[*schema, *wanted, *rest]].astype({**schema, **dict.fromkeys(wanted, "float64")})
     if frame["item"].duplicated().any():
         raise ValueError(f"item {frame['item'][frame['item'].duplicated()].iloc[0]!r} is twice")
     texts = [column for column, kind in schema.items() if kind == "str"]
@@ -359,7 +357,8 @@ def finish(
         "dropped": {reason: int(count) for reason, count in sorted(dropped.items()) if count},
         "counts": count_items(frame, info["classes"]),
     }
-    write_dataset(frame, full, *outputs, report)
+    dataset_path, description_path, leaks_path = outputs
+    write_dataset(frame, full, dataset_path, description_path, leaks_path, report)
     log.info("%d items: %s; dropped %s", len(frame), full["counts"], full["dropped"])
 
 

@@ -50,7 +50,7 @@ def kmers(codes: NDArray[np.uint8], k: int, *, canonical: bool = True) -> NDArra
 def containment(
     sequences: Sequence[str], references: Sequence[str], *, k: int = K
 ) -> NDArray[np.float64]:
-    """Return float[N]: the share of each sequence's distinct canonical k-mers that any reference has.
+    """Return float[N]: the share of a sequence's distinct canonical k-mers that any reference has.
 
     A sequence without a k-mer (too short, all N) has 0.
     """

@@ -49,6 +49,7 @@ def build(
     genome: str,
     regions: str,
     labels: str,
+    extra: str | Sequence[str] = (),
     truth: str | Sequence[str],
     dataset: str,
     description: str,
@@ -61,7 +62,8 @@ def build(
 ) -> None:
     """Build a promoter dataset; see :func:`genebert.tasks.build_dataset` for the arguments.
 
-    ``row`` may set ``window`` (full or core), ``negatives`` (matched, open or legacy),
+    ``extra`` are BED files of further intervals that negatives avoid (other annotated starts, a
+    blacklist). ``row`` may set ``window`` (full or core), ``negatives`` (matched, open or legacy),
     ``tss_offset`` (kind tss) and ``block_bp``.
 
     Raises
@@ -83,8 +85,7 @@ def build(
     tss_check = initiator_profile(table, fasta)
     items = place_windows(table, fasta, plan, (before, after), dropped)
     items = _cap(items, max_items // 2, seed, dropped)
-    reach = MARGIN + max(before, after)
-    avoid = table.assign(start=table["tss"] - reach, end=table["tss"] + reach + 1)
+    avoid = intervals_to_avoid(table, as_list(extra), MARGIN + max(before, after))
     items, drawn = draw_negatives(kind, items, fasta, plan, avoid, region_table, seed)
     dropped["promoter_without_match"] = int((items["pair"] < 0).sum())
     frame = pd.concat([items[items["pair"] >= 0], drawn], ignore_index=True)
@@ -101,7 +102,7 @@ def build(
         "negatives": kind,
         "window": {"name": window, "length": before + 1 + after, "tss_offset": before},
         "tss_check": tss_check,
-        "imbalance": _balance(frame),
+        "imbalance": _balance(frame) if kind != "legacy" else {},
         "captions": {
             "items": f"windows of {before + 1 + after} bp along the strand of transcription,"
             f" TSS at offset {before} (0-based)",
@@ -213,7 +214,7 @@ def initiator_profile(table: pd.DataFrame, genome: Genome, *, reach: int = 30) -
     rows = []
     for contig, tss, strand in zip(table["contig"], table["tss"], table["strand"], strict=True):
         start, end = oriented_window(int(tss), strand, reach + 1, reach)
-        if 0 <= start and end <= genome.lengths[contig]:
+        if start >= 0 and end <= genome.lengths[contig]:
             rows.append((contig, start, end, strand))
     if not rows:
         return {"n": 0, "ok": True}
@@ -249,8 +250,7 @@ def _cap(items: pd.DataFrame, most: int, seed: int, dropped: Counter[str]) -> pd
     sizes = {split: int((items["split"] == split).sum()) for split in SPLITS}
     quota = fair_quota(sizes, SHARES, most)
     kept = [
-        rng.permutation(np.flatnonzero(items["split"] == split))[: quota[split]]
-        for split in SPLITS
+        rng.permutation(np.flatnonzero(items["split"] == split))[: quota[split]] for split in SPLITS
     ]
     rows = np.sort(np.concatenate(kept))
     dropped["over_max_items"] += len(items) - len(rows)
@@ -286,8 +286,8 @@ def draw_negatives(
             pool = negatives.genomic_windows(genome, splits, split, length, avoid, rng)
         else:
             pool = open_windows(genome, regions, split, length, avoid, rng)
-        covariates = [part[["gc", "repeat"]].to_numpy(float) for part in (items.iloc[rows], pool)]
-        chosen = negatives.match(*covariates, (GC_BIN, REPEAT_BIN), rng)
+        own, others = (part[["gc", "repeat"]].to_numpy(float) for part in (items.iloc[rows], pool))
+        chosen = negatives.match(own, others, (GC_BIN, REPEAT_BIN), rng)
         rows, chosen = rows[chosen >= 0], chosen[chosen >= 0]
         pair[rows] = rows
         stratum = items["stratum"].to_numpy()[rows]
@@ -296,8 +296,23 @@ def draw_negatives(
     drawn = pd.concat(parts, ignore_index=True).assign(label=0.0, tss=-1)
     drawn["sequence"] = sequences(drawn, genome)
     fields = (drawn[name] for name in ("contig", "start", "end", "strand"))
-    drawn["item"] = [f"{c}:{start}-{end}:{strand}" for c, start, end, strand in zip(*fields, strict=True)]
+    drawn["item"] = [
+        f"{c}:{start}-{end}:{strand}" for c, start, end, strand in zip(*fields, strict=True)
+    ]
     return items.assign(pair=pair), drawn
+
+
+def intervals_to_avoid(table: pd.DataFrame, files: Sequence[str], reach: int) -> pd.DataFrame:
+    """Return contig, start, end within ``reach`` bases of every promoter and interval of a file."""
+    parts = [table.assign(start=table["tss"], end=table["tss"] + 1)]
+    for path in files:
+        rows = [
+            annotation.interval(fields, file=path, row=number)
+            for number, fields in annotation.read_fields(path, columns=3)
+        ]
+        parts.append(pd.DataFrame(rows, columns=["contig", "start", "end"]))
+    avoid = pd.concat(parts, ignore_index=True)[["contig", "start", "end"]]
+    return avoid.assign(start=avoid["start"] - reach, end=avoid["end"] + reach)
 
 
 def open_windows(

@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from genebert.errors import InputError
-from genebert.genome import N, Genome, decode, reverse_complement
+from genebert.genome import Genome, decode, reverse_complement
 from genebert.splits import SPLITS, Splits
 from genebert.tasks import annotation, negatives
 from genebert.tasks.dataset import (
@@ -42,7 +42,7 @@ CLASSES = ["none", "donor", "acceptor"]
 LENGTH = 400
 BEFORE = {"donor": LENGTH // 2, "acceptor": LENGTH // 2 - 1}  # bases 5' of the position
 MOTIF = {"donor": "GT", "acceptor": "AG"}
-NEGATIVES = ("matched", "random", "natural")
+NEGATIVES = ("matched", "natural")
 APART = 5  # items of different class are further apart than this
 MIN_INTRON = 20
 WARN_CANONICAL, FAIL_CANONICAL = 0.8, 0.3
@@ -53,10 +53,8 @@ KEYS = ["contig", "position", "strand", "class"]
 _CAPTIONS = {
     "matched": "none = half GT, half AG decoys on the sense strand of gene bodies of the same"
     " split, GC-matched to the sites, 1 : 1 : 2, no site of any transcript, over 5 nt from one",
-    "random": "none = half GT, half AG decoys on the sense strand of gene bodies of the same"
-    " split, 1 : 1 : 2, no site of any transcript, over 5 nt from one",
     "natural": "test: every sense-strand GT and AG of whole genes (sites without GT or AG are"
-    " counted as missed); train and valid as in the 1 : 1 : 2 set",
+    " counted as missed); train and valid 1 : 1 : 2 with decoys as they come",
 }
 
 
@@ -77,9 +75,9 @@ def build(
 ) -> None:
     """Build a splice-site dataset; see :func:`genebert.tasks.build_dataset` for the arguments.
 
-    ``row`` may set ``negatives``: ``matched`` (1 : 1 : 2, decoys GC-matched to the sites),
-    ``random`` (1 : 1 : 2, decoys as they come) or ``natural`` (train and valid as ``random``, test
-    is every sense-strand GT and AG of whole genes), and ``block_bp``.
+    ``row`` may set ``negatives``: ``matched`` (1 : 1 : 2, decoys GC-matched to the sites) or
+    ``natural`` (decoys of train and valid as they come, test is every sense-strand GT and AG of
+    whole genes), and ``block_bp``.
 
     Raises
     ------
@@ -302,17 +300,12 @@ def near(
             rows = np.flatnonzero(mask)
             known = np.sort(group["position"].to_numpy())
             position = items["position"].to_numpy()[rows]
-            low, high = (
-                np.searchsorted(known, position + reach, side)
-                for reach, side in ((-APART, "left"), (APART, "right"))
-            )
-            out[rows] |= high > low
+            low = np.searchsorted(known, position - APART, "left")
+            out[rows] |= np.searchsorted(known, position + APART, "right") > low
     return out
 
 
-def balance(
-    sites: pd.DataFrame, max_items: int, seed: int, dropped: Counter[str]
-) -> pd.DataFrame:
+def balance(sites: pd.DataFrame, max_items: int, seed: int, dropped: Counter[str]) -> pd.DataFrame:
     """Draw as many donors as acceptors in each split, a quarter of the split's quota of each."""
     counts = {
         split: min(
@@ -440,9 +433,7 @@ def scan_genes(
             at = motif_positions(genome, contig, start, end, strand, kind)
             classes = [truth.get((contig, p, strand, kind), "none") for p in at.tolist()]
             values = {"contig": contig, "position": at, "strand": strand, "class": classes}
-            parts.append(
-                pd.DataFrame(values).assign(gene=gene, placed=kind, motif=MOTIF[kind])
-            )
+            parts.append(pd.DataFrame(values).assign(gene=gene, placed=kind, motif=MOTIF[kind]))
     if not parts:
         return sites.iloc[:0], dict.fromkeys(MOTIF, 0)
     scan = pd.concat(parts, ignore_index=True).drop_duplicates([*KEYS[:3], "placed"])

@@ -161,11 +161,19 @@ def skip_reason(record: Record) -> str:
     return "" if record.ref != alt else "alternative equals reference"
 
 
+def contig_hint(contig: str, known: Mapping[str, int]) -> str:
+    """Return ``"; did you mean 'chr1'?"`` for a contig that others name with or without ``chr``."""
+    for twin in (f"chr{contig}", contig.removeprefix("chr")):
+        if twin in known and twin != contig:
+            return f"; did you mean {twin!r}?"
+    return nearest(contig, known)
+
+
 def check_reference(genome: Genome, record: Record, path: str) -> None:
     """Raise :class:`InputError` unless the genome holds REF at the record's position."""
     if record.contig not in genome.lengths:
         raise InputError(
-            f"contig is not in the genome{nearest(record.contig, genome.lengths)}",
+            f"contig is not in the genome{contig_hint(record.contig, genome.lengths)}",
             file=path,
             row=record.row,
             found=record.contig,

@@ -1,0 +1,146 @@
+"""Shards made up in memory, for tests and benchmarks of pre-training (no file, no pysam)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass
+class ToyShards:
+    """The attributes of ``shards.Shards``, made up."""
+
+    packed: NDArray[np.uint8]
+    n_mask: NDArray[np.uint8]
+    repeat_mask: NDArray[np.uint8]
+    motif_rows: NDArray[np.float16]
+    normaliser: NDArray[np.float32]
+    contig: NDArray[np.int16]
+    start: NDArray[np.int32]
+    split: NDArray[np.int8]
+    held_out_only: NDArray[np.bool_]
+    gc: NDArray[np.float32]
+    repeat: NDArray[np.float32]
+    breadth: NDArray[np.int32]
+    indptr: NDArray[np.int64]
+    open_regions: NDArray[np.int32]
+    strengths: NDArray[np.float32]
+    held_out: NDArray[np.bool_]
+    cell_types: list[str]
+    motifs: list[str]
+    contigs: list[str]
+    width: int
+    flank: int
+    codes: NDArray[np.uint8]  # unpacked, uint8[R, width + 2 * flank]
+    is_open: NDArray[np.bool_]  # bool[C, R]
+    config_hash: str = "toy"
+    splits: dict[str, Any] = field(default_factory=dict)
+
+
+def pack(codes: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Pack as ``genome.pack`` does."""
+    pad = -codes.shape[1] % 4
+    quads = np.pad(np.where(codes == 4, 0, codes), ((0, 0), (0, pad)))
+    quads = quads.reshape(len(codes), -1, 4)
+    packed = quads[..., 0] | quads[..., 1] << 2 | quads[..., 2] << 4 | quads[..., 3] << 6
+    return packed.astype(np.uint8), np.packbits(codes == 4, axis=1, bitorder="little")
+
+
+def markov(rng: np.random.Generator, n: int, length: int) -> NDArray[np.uint8]:
+    """Draw sequences of a first-order chain: after a base, the next in A C G T follows in 70 %."""
+    codes = np.empty((n, length), dtype=np.uint8)
+    codes[:, 0] = rng.integers(0, 4, n)
+    jump = rng.random((n, length)) < 0.7
+    other = rng.integers(0, 4, (n, length))
+    for i in range(1, length):
+        codes[:, i] = np.where(jump[:, i], (codes[:, i - 1] + 1) % 4, other[:, i])
+    return codes
+
+
+def toy_shards(
+    per_contig: int = 150,
+    cells: int = 6,
+    motifs: int = 11,
+    width: int = 100,
+    flank: int = 20,
+    seed: int = 0,
+    chain: bool = False,
+    n_share: float = 0.01,
+) -> ToyShards:
+    """Make shards: contigs c1, c2 (train), c3 (valid), c4 (test); the last cell type is held out.
+
+    Two groups of cell types alternate in domains of 20 regions, so that a place says which cell
+    types have many open regions nearby, and motif rows differ between the two groups' regions.
+    """
+    rng = np.random.default_rng([seed, 4])
+    n = 4 * per_contig
+    contig = np.repeat(np.arange(4), per_contig).astype(np.int16)
+    start = np.concatenate(
+        [1000 + np.cumsum(rng.integers(width, 4 * width, per_contig)) for _ in range(4)]
+    ).astype(np.int32)
+    length = width + 2 * flank
+    codes = markov(rng, n, length) if chain else rng.integers(0, 4, (n, length)).astype(np.uint8)
+    codes = np.where(rng.random(codes.shape) < n_share, np.uint8(4), codes)
+    packed, n_mask = pack(codes)
+    repeat = rng.random(codes.shape) < 0.2
+    group = rng.integers(0, 2, n)
+    domain = (np.arange(n) // 20) % 2
+    favoured = (np.arange(cells)[:, None] % 2) == group[None, :]
+    chance = np.where(favoured, 0.75, 0.25) + np.where(
+        (np.arange(cells)[:, None] % 2) == domain[None, :], 0.15, -0.15
+    )
+    is_open = rng.random((cells, n)) < chance
+    is_open[rng.integers(0, cells, n), np.arange(n)] = True  # every region is open somewhere
+    held_out = np.zeros(cells, dtype=bool)
+    held_out[-1] = True
+    rate = np.where((np.arange(motifs)[None, :] % 2) == group[:, None], 0.5, 0.1)
+    rows = (rng.random((n, motifs)) < rate) * rng.gamma(2.0, 4.0, (n, motifs))
+    lists = [np.flatnonzero(row) for row in is_open]
+    breadth = is_open[~held_out].sum(axis=0)
+    usable = (contig < 2) & (breadth > 0)
+    normaliser = rows[usable].max(axis=0)
+    known = codes[:, flank : flank + width]
+    return ToyShards(
+        packed=packed,
+        n_mask=n_mask,
+        repeat_mask=np.packbits(repeat, axis=1, bitorder="little"),
+        motif_rows=rows.astype(np.float16),
+        normaliser=np.where(normaliser > 0, normaliser, 1).astype(np.float32),
+        contig=contig,
+        start=start,
+        split=np.array([0, 0, 1, 2], dtype=np.int8)[contig],
+        held_out_only=breadth == 0,
+        gc=((known == 1) | (known == 2)).mean(axis=1).astype(np.float32),
+        repeat=repeat.mean(axis=1).astype(np.float32),
+        breadth=breadth.astype(np.int32),
+        indptr=np.concatenate([[0], np.cumsum([len(x) for x in lists])]).astype(np.int64),
+        open_regions=np.concatenate(lists).astype(np.int32),
+        strengths=rng.random(sum(len(x) for x in lists)).astype(np.float32) * 0.9 + 0.1,
+        held_out=held_out,
+        cell_types=[f"cell{i}" for i in range(cells)],
+        motifs=[f"m{i}" for i in range(motifs)],
+        contigs=["c1", "c2", "c3", "c4"],
+        width=width,
+        flank=flank,
+        codes=codes,
+        is_open=is_open,
+    )
+
+
+def toy_block(**changes: Any) -> dict[str, Any]:
+    """Return a `pretrain` block that fits the toy shards and trains in seconds."""
+    block: dict[str, Any] = {
+        "name": "full",
+        "tokens": {"k": 3, "stride": 1},
+        "model": {"size": "tiny", "region_encoder": "swin", "d_model": 32, "n_heads": 2},
+        "neighbours": 6,
+        "row_tokens": 64,
+        "batch_size": 16,
+        "optimizer": {"learning_rate": 2e-3, "schedule": "wsd"},
+        "objectives": {"mgm": {}, "ngsp": {}, "srm": {}},
+        "evaluation_loci": 32,
+    }
+    return {**block, **changes}

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from genebert.errors import InputError
+from genebert.genome import encode
+from genebert.tasks import leaks
+from genome_toys import turned
+from sklearn.metrics import roc_auc_score
+
+RNG = np.random.default_rng(3)
+
+
+def text(n: int = 200) -> str:
+    return "".join(RNG.choice(list("ACGT"), n))
+
+
+def mutated(sequence: str, rate: float) -> str:
+    letters = np.array(list(sequence))
+    hit = RNG.random(len(letters)) < rate
+    letters[hit] = RNG.choice(list("ACGT"), hit.sum())
+    return "".join(letters)
+
+
+def items(**by_split: list[str]) -> pd.DataFrame:
+    rows = [(split, sequence) for split, found in by_split.items() for sequence in found]
+    frame = pd.DataFrame(rows, columns=["split", "sequence"])
+    return frame.assign(item=[f"i{k}" for k in range(len(frame))], label=0.0, group="")
+
+
+def test_kmers_agree_with_the_text() -> None:
+    sequence = text(60)
+    for k in (3, 14, 31):
+        words = [sequence[i : i + k] for i in range(len(sequence) - k + 1)]
+        number = {word: i for i, word in enumerate(sorted({*words, *map(turned, words)}))}
+        plain = leaks.kmers(encode(sequence), k, canonical=False)
+        assert len(set(plain.tolist())) == len(set(words))
+        assert [int(x) for x in plain] == [
+            sum("ACGT".index(b) * 4 ** (k - 1 - j) for j, b in enumerate(w)) for w in words
+        ]
+        same = leaks.kmers(encode(sequence), k)
+        back = leaks.kmers(encode(turned(sequence)), k)
+        assert same.tolist() == back[::-1].tolist()
+        lowest = [min(w, turned(w), key=number.__getitem__) for w in words]
+        assert len(set(same.tolist())) == len(set(lowest))
+    assert len(leaks.kmers(encode("ACGTNACGT"), 4)) == 2
+    assert len(leaks.kmers(encode("ACG"), 4)) == 0
+
+
+def test_each_kind_of_copy_is_found_and_removed() -> None:
+    known = [text() for _ in range(4)]
+    fresh = [text() for _ in range(46)]
+    half = known[2][:120] + text(80)  # 90 of 170 31-mers
+    quarter = known[3][:80] + text(120)  # 50 of 170
+    frame = items(
+        train=known[:3], valid=known[3:], test=[known[0], turned(known[1]), half, quarter, *fresh]
+    )
+    kept, report = leaks.remove_copies(frame, file="f")
+    report = report.set_index("check")
+    assert report.loc["exact_duplicate", "found"] == 1
+    assert report.loc["reverse_complement_duplicate", "found"] == 1
+    assert report.loc["31mer_containment_above_0.5", "found"] == 3
+    assert report.loc["any_copy", ["found", "removed", "share"]].tolist() == [3, 3, 0.06]
+    assert report.loc["remaining_duplicate", "found"] == 0
+    assert kept["sequence"].tolist() == [*known, quarter, *fresh]
+
+
+def test_items_that_are_not_checked_stay() -> None:
+    known = [text() for _ in range(10)]
+    frame = items(train=known, test=[*known, text()])
+    checked = np.arange(len(frame)) == len(frame) - 1
+    kept, report = leaks.remove_copies(frame, file="f", checked=checked)
+    assert len(kept) == len(frame)
+    assert report["removed"].sum() == 0
+
+
+def test_more_than_a_fifth_is_an_error() -> None:
+    known = [text() for _ in range(3)]
+    with pytest.raises(InputError, match=r"labels: too many test items .* found '3 of 10'"):
+        leaks.remove_copies(
+            items(train=known, test=[*known, *(text() for _ in range(7))]), file="labels"
+        )
+
+
+def test_copies_between_train_and_valid_are_reported() -> None:
+    known = [text(), text()]
+    _, report = leaks.remove_copies(items(train=known, valid=known[:1], test=[text()]), file="f")
+    row = report.set_index("check").loc["valid_duplicate_of_train"]
+    assert (row["found"], row["removed"], row["share"]) == (1, 0, 1.0)
+
+
+def test_auroc_equals_sklearn_with_ties() -> None:
+    label = RNG.integers(0, 2, 300).astype(float)
+    score = RNG.integers(0, 9, 300) + label
+    assert leaks.auroc(label, score) == pytest.approx(roc_auc_score(label, score))
+    assert np.isnan(leaks.auroc(np.ones(3), np.arange(3)))
+
+
+def test_composition_that_tells_the_classes_is_reported() -> None:
+    rich = ["GC" * 50 + "A" * k for k in range(10)]
+    poor = ["AT" * 50 + "G" * k for k in range(10)]
+    frame = items(train=rich + poor, valid=rich + poor, test=rich + poor)
+    frame["label"] = np.tile(np.repeat([1.0, 0.0], 10), 3)
+    report = leaks.composition_rows(frame).set_index("check")["share"]
+    assert report["gc_auroc:test"] == 1.0
+    assert report["gc_positive:train"] > 0.9
+    assert report["length_negative:valid"] == 104.5
+
+
+@pytest.mark.parametrize(("rate", "expected"), [(0.05, True), (0.15, True), (0.5, False)])
+def test_related_genes_are_told_by_identity(rate: float, expected: bool) -> None:
+    # replaced bases are the same by chance in a quarter of the draws: identity 1 - 0.75 rate
+    references = [text(3000) for _ in range(5)]
+    queries = [mutated(references[2], rate), mutated(references[4][500:2500], rate)]
+    assert leaks.related(queries, references).tolist() == [expected, expected]
+
+
+def test_a_shared_part_alone_does_not_make_genes_related() -> None:
+    shared = text(300)
+    references = [text(1500) + shared, "A" * 2000]
+    queries = [text(1500) + shared, text(2000), "ACGT", turned(references[0])]
+    assert leaks.related(queries, references).tolist() == [False] * 4
+    assert leaks.related([], references).tolist() == []
+    assert leaks.related(queries, []).tolist() == [False] * 4

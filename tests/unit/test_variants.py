@@ -1,0 +1,395 @@
+"""Datasets of variants: what is read, what is refused, what the two windows hold."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pysam
+import pytest
+
+from genebert.errors import InputError
+from genebert.genome import Genome, decode
+from genebert.tasks import variants
+from genebert.tasks.dataset import read_dataset
+from genebert.tasks.variant_files import Record, skip_reason, windows
+
+WIDTH = 40
+LENGTH = 4000
+SPLITS = {"train": ["chr1"], "valid": ["chr2"], "test": ["chr3"], "held_out_cell_types": ["NK"]}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A genome of three contigs and its regions."""
+    folder = tmp_path_factory.mktemp("variants")
+    rng = np.random.default_rng(5)
+    with (folder / "genome.fa").open("w") as handle:
+        for name in ("chr1", "chr2", "chr3"):
+            bases = decode(rng.integers(0, 4, LENGTH).astype(np.uint8))
+            handle.write(f">{name}\n{bases[:3000]}{'N' * 100}{bases[3100:]}\n")
+    pysam.faidx(str(folder / "genome.fa"))
+    pd.DataFrame(
+        {
+            "region": [0, 1, 2],
+            "contig": ["chr1", "chr1", "chr3"],
+            "start": [480, 1000, 500],
+            "end": [480 + WIDTH, 1000 + WIDTH, 500 + WIDTH],
+            "split": ["train", "train", "test"],
+            "held_out_only": [0, 1, 0],
+        }
+    ).to_csv(folder / "regions.tsv", sep="\t", index=False)
+    return folder
+
+
+@pytest.fixture
+def genome(place: Path) -> Genome:
+    return Genome(place / "genome.fa")
+
+
+def other(base: str) -> str:
+    return "ACGT"[("ACGT".index(base) + 1) % 4]
+
+
+def table(genome: Genome, positions: list[int], contigs: tuple[str, ...] = ("chr1", "chr2", "chr3")):
+    """Right rows of a variant table: alternating labels, one variant per position and contig."""
+    rows = []
+    for contig in contigs:
+        for i, position in enumerate(positions):
+            ref = decode(genome.codes(contig, position - 1, position))
+            rows.append(
+                {
+                    "contig": contig,
+                    "position": position,
+                    "ref": ref,
+                    "alt": other(ref),
+                    "label": i % 2,
+                    "cell_type": "B" if i % 3 else "NK",
+                    "tss_distance": 10 * i,
+                    "class": "causal" if i % 2 else ["closed", "elsewhere"][i // 2 % 2],
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def build(place: Path, labels: Path, name: str = "v", **row: Any) -> tuple[pd.DataFrame, dict]:
+    """Run the builder and read what it wrote."""
+    truth = row.pop("truth", [])
+    most = row.pop("max_items", None)
+    out = {key: str(place / f"{name}.{key}") for key in ("dataset", "description", "leaks")}
+    variants.build(
+        genome=str(place / "genome.fa"), index="", block_index="", accessibility="", contigs="",
+        regions=str(place / "regions.tsv"), labels=str(labels), extra=[], truth=truth,
+        phenotypes=[], row={"task": "disease", "name": name, "kind": "variants", **row},
+        splits=SPLITS, seed=3, max_items=most, **out,
+    )  # fmt: skip
+    return read_dataset(out["dataset"], out["description"])
+
+
+def write(place: Path, frame: pd.DataFrame, name: str = "v.tsv") -> Path:
+    frame.to_csv(place / name, sep="\t", index=False)
+    return place / name
+
+
+def test_table_becomes_centred_windows(place: Path, genome: Genome) -> None:
+    source = table(genome, [200, 500, 1020, 2000])
+    frame, info = build(place, write(place, source))
+    assert len(frame) == len(source) == info["n_in"]
+    assert info["label"] == "binary"
+    assert info["dropped"] == {}
+    for row in frame.itertuples():
+        assert len(row.sequence) == len(row.alternative) == WIDTH == row.end - row.start
+        assert row.start == row.position - 1 - WIDTH // 2
+        assert row.sequence == decode(genome.codes(row.contig, row.start, row.end))
+        differing = [i for i in range(WIDTH) if row.sequence[i] != row.alternative[i]]
+        assert differing == [WIDTH // 2]
+        assert (row.sequence[WIDTH // 2], row.alternative[WIDTH // 2]) == (row.ref, row.alt)
+    assert set(zip(frame["contig"], frame["split"], strict=True)) == {
+        ("chr1", "train"), ("chr2", "valid"), ("chr3", "test")
+    }  # fmt: skip
+
+
+def test_region_pretraining_and_strata(place: Path, genome: Genome) -> None:
+    frame, _ = build(place, write(place, table(genome, [200, 500, 1020, 2000])))
+    at = frame.set_index(["contig", "position"])
+    assert at.loc[("chr1", 500), "region"] == 0
+    assert at.loc[("chr3", 200), "region"] == -1
+    assert bool(at.loc[("chr1", 500), "in_pretraining"])
+    assert not at.loc[("chr1", 1020), "in_pretraining"]  # only open in a held-out cell type
+    assert not at.loc[("chr3", 500), "in_pretraining"]
+    assert at.loc[("chr1", 500), "stratum"] == (
+        "vs-closed;vs-elsewhere;transductive;train-cell-type"
+    )
+    assert at.loc[("chr2", 200), "stratum"] == "vs-closed;inductive;held-out-cell-type"
+
+
+def test_truth_is_joined_by_allele_and_cell_type(place: Path, genome: Genome) -> None:
+    source = table(genome, [200, 500])
+    truth = source.assign(probability=np.linspace(0, 1, len(source)))
+    wrong = truth.iloc[:1].assign(cell_type="B", probability=0.77)
+    frame, _ = build(
+        place,
+        write(place, source),
+        truth=[str(write(place, pd.concat([wrong, truth.iloc[1:]]), "truth.tsv"))],
+    )
+    first = (frame["contig"] == "chr1") & (frame["position"] == 200)
+    assert frame.loc[first, "oracle"].isna().all()
+    known = frame[~first].merge(truth, on=["contig", "position"])
+    np.testing.assert_allclose(known["oracle"], known["probability"])
+
+
+@pytest.mark.parametrize(
+    ("ref", "alt", "expected"),
+    [
+        ("C", "-", "AAAAAGGTTTTT"),
+        ("C", "T", "AAAAATGGTTTT"),
+        ("C", "CTT", "AAAAACTTGGTT"),
+        ("CGG", "C", "AAAAACTTTTTT"),
+        ("CG", "TA", "AAAAATAGTTTT"),
+    ],
+)
+def test_alternative_windows_of_indels(tmp_path: Path, ref: str, alt: str, expected: str) -> None:
+    (tmp_path / "g.fa").write_text(">c\nAAAAACGGTTTTTTTT\n")
+    pysam.faidx(str(tmp_path / "g.fa"))
+    genome = Genome(tmp_path / "g.fa")
+    # the variant has offset 6 of 12, so the window starts one base before the contig: N
+    start, reference, alternative = windows(genome, Record(1, "c", 6, ref, alt, {}), 12)
+    assert (start, reference) == (-1, "NAAAAACGGTTT")
+    assert alternative == ("N" + expected)[:12]
+
+
+@pytest.mark.parametrize(
+    ("ref", "alt", "reason"),
+    [
+        ("A", "C,T", "multi-allelic"),
+        ("A", "<DEL>", "symbolic allele"),
+        ("A", "*", "symbolic allele"),
+        ("A", "A[chr2:1[", "symbolic allele"),
+        ("-", "A", "no reference base"),
+        ("A", "R", "allele with other letters than ACGT"),
+        ("A" * 51, "A", "allele longer than 50 bases"),
+        ("A", "A", "alternative equals reference"),
+        ("A", "-", ""),
+        ("A", "CT", ""),
+    ],
+)
+def test_alleles_that_cannot_be_scored(ref: str, alt: str, reason: str) -> None:
+    assert skip_reason(Record(1, "c", 1, ref, alt, {})) == reason
+
+
+def test_skips_are_counted(place: Path, genome: Genome) -> None:
+    good = table(genome, [200, 500])
+    extra = good.iloc[[0, 0, 0]].copy()
+    extra["alt"] = ["C,G", "<DEL>", extra["alt"].iloc[0]]
+    in_n = table(genome, [2990], ("chr1",))
+    frame, info = build(place, write(place, pd.concat([good, extra, in_n])))
+    assert len(frame) == len(good)
+    assert info["dropped"] == {
+        "N in the window": 1, "multi-allelic": 1, "repeated": 1, "symbolic allele": 1
+    }  # fmt: skip
+
+
+def test_vcf_with_a_flag(place: Path, genome: Genome) -> None:
+    source = table(genome, [200, 500, 900])
+    lines = ["##fileformat=VCFv4.2", '##INFO=<ID=CAUSAL,Number=0,Type=Flag,Description="x">',
+             "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"]  # fmt: skip
+    for row in source.itertuples():
+        info = f"CT={row.cell_type}" + (";CAUSAL" if row.label else "")
+        lines.append(f"{row.contig}\t{row.position}\t.\t{row.ref}\t{row.alt}\t.\t.\t{info}")
+    path = place / "v.vcf.gz"
+    with gzip.open(path, "wt") as handle:
+        handle.write("\n".join(lines) + "\n")
+    frame, _ = build(place, path, label_info="CAUSAL", columns={"cell_type": "CT"})
+    merged = frame.merge(source, on=["contig", "position"])
+    assert len(merged) == len(source)
+    assert (merged["label_x"] == merged["label_y"]).all()
+    assert (merged["cell_type_x"] == merged["cell_type_y"]).all()
+
+
+def assay(genome: Genome) -> pd.DataFrame:
+    source = table(genome, [200, 201, 202, 203, 204, 205], ("chr1",))
+    return source[["contig", "position", "ref", "alt"]].assign(
+        effect=[-2.0, 0.01, 0.9, 0.5, -0.7, 1.0],
+        p=[1e-9, 1e-9, 1e-3, 1e-6, 1e-9, 1e-9],
+        tags=[100, 100, 100, 100, 5, 100],
+    )
+
+
+def test_reporter_assay_as_effects_or_labels(place: Path, genome: Genome) -> None:
+    path = write(place, assay(genome), "assay.tsv")
+    columns = {"label": "effect", "pvalue": "p"}
+    frame, info = build(place, path, columns=columns, block_bp=2)
+    assert info["label"] == "effect"
+    assert info["flags"] == ["within_one_element"]
+    assert info["block_bp"] == 2
+    assert frame["label"].tolist() == frame["effect"].tolist() == [-2.0, 0.01, 0.9, 0.5, -0.7, 1.0]
+    frame, info = build(
+        place, path, columns=columns, positive={"pvalue": 1e-5, "effect": 0.1}, minimum={"tags": 10}
+    )
+    assert info["label"] == "binary"
+    assert info["dropped"] == {"tags below 10": 1}
+    assert frame["label"].tolist() == [1, 0, 0, 1, 1]
+    assert frame["effect"].tolist() == [-2.0, 0.01, 0.9, 0.5, 1.0]
+
+
+def test_words_as_labels(place: Path, genome: Genome) -> None:
+    source = table(genome, [200, 300, 400, 500], ("chr1",)).drop(columns="label")
+    source["meaning"] = ["Pathogenic", "benign", "uncertain", "Benign"]
+    frame, info = build(
+        place,
+        write(place, source),
+        columns={"label": "meaning"},
+        positive={"values": ["pathogenic"], "negative": ["benign"]},
+    )
+    assert frame["label"].tolist() == [1, 0, 0]
+    assert info["dropped"] == {"label is neither positive nor negative": 1}
+
+
+def test_windows_on_two_contigs_are_dropped(place: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(9)
+    bases = {c: rng.integers(0, 4, LENGTH).astype(np.uint8) for c in ("chr1", "chr2", "chr3")}
+    bases["chr2"][1000:1100] = 3 - bases["chr1"][400:500][::-1]  # reverse complement
+    with (tmp_path / "genome.fa").open("w") as handle:
+        for name, codes in bases.items():
+            handle.write(f">{name}\n{decode(codes)}\n")
+    pysam.faidx(str(tmp_path / "genome.fa"))
+    (tmp_path / "regions.tsv").write_text((place / "regions.tsv").read_text())
+    genome = Genome(tmp_path / "genome.fa")
+    source = table(genome, list(range(100, 3900, 350)))  # 450 of chr1 lies in the copy
+    copy = table(genome, [1050], ("chr2",))
+    frame, info = build(tmp_path, write(tmp_path, pd.concat([source, copy])))
+    assert info["dropped"] == {"copy on another contig": 2}
+    assert not ((frame["contig"] == "chr1") & (frame["position"] == 450)).any()
+    leaks = pd.read_csv(tmp_path / "v.leaks", sep="\t").set_index("check")
+    assert leaks.loc["copy_on_another_contig", "removed"] == 2
+
+
+def test_too_many_copies_are_an_error(place: Path, genome: Genome, tmp_path: Path) -> None:
+    same = decode(genome.codes("chr1", 0, 1000))
+    (tmp_path / "genome.fa").write_text(f">chr1\n{same}\n>chr2\n{same}\n>chr3\n{same}\n")
+    pysam.faidx(str(tmp_path / "genome.fa"))
+    (tmp_path / "regions.tsv").write_text((place / "regions.tsv").read_text())
+    source = table(Genome(tmp_path / "genome.fa"), [200, 500])
+    with pytest.raises(InputError, match="several contigs; found '6 of 6'"):
+        build(tmp_path, write(tmp_path, source))
+
+
+def test_max_items_is_even_seeded_and_nested_in_the_data(place: Path, genome: Genome) -> None:
+    path = write(place, table(genome, list(range(100, 2900, 50))))
+    frame, info = build(place, path, max_items=60)
+    again, _ = build(place, path, max_items=60)
+    assert len(frame) == 60
+    assert frame.equals(again)
+    assert frame["label"].mean() == pytest.approx(0.5)
+    assert frame["contig"].value_counts().tolist() == [20, 20, 20]
+    assert info["dropped"] == {"beyond max_items": 168 - 60}
+
+
+def test_wrong_reference_names_line_and_bases(place: Path, genome: Genome) -> None:
+    source = table(genome, [200, 500])
+    right = source.loc[3, "ref"]
+    source.loc[3, "ref"], source.loc[3, "alt"] = other(right), right
+    with pytest.raises(InputError) as caught:
+        build(place, write(place, source))
+    text = str(caught.value)
+    assert "v.tsv, line 5:" in text
+    assert "chr2:500 (1-based)" in text
+    assert f"found '{other(right)}'; expected {right} " in text
+
+
+def broken(kind: str, genome: Genome) -> tuple[bytes, dict[str, Any]]:
+    """Return a bad label file and keys of the row."""
+    source, row = table(genome, [200, 500]), {}
+    if kind == "column":
+        source = source.rename(columns={"position": "positoin"})
+    elif kind == "text":
+        source["position"] = source["position"].astype(object)
+        source.loc[1, "position"] = "12k"
+    elif kind == "zero":
+        source.loc[1, "position"] = 0
+    elif kind == "naming":
+        source["contig"] = source["contig"].str.removeprefix("chr")
+    elif kind == "beyond":
+        source.loc[1, "position"] = LENGTH + 5
+    elif kind == "conflict":
+        source = pd.concat([source, source.iloc[:1].assign(label=1)])
+    elif kind == "one class":
+        source["label"] = 1
+    elif kind == "word":
+        source["label"] = "yes"
+    elif kind == "positive":
+        row = {"positive": {"pvalu": 1}}
+    elif kind == "field":
+        row = {"columns": {"chromosome": "contig"}}
+    elif kind == "minimum":
+        row = {"minimum": {"barcodes": 10}}
+    elif kind == "unused":
+        source["alt"] = "<DEL>"
+    text = source.to_csv(sep="\t", index=False)
+    if kind == "ragged":
+        text = text.replace("\tcausal\n", "\n", 1)
+    raw = b"" if kind == "empty" else text.encode()
+    if kind == "truncated":
+        return gzip.compress(text.encode())[:-12], row
+    return (b"\xff\xfe\x00" * 20 if kind == "binary" else raw), row
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("column", "line 1: column 'position' is missing; did you mean 'positoin'"),
+        ("text", "line 3: position is not a 1-based coordinate; found '12k'"),
+        ("zero", "line 3: position is not a 1-based coordinate; found '0'"),
+        ("naming", "line 2: contig is not in the genome; did you mean 'chr1'?; found '1'"),
+        ("beyond", "line 3: position is beyond chr1; found 4005; expected at most 4000"),
+        ("conflict", "has another label in line 2; found 1.0; expected 0.0"),
+        ("one class", "all variants have one label"),
+        ("word", "line 2: label is not a number; found 'yes'"),
+        ("positive", "unknown key 'pvalu' in positive; did you mean 'pvalue'"),
+        ("field", "unknown field 'chromosome' in columns"),
+        ("minimum", "column 'barcodes' of minimum is missing"),
+        ("unused", "no variant can be used"),
+        ("ragged", "wrong number of fields; found 7; expected 8"),
+        ("empty", "is empty; expected columns contig"),
+        ("truncated", "truncated"),
+        ("binary", "not a text file"),
+    ],
+)
+def test_bad_files_are_one_line_errors(
+    place: Path, genome: Genome, tmp_path: Path, kind: str, message: str
+) -> None:
+    raw, row = broken(kind, genome)
+    (tmp_path / "bad.tsv").write_bytes(raw)
+    with pytest.raises(InputError) as caught:
+        build(place, tmp_path / "bad.tsv", name="bad", **row)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (place / "bad.dataset").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("##fileformat=VCFv4.2\nchr1\t1\t.\tA\tC\t.\t.\t.\n", "is not a VCF line below a #CHROM"),
+        ("##fileformat=VCFv4.2\n", "is not a VCF"),
+        (
+            "##INFO=<ID=CAUSE,Number=0>\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n",
+            "INFO key 'CAUSAL' of the label is not declared; did you mean 'CAUSE'",
+        ),
+    ],
+)
+def test_bad_vcf(place: Path, tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "bad.vcf").write_text(text)
+    with pytest.raises(InputError, match=message):
+        build(place, tmp_path / "bad.vcf", label_info="CAUSAL")
+
+
+def test_description_is_valid_json_without_numpy(place: Path, genome: Genome) -> None:
+    build(place, write(place, table(genome, [200, 500])))
+    info = json.loads((place / "v.description").read_text())
+    assert info["items"]["train"] == {"neutral": 1, "causal": 1}
+    assert info["direction"] == "both"

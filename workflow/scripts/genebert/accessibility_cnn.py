@@ -1,0 +1,99 @@
+"""The convolutional network as an accessibility model: trained from nothing on the open regions.
+
+In: sequences of the training regions with their openness per cell type. Out: an
+:class:`~genebert.accessibility_head.AccessibilityModel` whose features are the network's vector.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from genebert import features, tokens
+from genebert.accessibility_head import AccessibilityModel, Openness, mean_auroc
+from genebert.cnn import SequenceCnn
+from genebert.finetune import CLIP, learning_rate, make_optimizer
+
+log = logging.getLogger("genebert")
+
+BATCH = 256
+
+
+def train_cnn(
+    data: Openness, rate: float, effort: Mapping[str, Any], key: Sequence[int]
+) -> SequenceCnn:
+    """Train on random strands of the training regions; the seed decides all.
+
+    Parameters
+    ----------
+    rate : highest learning rate.
+    effort : ``finetune_steps`` and ``finetune_batch`` of the configuration.
+    key : seeds of weights, order and strands.
+    """
+    steps, size = int(effort["finetune_steps"]), int(effort["finetune_batch"])
+    rng = np.random.default_rng(list(key))
+    codes = torch.from_numpy(features.encode_all(data.train))
+    target = torch.from_numpy(data.y_train)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(rng.integers(2**31)))
+        network = SequenceCnn(len(data.cell_types))
+        optimizer = make_optimizer(network, rate)
+        network.train()
+        for step in range(steps):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * learning_rate(step, steps)
+            rows = rng.choice(len(codes), min(size, len(codes)), replace=False)
+            batch = codes[rows]
+            if rng.integers(2):
+                batch = tokens.reverse_complement(batch)
+            logits = network.logits(network.embed_sequence(batch))
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, target[rows])
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), CLIP)
+            optimizer.step()
+    return network.eval()
+
+
+@torch.no_grad()
+def embed(network: SequenceCnn, sequences: Sequence[str]) -> NDArray[np.float32]:
+    """Return float32[n, 2 D]: the vectors of both strands, side by side."""
+    codes = torch.from_numpy(features.encode_all(sequences))
+    parts = []
+    for at in range(0, len(codes), BATCH):
+        batch = codes[at : at + BATCH]
+        strands = (batch, tokens.reverse_complement(batch))
+        parts.append(torch.cat([network.embed_sequence(s) for s in strands], dim=1).numpy())
+    return np.concatenate(parts)
+
+
+@torch.no_grad()
+def read_out(network: SequenceCnn, vectors: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return float64[n, C]: mean logits of both strands from the vectors of :func:`embed`."""
+    both = torch.from_numpy(np.asarray(vectors, np.float32)).chunk(2, dim=1)
+    return torch.stack([network.logits(v) for v in both]).mean(dim=0).double().numpy()
+
+
+def fit_cnn(data: Openness, effort: Mapping[str, Any], key: Sequence[int]) -> AccessibilityModel:
+    """Train one network per learning rate and keep the best by validation AUROC."""
+    best: AccessibilityModel | None = None
+    for rate in effort.get("learning_rates", [1e-3]):
+        network = train_cnn(data, float(rate), effort, key)
+
+        def encoder(sequences: Sequence[str], network: SequenceCnn = network) -> Any:
+            return embed(network, sequences)
+
+        def head(vectors: NDArray[np.floating], network: SequenceCnn = network) -> Any:
+            return read_out(network, vectors)
+
+        area = mean_auroc(data.y_valid, head(encoder(data.valid)))
+        log.info("accessibility CNN: learning rate %g, validation AUROC %.3f", rate, area)
+        if best is None or area > best.valid_auroc:
+            best = AccessibilityModel(encoder, head, data.cell_types, float(rate), area)
+    assert best is not None
+    return best

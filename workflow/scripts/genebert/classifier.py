@@ -1,0 +1,263 @@
+"""Networks that classify items, the tensors they read, and inference.
+
+In: items, encoders, the open regions of every cell type. Out: probabilities. Training is in
+:mod:`genebert.finetune`. The sequence branch reads the item's sequence; the region branch reads the
+TF x region matrix around the item in a cell type, and both vectors go into one MLP.
+
+Shapes: B items of a batch, T tokens, D width, F x C matrix, K logits (one per class, or one per
+group), S strands, U distinct sequences, V distinct (cell type, place) pairs.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from genebert import tokens
+from genebert.context import locus_window
+from genebert.errors import InputError
+from genebert.items import Items
+from genebert.model import ModelConfig
+from genebert.pretrained import Pretrained
+from genebert.samples import Corpus, View, neighbourhood
+
+DROPOUT = 0.1
+INFERENCE_BATCH = {"cpu": 64, "cuda": 1024}  # a small batch stays in the CPU's cache
+_CHUNK = 4096  # rows made at once: bounds memory, changes no result
+
+Ints = NDArray[np.int64]
+
+
+class Network(nn.Module):
+    """What the trainer and inference need of a network.
+
+    Parameters
+    ----------
+    uses_regions : whether it has a region branch.
+    """
+
+    def __init__(self, uses_regions: bool) -> None:
+        super().__init__()
+        self.uses_regions = uses_regions
+
+    def embed_sequence(self, x: Tensor) -> Tensor:
+        """Turn a batch of sequences (token ids, or base codes) into e_BD."""
+        raise NotImplementedError
+
+    def embed_region(self, matrix_BFC: Tensor, placeholder_B: Tensor) -> Tensor:
+        """Turn matrices into e_BD; called only if `uses_regions`."""
+        raise NotImplementedError
+
+    def logits(self, sequence_BD: Tensor, region_BD: Tensor | None) -> Tensor:
+        """Return logits_BK of the vectors of both branches."""
+        raise NotImplementedError
+
+
+class Classifier(Network):
+    """Encoders, and an MLP on the concatenated vectors of the branches.
+
+    Parameters
+    ----------
+    encoders : pre-trained or random; copied.
+    outputs : number of logits.
+    uses_regions : whether to use the region branch.
+    """
+
+    def __init__(self, encoders: Pretrained, outputs: int, uses_regions: bool) -> None:
+        super().__init__(uses_regions)
+        self.encoders = copy.deepcopy(encoders.model)
+        for unused in ("mgm", "ngsp", "srm", *(() if uses_regions else ("region",))):
+            delattr(self.encoders, unused)
+        width = encoders.config.d_model
+        self.head = nn.Sequential(
+            nn.LayerNorm(width * (1 + uses_regions)),
+            nn.Linear(width * (1 + uses_regions), width),
+            nn.GELU(),
+            nn.Dropout(DROPOUT),
+            nn.Linear(width, outputs),
+        )
+
+    def embed_sequence(self, x: Tensor) -> Tensor:
+        """Turn token ids int[B, T] into e_BD."""
+        return self.encoders.embed_sequence(x.long())
+
+    def embed_region(self, matrix_BFC: Tensor, placeholder_B: Tensor) -> Tensor:
+        """Turn matrices into e_BD."""
+        return self.encoders.embed_region(matrix_BFC, placeholder_B)
+
+    def logits(self, sequence_BD: Tensor, region_BD: Tensor | None = None) -> Tensor:
+        """Return logits_BK."""
+        parts = [sequence_BD] if region_BD is None else [sequence_BD, region_BD]
+        return self.head(torch.cat(parts, dim=-1))
+
+
+@dataclass(frozen=True)
+class Places:
+    """The region branch's input: one matrix per distinct (cell type, place).
+
+    Attributes
+    ----------
+    matrix : float32[V, F, C].
+    placeholder : bool[V], true where there is no anchor region.
+    row : int64[n], which matrix each of the n asked items has.
+    """
+
+    matrix: Tensor
+    placeholder: Tensor
+    row: Tensor
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The tensors of a dataset, made once for all runs of a model.
+
+    Attributes
+    ----------
+    sequences : [S, U, T] token ids int16/int32, or base codes uint8 for the CNN; S = 2 strands,
+        or 1 where the strand has a meaning.
+    sequence : int64[N], row in U of every item.
+    target : float32[N], labels, NaN in the test split.
+    group : int64[N], the logit of every item (binary datasets).
+    places : matrices of all items, or None.
+    """
+
+    sequences: Tensor
+    sequence: Tensor
+    target: Tensor
+    group: Tensor
+    places: Places | None
+
+
+def place_matrices(
+    corpus: Corpus, view: View, items: Items, cells: Ints, rows: Ints, config: ModelConfig
+) -> Places:
+    """Make the matrices of some items in given cell types.
+
+    Parameters
+    ----------
+    cells : int64[n], cell type of each item, by index.
+    rows : int64[n], the items.
+    config : of the encoders; gives the number of neighbours.
+    """
+    contig_of = {name: i for i, name in enumerate(corpus.contigs)}
+    contig = np.array([contig_of.get(name, -1) for name in items.contig[rows]])
+    if (contig < 0).any():
+        raise InputError(
+            "item lies on a contig without regions",
+            file=items.file,
+            found=items.contig[rows[np.argmin(contig)]],
+        )
+    position, exclude = locus_window(items, corpus.width)
+    keys = np.stack([cells, contig, position[rows], items.region[rows]], axis=1)
+    unique, row = np.unique(keys, axis=0, return_inverse=True)
+    device = corpus.device
+    matrices, placeholders = [], []
+    for at in range(0, len(unique), _CHUNK):
+        cell, where, centre, anchor = torch.from_numpy(unique[at : at + _CHUNK].T).to(device)
+        matrix_BFC, placeholder_B = neighbourhood(
+            corpus, view, cell, where, centre, config.n_columns - 1, anchor, exclude=exclude
+        )
+        matrices.append(matrix_BFC)
+        placeholders.append(placeholder_B)
+    index = torch.from_numpy(row.reshape(-1)).to(device)
+    return Places(torch.cat(matrices), torch.cat(placeholders), index)
+
+
+def sequence_inputs(items: Items, config: ModelConfig | None, device: torch.device) -> Tensor:
+    """Return the sequences of both strands (one, if it has a meaning) as ids, or codes for a CNN.
+
+    Parameters
+    ----------
+    config : the tokens' k and stride; None gives base codes.
+    """
+    forward = torch.from_numpy(items.codes)
+    both = [forward] if items.strand_specific else [forward, tokens.reverse_complement(forward)]
+    codes = torch.stack(both)
+    if config is None:
+        return codes.to(device)
+    small = torch.int16 if config.vocabulary < 2**15 else torch.int32
+    parts = [
+        tokens.single_row(tokens.tokenize(codes[:, i : i + _CHUNK], config.k, config.stride)).to(
+            small
+        )
+        for i in range(0, codes.shape[1], _CHUNK)
+    ]
+    return torch.cat(parts, dim=1).to(device)
+
+
+@torch.inference_mode()
+def embed_strands(network: Network, inputs: Inputs, wanted: Tensor, strands: int) -> Tensor:
+    """Return e_SUD of the wanted distinct sequences, for the first ``strands`` strands."""
+    network.eval()
+    return torch.stack(
+        [
+            torch.cat(
+                [
+                    network.embed_sequence(strand[at])
+                    for at in wanted.split(INFERENCE_BATCH[wanted.device.type])
+                ]
+            )
+            for strand in inputs.sequences[:strands]
+        ]
+    )
+
+
+@torch.inference_mode()
+def embed_places(network: Network, places: Places, wanted: Tensor) -> Tensor:
+    """Return e_VD of the wanted matrices."""
+    network.eval()
+    return torch.cat(
+        [
+            network.embed_region(places.matrix[at], places.placeholder[at])
+            for at in wanted.split(INFERENCE_BATCH[wanted.device.type])
+        ]
+    )
+
+
+@torch.inference_mode()
+def infer(
+    network: Network,
+    inputs: Inputs,
+    items: Items,
+    rows: Ints,
+    *,
+    places: Places | None = None,
+    strands: int = 2,
+) -> NDArray[np.float64]:
+    """Return float64[n, K] probabilities of some items (K = 1 for a binary dataset).
+
+    Probabilities are averaged over the strands. A sequence or a matrix that several items share is
+    embedded once.
+
+    Parameters
+    ----------
+    places : matrices to use instead of the items' own; its ``row`` belongs to ``rows``.
+    strands : how many strands to average, if there are so many.
+    """
+    device = inputs.target.device
+    at = torch.from_numpy(rows).to(device)
+    wanted, sequence = torch.unique(inputs.sequence[at], return_inverse=True)
+    sequence_SUD = embed_strands(network, inputs, wanted, min(strands, len(inputs.sequences)))
+    region_VD, region = None, None
+    if network.uses_regions:
+        chosen = places or inputs.places
+        assert chosen is not None
+        matrix = chosen.row if places is not None else chosen.row[at]
+        kept, region = torch.unique(matrix, return_inverse=True)
+        region_VD = embed_places(network, chosen, kept)
+    total: Tensor | None = None
+    for sequence_UD in sequence_SUD:
+        region_ND = None if region_VD is None or region is None else region_VD[region]
+        logits_NK = network.logits(sequence_UD[sequence], region_ND).double()
+        if items.multiclass:
+            score = logits_NK.softmax(dim=1)
+        else:
+            score = logits_NK.gather(1, inputs.group[at][:, None]).sigmoid()
+        total = score if total is None else total + score
+    assert total is not None
+    return (total / len(sequence_SUD)).cpu().numpy()

@@ -1,0 +1,419 @@
+"""Risk of disease from the sequences that people carry: penalised logistic regression, nested.
+
+In: a design of one row per person (features of the two haplotypes of every element, or dosages of
+variants), covariates, dosages for the genotype PCs, labels. Out: a score of every person from a
+model that was neither fitted nor tuned on that person. Everything that is estimated - means,
+scales, burden filter, PCs, screening, penalty - comes from the training part of the outer fold.
+
+The regression is written in its dual form, with an n x n kernel: a few milliseconds a fit however
+many features there are. Letters: n people, F features, V variants.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+
+log = logging.getLogger("genebert")
+
+OUTER_FOLDS, INNER_FOLDS = 5, 3
+PERMUTATIONS = 20
+N_PCS = 10
+MIN_CARRIERS = 5  # a feature that fewer people of the training part carry is left out
+FREE_VARIANCE = 25.0  # prior variance of the covariates' weights: hardly penalised
+# grid: variance of the genetic part of the log odds (0: covariates only), one scale for all
+# features or one each, all features or the best of the training part
+VARIANCES = (0.0, 0.1, 0.3, 1.0, 3.0)
+PER_FEATURE = (False, True)
+KEEP = (None, 200, 50)
+
+Floats = NDArray[np.floating]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A point of the grid."""
+
+    variance: float = 0.0
+    per_feature: bool = False
+    keep: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {"variance": self.variance, "per_feature": self.per_feature, "keep": self.keep}
+
+
+CONTROL = Choice(variance=1.0)
+
+
+def grid(has_features: bool) -> list[Choice]:
+    """Return the points to choose from: only the covariates where there are no features."""
+    if not has_features:
+        return [Choice()]
+    return [Choice()] + [
+        Choice(v, p, k) for p in PER_FEATURE for k in KEEP for v in VARIANCES if v > 0
+    ]
+
+
+@dataclass(frozen=True)
+class People:
+    """What every model of a cohort is given.
+
+    Attributes
+    ----------
+    labels : int8[n], 1 case. covariates : float32[n, p].
+    dosage : int8[n, V] copies of the alternative allele, -1 missing; for the PCs.
+    """
+
+    labels: NDArray[np.int8]
+    covariates: NDArray[np.float32]
+    dosage: NDArray[np.int8]
+
+
+@dataclass
+class Result:
+    """Scores of all people.
+
+    Attributes
+    ----------
+    test : float64[n], probability from the fold that left the person out.
+    valid : float64[n], mean of the inner folds that left the person out.
+    chosen : the chosen point of each outer fold.
+    """
+
+    test: NDArray[np.float64]
+    valid: NDArray[np.float64]
+    chosen: list[Choice] = field(default_factory=list)
+
+
+def sigmoid(x: Floats) -> NDArray[np.float64]:
+    """Return 1 / (1 + exp(-x)) without overflow."""
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * np.asarray(x, np.float64))))
+
+
+def kernel_logistic(
+    kernel: NDArray[np.float64],
+    y: NDArray[np.float64],
+    *,
+    start: NDArray[np.float64] | None = None,
+    tolerance: float = 1e-5,
+    max_steps: int = 50,
+) -> NDArray[np.float64]:
+    """Fit the logistic regression with an L2 penalty whose features have this Gram matrix.
+
+    It maximises sum log P(y | f) - a' K a / 2 with f = K a, by Newton's method (Rasmussen and
+    Williams 2006, algorithm 3.1), halving a step that does not climb. For K = v X X' it is the
+    regression on X with the penalty ||w||^2 / (2 v), that is C = v in scikit-learn.
+
+    Parameters
+    ----------
+    kernel : float64[n, n]. y : float64[n] of 0 and 1.
+    start : float64[n] coefficients to start from.
+
+    Returns
+    -------
+    a : float64[n]; the log odds of others are their kernel with the training rows times a.
+    """
+    a = np.zeros(len(y)) if start is None else start
+    f = kernel @ a
+
+    def objective(a: NDArray[np.float64], f: NDArray[np.float64]) -> float:
+        return float(-np.logaddexp(0, np.where(y > 0, -f, f)).sum() - 0.5 * a @ f)
+
+    value = objective(a, f)
+    for _ in range(max_steps):
+        p = sigmoid(f)
+        root = np.sqrt(np.maximum(p * (1 - p), 1e-10))
+        b = root**2 * f + y - p
+        inner = root[:, None] * kernel * root
+        inner.flat[:: len(y) + 1] += 1.0
+        factor = cho_factor(inner, lower=True, overwrite_a=True, check_finite=False)
+        target = b - root * cho_solve(factor, root * (kernel @ b), check_finite=False)
+        step = 1.0
+        while True:
+            new_a = a + step * (target - a)
+            new_f = kernel @ new_a
+            new_value = objective(new_a, new_f)
+            if new_value >= value or step < 1e-3:
+                break
+            step /= 2
+        moved = float(np.abs(new_f - f).max())
+        a, f, value = new_a, new_f, new_value
+        if moved < tolerance * (1 + float(np.abs(f).max())):
+            break
+    return a
+
+
+def stratified_folds(labels: NDArray[np.int8], folds: int, key: Sequence[int]) -> Ints:
+    """Return int64[n] fold numbers: people shuffled by ``key``, dealt out label by label."""
+    order = np.random.default_rng(list(key)).permutation(len(labels))
+    order = order[np.argsort(labels[order], kind="stable")]
+    out = np.empty(len(labels), dtype=np.int64)
+    out[order] = np.arange(len(labels)) % folds
+    return out
+
+
+def fill_missing(dosage: NDArray[np.int8], train: Ints) -> NDArray[np.float32]:
+    """Return float32[n, V] dosages, a missing one replaced by the mean of the training people."""
+    known = dosage[train] >= 0
+    total = np.where(known, dosage[train], 0).sum(axis=0)
+    mean = total / np.maximum(known.sum(axis=0), 1)
+    return np.where(dosage >= 0, dosage, mean).astype(np.float32)
+
+
+def principal_components(
+    dosage: NDArray[np.int8], train: Ints, count: int = N_PCS
+) -> NDArray[np.float64]:
+    """Return float64[n, count] genotype PCs: axes from the training people, all are projected.
+
+    Variants are centred and divided by sqrt(p (1 - p)) (Patterson et al. 2006,
+    doi:10.1371/journal.pgen.0020190); those below MIN_CARRIERS carriers are left out.
+    """
+    x = fill_missing(dosage, train)
+    carriers = (dosage[train] > 0).sum(axis=0)
+    p = x[train].mean(axis=0) / 2
+    keep = (carriers >= MIN_CARRIERS) & (p < 1 - 1e-6)
+    if not keep.any():
+        return np.zeros((len(x), 0))
+    z = (x[:, keep] - 2 * p[keep]) / np.sqrt(p[keep] * (1 - p[keep]))
+    values, vectors = np.linalg.eigh((z[train] @ z[train].T).astype(np.float64))
+    best = np.argsort(values)[::-1][: min(count, len(train) - 1)]
+    best = best[values[best] > 1e-6 * values.max()]
+    # projection on an axis of unit length; for the training people it is vectors * sqrt(values)
+    return np.asarray((z @ z[train].T) @ vectors[:, best] / np.sqrt(values[best]), np.float64)
+
+
+def standardise(x: Floats, train: Ints) -> NDArray[np.float64]:
+    """Return x with mean 0 and variance 1 over the training people; constant columns are 0."""
+    mean, scale = x[train].mean(axis=0), x[train].std(axis=0)
+    return np.asarray((x - mean) / np.where(scale > 1e-8, scale, np.inf), np.float64)
+
+
+def prepare(x: NDArray[np.float32], train: Ints, *, per_feature: bool) -> NDArray[np.float32]:
+    """Return float32[n, F'] features of the outer fold: filtered, centred and scaled.
+
+    Parameters
+    ----------
+    x : float32[n, F], 0 for a person who carries only the reference, NaN where unknown (replaced
+        by the mean of the training people).
+    per_feature : give every feature variance 1; otherwise one factor for all, so that a feature
+        with a larger predicted effect keeps more weight.
+    """
+    known = np.isfinite(x[train])
+    total = np.where(known, x[train], 0).sum(axis=0)
+    mean = total / np.maximum(known.sum(axis=0), 1)
+    centred = np.where(np.isfinite(x), x - mean, 0)
+    carriers = (known & (np.abs(x[train]) > 1e-7)).sum(axis=0)
+    spread = centred[train].std(axis=0)
+    keep = (carriers >= MIN_CARRIERS) & (spread > 1e-7)
+    out = centred[:, keep] / spread[keep] if per_feature else centred[:, keep]
+    return np.asarray(out, np.float32)
+
+
+def screen(x: NDArray[np.float32], y: Floats, rows: Ints, keep: int) -> Ints:
+    """Return the features most correlated with the label among ``rows`` (training people)."""
+    if x.shape[1] <= keep:
+        return np.arange(x.shape[1])
+    part = x[rows]
+    centred = y[rows] - y[rows].mean()
+    spread = np.sqrt(np.maximum(part.var(axis=0), 1e-12))
+    strength = np.abs(centred @ (part - part.mean(axis=0))) / spread
+    return np.sort(np.argsort(-strength, kind="stable")[:keep])
+
+
+def gram(x: NDArray[np.float32], rows: Ints) -> NDArray[np.float64]:
+    """Return float64[n, n] inner products, scaled so that the mean of ``rows``' diagonal is 1."""
+    kernel = np.asarray(x @ x.T, np.float64)
+    mean = float(np.diag(kernel)[rows].mean()) if len(rows) else 0.0
+    return kernel / mean if mean > 0 else kernel
+
+
+@dataclass
+class Fold:
+    """One outer fold: what was estimated on its training people.
+
+    Parameters
+    ----------
+    x : float32[n, F] or None (covariates only).
+    people : covariates and dosages. train : the training people.
+    """
+
+    x: NDArray[np.float32] | None
+    people: People
+    train: Ints
+
+    def __post_init__(self) -> None:
+        """Estimate PCs, scales and kernels on the training people."""
+        pcs = principal_components(self.people.dosage, self.train)
+        free = standardise(np.hstack([self.people.covariates, pcs]), self.train)
+        free = np.hstack([free, np.ones((len(free), 1))])
+        self.base = FREE_VARIANCE * free @ free.T
+        self.y = self.people.labels.astype(np.float64)
+        self.scaled: dict[bool, NDArray[np.float32]] = {}
+        self.full: dict[bool, NDArray[np.float64]] = {}
+        self.n_features = 0
+        for per_feature in PER_FEATURE if self.x is not None else ():
+            assert self.x is not None
+            self.scaled[per_feature] = prepare(self.x, self.train, per_feature=per_feature)
+            self.full[per_feature] = gram(self.scaled[per_feature], self.train)
+            self.n_features = self.scaled[per_feature].shape[1]
+
+    def genetic(self, choice: Choice, rows: Ints, y: Floats) -> NDArray[np.float64] | None:
+        """Return the kernel of the features, screened on ``rows``; None without features."""
+        if choice.variance == 0 or self.n_features == 0:
+            return None
+        if choice.keep is None or self.n_features <= choice.keep:
+            return self.full[choice.per_feature]
+        x = self.scaled[choice.per_feature]
+        return gram(x[:, screen(x, y, rows, choice.keep)], rows)
+
+    def predict(
+        self,
+        rows: Ints,
+        others: Ints,
+        choice: Choice,
+        kernel: NDArray[np.float64] | None,
+        y: Floats,
+        start: NDArray[np.float64] | None = None,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Fit on ``rows``; return (log odds of ``others``, coefficients)."""
+        whole = self.base if kernel is None else self.base + choice.variance * kernel
+        a = kernel_logistic(whole[np.ix_(rows, rows)], np.asarray(y[rows], float), start=start)
+        return whole[np.ix_(others, rows)] @ a, a
+
+
+def tune(fold: Fold, key: Sequence[int]) -> tuple[Choice, NDArray[np.float64]]:
+    """Choose the grid point with the best likelihood of people left out by the inner folds.
+
+    Returns
+    -------
+    choice : the best point; ties go to the earlier, simpler one.
+    scores : float64[n] inner out-of-fold log odds of the training people (NaN for the others).
+    """
+    y, train = fold.y, fold.train
+    inner = stratified_folds(fold.people.labels[train], INNER_FOLDS, key)
+    points = grid(fold.x is not None)
+    scores = np.full((len(points), len(y)), np.nan)
+    for k in range(INNER_FOLDS):
+        rows, out = train[inner != k], train[inner == k]
+        last: tuple[bool, int | None] | None = None
+        kernel, start = None, None
+        for i, point in enumerate(points):
+            if (point.per_feature, point.keep) != last or point.variance == 0:
+                kernel, start = fold.genetic(point, rows, y), None
+            last = (point.per_feature, point.keep) if point.variance else None
+            scores[i, out], start = fold.predict(rows, out, point, kernel, y, start)
+    loss = np.logaddexp(0, np.where(y[train] > 0, -1, 1) * scores[:, train]).mean(axis=1)
+    best = int(np.argmin(loss))
+    return points[best], scores[best]
+
+
+def nested(
+    x: NDArray[np.float32] | None, people: People, outer: Ints, key: Sequence[int]
+) -> Result:
+    """Score everybody by nested cross-validation.
+
+    Parameters
+    ----------
+    x : float32[n, F] features, or None for covariates and PCs only.
+    outer : int64[n] number of the outer fold (or of the population) that leaves a person out.
+    key : seeds of the inner folds.
+    """
+    n = len(people.labels)
+    test, sums, counts = np.full(n, np.nan), np.zeros(n), np.zeros(n)
+    chosen = []
+    for k in np.unique(outer):
+        train, out = np.flatnonzero(outer != k), np.flatnonzero(outer == k)
+        fold = Fold(x, people, train)
+        choice, inner = tune(fold, [*key, int(k)])
+        kernel = fold.genetic(choice, train, fold.y)
+        test[out] = sigmoid(fold.predict(train, out, choice, kernel, fold.y)[0])
+        sums[train] += sigmoid(inner[train])
+        counts[train] += 1
+        chosen.append(choice)
+        log.info("outer fold %d: %d features, %s", k, fold.n_features, choice)
+    return Result(test, sums / np.maximum(counts, 1), chosen)
+
+
+def permutation_control(
+    x: NDArray[np.float32] | None,
+    people: People,
+    outer: Ints,
+    key: Sequence[int],
+    draws: int = PERMUTATIONS,
+) -> dict[str, float]:
+    """Return the AUROC after shuffling the labels: mean and central 95 % of ``draws`` shuffles.
+
+    The same outer folds and estimates as :func:`nested`, at one fixed point of the grid that does
+    use the features. If the interval leaves out 0.5, the training knows something of the people
+    left out.
+    """
+    choice = Choice() if x is None else CONTROL
+    scores = np.zeros((draws, len(people.labels)))
+    shuffled = np.stack(
+        [
+            np.random.default_rng([*key, draw]).permutation(people.labels).astype(float)
+            for draw in range(draws)
+        ]
+    )
+    for k in np.unique(outer):
+        train, out = np.flatnonzero(outer != k), np.flatnonzero(outer == k)
+        fold = Fold(x, people, train)
+        for draw in range(draws):
+            y = shuffled[draw]
+            scores[draw, out] = fold.predict(train, out, choice, fold.genetic(choice, train, y), y)[
+                0
+            ]
+    areas = [auroc(y, score) for y, score in zip(shuffled, scores, strict=True)]
+    low, high = np.percentile(areas, [2.5, 97.5])
+    return {"draws": draws, "auroc": float(np.mean(areas)), "low": float(low), "high": float(high)}
+
+
+def auroc(y: Floats, score: Floats) -> float:
+    """Return the area under the ROC curve (Mann-Whitney U); NaN for one class."""
+    from scipy.stats import rankdata
+
+    positive = np.asarray(y) == 1
+    n, m = int(positive.sum()), int((~positive).sum())
+    if not n or not m:
+        return float("nan")
+    return float((rankdata(score)[positive].sum() - n * (n + 1) / 2) / (n * m))
+
+
+def haplotype_features(
+    row_features: NDArray[np.float64],
+    hap_index: NDArray[np.int32],
+    reference_row: NDArray[np.int32],
+) -> NDArray[np.float32]:
+    """Return float32[n, E * C]: each element's change from the reference, sum of both copies.
+
+    Parameters
+    ----------
+    row_features : float64[rows, C] of each distinct sequence (e.g. openness per cell type).
+    hap_index : int32[n, 2, E] rows that a person carries. reference_row : int32[E].
+    """
+    reference = row_features[reference_row]  # [E, C]
+    out = row_features[hap_index[:, 0]] + row_features[hap_index[:, 1]] - 2 * reference
+    return np.asarray(out.reshape(len(hap_index), -1), np.float32)
+
+
+def reduce_columns(
+    row_features: NDArray[np.float64], delta: NDArray[np.float64], most: int = 8
+) -> NDArray[np.float64]:
+    """Return float64[rows, min(C, most)]: the directions in which the sequences differ most.
+
+    Parameters
+    ----------
+    row_features : float64[rows, C]. delta : the same, less the reference of the row's element.
+    """
+    if row_features.shape[1] <= most:
+        return row_features
+    _, vectors = np.linalg.eigh(delta.T @ delta)
+    return np.asarray(row_features @ vectors[:, ::-1][:, :most])

@@ -1,0 +1,381 @@
+"""The models of the disease task: scores of single variants and of people.
+
+In: a dataset of kind ``variants`` or ``cohort``, the motif set, the shards, weights. Out:
+``predictions.parquet`` and ``info.json``. Every model is an encoder (sequence to features) with a
+linear read-out of accessibility fitted on the training regions; labels of variants or people come
+in only in the last step, :mod:`genebert.variant_models` and :mod:`genebert.cohort_models`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from genebert import cohort_models as cm
+from genebert import features, variant_models, variant_scores
+from genebert.accessibility_head import AccessibilityModel, fit_accessibility, openness
+from genebert.errors import InputError
+from genebert.items import Job
+from genebert.layout import variant_of
+from genebert.tasks.dataset import read_dataset
+from genebert.variant_models import Features, Problem, sequence_change
+
+if TYPE_CHECKING:
+    from genebert.pretrained import Pretrained
+
+VERSION = 1
+
+log = logging.getLogger("genebert")
+
+Rows = pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Start:
+    """One seed of a model: its encoder and the accessibility read-out on top of it.
+
+    Attributes
+    ----------
+    encoders : the pre-trained (or random) encoders of a neural model, else None.
+    """
+
+    pretrain_seed: int
+    finetune_seed: int
+    model: AccessibilityModel
+    encoders: Pretrained | None
+
+
+def frozen(model: str) -> bool:
+    """Tell whether a model is a frozen pre-trained encoder or its random twin."""
+    return model == "scratch" or variant_of(model) is not None
+
+
+def embedder(encoders: Pretrained, both_strands: bool) -> Callable[[Sequence[str]], Any]:
+    """Return the function from sequences of one length to embeddings float32[n, D]."""
+    return lambda sequences: encoders.embed_sequences(
+        features.encode_all(sequences), both_strands=both_strands
+    )
+
+
+def starts(job: Job, *, both_strands: bool = True) -> Iterator[Start]:
+    """Yield every seed of a model with its accessibility read-out.
+
+    Parameters
+    ----------
+    both_strands : average embeddings of both strands: twice the time, half the noise.
+
+    Raises
+    ------
+    InputError
+        If the model has no encoder.
+    """
+    data = openness(job.context.shards, job.seed)
+    if frozen(job.model):
+        import torch
+
+        from genebert import finetune
+
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        for start in finetune.starts(job, device):
+            assert start.encoders is not None
+            head = fit_accessibility(embedder(start.encoders, both_strands), data)
+            yield Start(start.pretrain_seed, 1, head, start.encoders)
+    elif job.model == "cnn":
+        from genebert.accessibility_cnn import fit_cnn
+
+        for number in range(1, int(job.effort.get("finetune_seeds", 1)) + 1):
+            yield Start(0, number, fit_cnn(data, job.effort, [job.seed, number]), None)
+    else:
+        yield Start(0, 1, fit_accessibility(baseline_encoder(job), data), None)
+
+
+def baseline_encoder(job: Job) -> Callable[[Sequence[str]], Any]:
+    """Return the features of a model without a network."""
+    if job.model == "kmer-lr":
+        return lambda sequences: features.kmer_features(sequences).toarray()
+    if job.model == "motif-lr":
+        return lambda sequences: features.motif_features(sequences, job.motifs)
+    if job.model == "gc":
+        return features.gc_features
+    raise InputError("model has no accessibility read-out", file="model", found=job.model)
+
+
+def make_job(arguments: Mapping[str, Any]) -> Job:
+    """Return the job of the keyword arguments of :func:`genebert.predict.predict`."""
+    names = ("model", "dataset", "description", "motif_set", "shards", "weights")
+    more = ("effort", "pretrain", "seed", "threads")
+    if arguments["weights"] or arguments["model"] in ("scratch", "cnn"):
+        import torch
+
+        torch.set_num_threads(int(arguments["threads"]))
+    return Job(**{name: arguments[name] for name in (*names, *more)})
+
+
+def rows_of(
+    items: Sequence[str] | NDArray[Any],
+    scores: NDArray[np.floating],
+    *,
+    model: str,
+    track: str,
+    split: str = "test",
+    pretrain_seed: int = 0,
+    finetune_seed: int = 1,
+) -> Rows:
+    """Return rows of ``predictions.parquet``."""
+    return pd.DataFrame(
+        {
+            "model": model,
+            "track": track,
+            "item": np.asarray(items, dtype=object),
+            "split": split,
+            "pretrain_seed": np.int64(pretrain_seed),
+            "finetune_seed": np.int64(finetune_seed),
+            "fraction": 1.0,
+            "score": np.asarray(scores, np.float64),
+        }
+    )
+
+
+def finish(
+    job: Job, frames: Sequence[Rows], info: Mapping[str, Any], started: float, out: Sequence[str]
+) -> None:
+    """Write predictions and description."""
+    from genebert.predict import write
+
+    frame = pd.concat(frames, ignore_index=True)
+    spread = frame[frame["split"] == "test"].groupby(
+        ["track", "pretrain_seed", "finetune_seed"], sort=True
+    )["score"]
+    write(
+        frame,
+        {
+            "model": job.model,
+            "pretraining": variant_of(job.model),
+            "grid": [],
+            "chosen": {},
+            "collapsed": int((spread.max() - spread.min() < 1e-9).sum()),
+            "n_parameters": 0,
+            **info,
+            "version": VERSION,
+            "seconds": round(time.monotonic() - started, 1),
+        },
+        *out,
+    )
+    log.info("%s: %d predictions", job.model, len(frame))
+
+
+def oracle_scores(scores: NDArray[np.float64], file: str) -> NDArray[np.float64]:
+    """Return the true probabilities; where one is unknown, the mean of the others."""
+    if np.isnan(scores).all():
+        raise InputError("no true probabilities for the model 'oracle'", file=file)
+    return np.where(np.isnan(scores), np.nanmean(scores), scores)
+
+
+def predict_variants(**arguments: Any) -> None:
+    """Score the variants of a dataset with one model.
+
+    Tracks: ``supervised`` (leave-one-chromosome-out) and, where the model defines them,
+    ``zeroshot:llr``, ``zeroshot:embedding``, ``zeroshot:motif``, ``zeroshot:accessibility``.
+    Parameters as :func:`genebert.predict.predict`.
+
+    Raises
+    ------
+    InputError
+        If the model is unknown, or an input is damaged.
+    """
+    started = time.monotonic()
+    job = make_job(arguments)
+    frame, info = read_dataset(job.dataset, job.description)
+    problem = Problem.of(frame, info, job.seed)
+    frames: list[Rows] = []
+    record: dict[str, Any] = {"n_train": len(frame)}
+    if job.model == "oracle":
+        scores = oracle_scores(frame["oracle"].to_numpy(float), job.dataset)
+        frames.append(rows_of(frame["item"], scores, model=job.model, track="supervised"))
+    elif job.model == "tss-distance":
+        distance = frame["tss_distance"].abs().to_numpy(float)
+        if np.isnan(distance).all():
+            raise InputError("no variant has a tss_distance", file=job.dataset)
+        near = -np.log1p(np.where(np.isnan(distance), np.nanmedian(distance), distance))
+        blocks = Features(plain=near[:, None])
+        frames += supervised(job, problem, blocks, 0, 1, record)
+    else:
+        for start in starts(job):
+            seeds = {"pretrain_seed": start.pretrain_seed, "finetune_seed": start.finetune_seed}
+            tracks, blocks = score_variants(job, start, frame, info)
+            for name, scores in tracks.items():
+                track = f"zeroshot:{name}"
+                frames.append(rows_of(frame["item"], scores, model=job.model, track=track, **seeds))
+            frames += supervised(job, problem, blocks, *seeds.values(), record)
+            key = f"accessibility_auroc/{start.pretrain_seed}/{start.finetune_seed}"
+            record.setdefault("chosen", {})[key] = start.model.valid_auroc
+    finish(job, frames, record, started, (arguments["predictions"], arguments["fit"]))
+
+
+def score_variants(
+    job: Job, start: Start, frame: pd.DataFrame, info: Mapping[str, Any]
+) -> tuple[dict[str, NDArray[np.float64]], Features]:
+    """Return the zero-shot scores of one seed and its features for the supervised track.
+
+    Where the label has no direction, scores are absolute: a variant may act by gain or by loss.
+    """
+    reference, alternative = frame["sequence"].tolist(), frame["alternative"].tolist()
+    ref_features, ref_open = start.model(reference)
+    alt_features, alt_open = start.model(alternative)
+    delta = alt_open - ref_open
+    named = variant_scores.in_cell_type(delta, start.model.cell_types, frame["cell_type"].tolist())
+    signed = info.get("label") == "effect"
+    tracks = {"accessibility": named if signed else np.abs(named)}
+    plain = np.column_stack([delta, named, np.abs(delta), np.abs(named)])
+    if job.model == "gc":
+        return tracks, Features(plain=sequence_change(reference, alternative))
+    if job.model == "motif-lr":
+        tracks["motif"] = variant_scores.row_distance(ref_features, alt_features)
+    if start.encoders is None:
+        return tracks, Features(plain=plain)
+    tracks["embedding"] = variant_scores.row_distance(ref_features, alt_features)
+    ratio = variant_scores.log_likelihood_ratio(
+        start.encoders, features.encode_all(reference), features.encode_all(alternative)
+    )
+    if not signed:
+        ratio = -ratio if info.get("direction") == "loss" else np.abs(ratio)
+    tracks["llr"] = ratio
+    return tracks, Features(plain=plain, reduced=alt_features - ref_features)
+
+
+def supervised(
+    job: Job,
+    problem: Problem,
+    blocks: Features,
+    pretrain_seed: int,
+    finetune_seed: int,
+    record: dict[str, Any],
+) -> list[Rows]:
+    """Return the rows of the supervised track of one seed, and note what was chosen."""
+    found = variant_models.leave_out(problem, blocks)
+    record["grid"] = [{"C": c} for c in variant_models.STRENGTHS]
+    record["left_out"] = problem.left_out
+    record["n_parameters"] = blocks.count() + 1
+    record.setdefault("chosen", {})[f"C/{pretrain_seed}/{finetune_seed}"] = found.chosen
+    common: dict[str, Any] = {
+        "model": job.model,
+        "track": "supervised",
+        "pretrain_seed": pretrain_seed,
+        "finetune_seed": finetune_seed,
+    }
+    rows = [rows_of(problem.items, found.test, **common)]
+    known = np.isfinite(found.valid)
+    if known.any():
+        rows.append(rows_of(problem.items[known], found.valid[known], split="valid", **common))
+    return rows
+
+
+def predict_cohort(**arguments: Any) -> None:
+    """Score the people of a cohort with one model, by nested cross-validation.
+
+    Tracks: ``''`` (5 stratified folds) and, with two or more populations, ``lopo`` (each
+    population scored by a model fitted on the others). Parameters as
+    :func:`genebert.predict.predict`.
+
+    Raises
+    ------
+    InputError
+        If the model is unknown, or an input is damaged.
+    """
+    started = time.monotonic()
+    job = make_job(arguments)
+    frame, _ = read_dataset(job.dataset, job.description)
+    cohort = read_cohort(arguments["cohort"], job.dataset)
+    people = cm.People(cohort["labels"], cohort["covariates"], cohort["dosage"])
+    samples, population = cohort["samples"], cohort["population"]
+    frames: list[Rows] = []
+    record: dict[str, Any] = {"n_train": len(samples) * (cm.OUTER_FOLDS - 1) // cm.OUTER_FOLDS}
+    places = np.unique(population, return_inverse=True)[1]
+    can_leave = len(np.unique(places)) > 1 and all(
+        len(np.unique(people.labels[places != k])) > 1 for k in np.unique(places)
+    )
+    if job.model == "oracle":
+        scores = oracle_scores(cohort["oracle"], arguments["cohort"][0])
+        for track in ("", "lopo") if can_leave else ("",):
+            frames.append(rows_of(samples, scores, model=job.model, track=track))
+        finish(job, frames, record, started, (arguments["predictions"], arguments["fit"]))
+        return
+    record["grid"] = [point.to_dict() for point in cm.grid(job.model != "covariates")]
+    for seed, x in cohort_designs(job, frame, cohort):
+        for draw in range(1, int(job.effort.get("finetune_seeds", 1)) + 1):
+            folds = cm.stratified_folds(people.labels, cm.OUTER_FOLDS, [job.seed, 7201, draw])
+            seeds: dict[str, Any] = {"pretrain_seed": seed, "finetune_seed": draw}
+            for track, outer in (("", folds), ("lopo", places)):
+                if track == "lopo" and not can_leave:
+                    continue
+                found = cm.nested(x, people, outer, [job.seed, 7202, draw])
+                common = {"model": job.model, "track": track, **seeds}
+                frames.append(rows_of(samples, found.test, **common))
+                frames.append(rows_of(samples, found.valid, split="valid", **common))
+                key = f"{track or 'folds'}/{seed}/{draw}"
+                record.setdefault("chosen", {})[key] = [c.to_dict() for c in found.chosen]
+            if "permutation" not in record:
+                record["permutation"] = cm.permutation_control(x, people, folds, [job.seed, 7203])
+                record["n_parameters"] = 0 if x is None else int(x.shape[1])
+    finish(job, frames, record, started, (arguments["predictions"], arguments["fit"]))
+
+
+def read_cohort(paths: Sequence[str], dataset: str) -> dict[str, NDArray[Any]]:
+    """Read ``cohort.npz``.
+
+    Raises
+    ------
+    InputError
+        If there is none or it is damaged.
+    """
+    if len(paths) != 1:
+        raise InputError("a cohort needs one cohort.npz", file=dataset, found=list(paths))
+    try:
+        with np.load(paths[0], allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"cannot be read as a cohort ({error})", file=paths[0]) from None
+
+
+def cohort_designs(
+    job: Job, frame: pd.DataFrame, cohort: Mapping[str, NDArray[Any]]
+) -> Iterator[tuple[int, NDArray[np.float32] | None]]:
+    """Yield (pre-training seed, float32[n, F] or None) for every seed of a model.
+
+    All models see the same variants: those that lie in a region.
+    """
+    inside = cohort["variant_row"] >= 0
+    if job.model == "covariates":
+        yield 0, None
+        return
+    dosage = cohort["dosage"][:, inside].astype(np.float32)
+    dosage[dosage < 0] = np.nan
+    if job.model == "dosage-lr":
+        yield 0, dosage
+        return
+    sequences = frame["sequence"].tolist()
+    # one strand: many sequences, and the difference of two haplotypes is what counts
+    for start in starts(job, both_strands=False):
+        _, predicted = start.model(sequences)
+        if job.model == "dosage-lr-weighted":
+            change = (
+                predicted[cohort["variant_row"][inside]]
+                - predicted[cohort["variant_reference"][inside]]
+            )
+            yield start.pretrain_seed, dosage * np.abs(change).max(axis=1).astype(np.float32)
+            continue
+        element = np.unique(frame["region"].to_numpy(), return_inverse=True)[1]
+        first = cohort["reference_row"][np.argsort(element[cohort["reference_row"]])]
+        delta = predicted - predicted[first[element]]
+        reduced = cm.reduce_columns(predicted, delta)
+        yield (
+            start.pretrain_seed,
+            cm.haplotype_features(reduced, cohort["hap_index"], cohort["reference_row"]),
+        )

@@ -1,0 +1,396 @@
+"""The tables that the workflow ends in: views of the metrics of all datasets.
+
+In: ``table.tsv`` and ``metrics.tsv`` of every dataset; for the comparisons also the datasets and
+predictions themselves, since a paired difference needs the draws. Out: one wide table a task, one
+long table, the ablation of pre-training, the comparisons, and any of them as an HTML page.
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from genebert import bootstrap, metrics
+from genebert.bootstrap import ALL, MIN_POSITIVES, Bootstrap, Slice
+from genebert.errors import InputError
+from genebert.evaluate import LONG, MIN_BLOCKS, WIDE, Row, write_table
+from genebert.html import page
+from genebert.metrics import Floats
+from genebert.scores import Fit, Items, Track, model_rank, read_items, read_tracks
+
+VERSION = 1
+
+log = logging.getLogger("genebert")
+
+TASK_ORDER = ("promoter", "tfbs", "disease", "splicing")
+COMPARISONS = (
+    *("comparison", "kind", "task", "dataset", "stratum", "fraction", "metric", "model", "rival"),
+    *("difference", "low", "high", "p", "p_holm", "detectable"),
+    *("n_test", "n_positive", "n_blocks", "note"),
+)
+BEST_RIVAL = "best rival"
+FEW_LABELS = 0.1
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One comparison fixed before the run: genebert - rival, in one stratum of one dataset."""
+
+    name: str
+    task: str
+    rival: str
+    stratum: str
+    fraction: float = 1.0
+    metric: str = "auprc"
+
+
+PRIMARY = (
+    Comparison("P1", "promoter", "scratch", ALL, FEW_LABELS),
+    Comparison("P2", "promoter", "scratch", ALL),
+    Comparison("P3", "tfbs", "genebert-sequence", "both;discordant"),
+    Comparison("P4", "tfbs", "genebert-shuffled_matrix", "both;discordant"),
+    Comparison("P5", "tfbs", BEST_RIVAL, "both;discordant"),
+)
+
+
+def task_table(*, tables: Sequence[str], table: str) -> None:
+    """Join the wide tables of one task, sorted by dataset and model.
+
+    Raises
+    ------
+    InputError
+        If a table has other columns.
+    """
+    rows = [row for path in tables for row in _read(path, WIDE)]
+    write_table(table, WIDE, sorted(rows, key=_wide_key))
+
+
+def metrics_table(*, long: Sequence[str], table: str) -> None:
+    """Join the long tables of all datasets, in the order of tasks and datasets.
+
+    Raises
+    ------
+    InputError
+        If a table has other columns.
+    """
+    parts = [_read(path, LONG) for path in long]
+    parts.sort(key=lambda rows: _dataset_key(rows[0]) if rows else ((-1, ""), ""))
+    write_table(table, LONG, [row for rows in parts for row in rows])
+
+
+def ablation_table(*, tables: Sequence[str], table: str) -> None:
+    """Select the pre-training variants and ``scratch``; ``genebert`` is the variant ``full``.
+
+    Rows are sorted by task, dataset and variant: full, sequence, others by name, scratch.
+
+    Raises
+    ------
+    InputError
+        If a table has other columns.
+    """
+    rows = [row for path in tables for row in _read(path, WIDE) if _is_variant(row)]
+    write_table(table, WIDE, sorted(rows, key=_variant_key))
+
+
+def html_table(*, table: str, html: str, caption: str = "") -> None:
+    """Write a TSV as a self-contained HTML page that can be sorted and filtered.
+
+    Raises
+    ------
+    InputError
+        If the table is missing or has no header.
+    """
+    columns, rows = _read_fields(table)
+    title = Path(table).name.removesuffix(".tsv")
+    Path(html).write_text(page(title, caption, columns, rows), encoding="utf-8")
+
+
+def _read_fields(path: str | Path) -> tuple[list[str], list[list[str]]]:
+    try:
+        with Path(path).open(newline="", encoding="utf-8") as handle:
+            lines = list(csv.reader(handle, delimiter="\t", quoting=csv.QUOTE_NONE))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot be read as a table ({error})", file=path) from None
+    if not lines:
+        raise InputError("is empty", file=path, expected="a header line")
+    for number, fields in enumerate(lines[1:], start=2):
+        if len(fields) != len(lines[0]):
+            raise InputError(
+                "wrong number of fields",
+                file=path,
+                row=number,
+                found=len(fields),
+                expected=len(lines[0]),
+            )
+    return lines[0], lines[1:]
+
+
+def _read(path: str | Path, columns: Sequence[str]) -> list[Row]:
+    header, rows = _read_fields(path)
+    if tuple(header) != tuple(columns):
+        raise InputError(
+            "has other columns than this version writes",
+            file=path,
+            row=1,
+            found=" ".join(header),
+            expected=" ".join(columns),
+        )
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def _task_rank(task: str) -> tuple[int, str]:
+    return (TASK_ORDER.index(task) if task in TASK_ORDER else len(TASK_ORDER), task)
+
+
+def _dataset_key(row: Row) -> tuple[tuple[int, str], str]:
+    return _task_rank(row["task"]), row["dataset"]
+
+
+def _wide_key(row: Row) -> tuple[object, ...]:
+    return (*_dataset_key(row), model_rank(row["model"]))
+
+
+def _is_variant(row: Row) -> bool:
+    model, pretraining = row["model"], row["pretraining"]
+    return model in ("scratch", "genebert", f"genebert-{pretraining}")
+
+
+def _variant_key(row: Row) -> tuple[object, ...]:
+    first = {"genebert": 0, "genebert-sequence": 1, "scratch": 3}
+    return (*_dataset_key(row), first.get(row["model"], 2), row["model"])
+
+
+def comparisons_table(
+    *,
+    datasets: Sequence[str],
+    descriptions: Sequence[str],
+    cohorts: Sequence[str],
+    predictions: Sequence[str],
+    fits: Sequence[str],
+    table: str,
+    seed: int,
+    draws: int,
+) -> None:
+    """Compare genebert with its rivals by paired differences.
+
+    The five primary comparisons come first, adjusted together by Holm; one that this run cannot
+    make keeps its row, ``NA`` and the reason, and counts in the adjustment. All others are
+    exploratory and not adjusted. ``detectable`` is the smallest difference that would be found
+    with 80 % power.
+
+    Parameters
+    ----------
+    datasets, descriptions : ``dataset.parquet`` and ``dataset.json`` of every dataset.
+    cohorts : ``cohort.npz`` of those datasets that are cohorts.
+    predictions, fits : ``predictions.parquet`` and ``info.json`` of every model of every dataset,
+        ``{directory of the dataset}/{model}/...``.
+    table : the table to write.
+    seed, draws : of the bootstrap; with those of ``evaluate`` the draws are the same.
+
+    Raises
+    ------
+    InputError
+        If a file is damaged or predictions belong to none of the datasets.
+    """
+    parts = _by_dataset(datasets, predictions, fits)
+    primary: dict[str, Row] = {}
+    exploratory: list[Row] = []
+    for dataset, description in zip(datasets, descriptions, strict=True):
+        home = Path(dataset).parent
+        cohort = [path for path in cohorts if Path(path).parent == home]
+        items = read_items(dataset, description, cohort)
+        for track in read_tracks(items, *parts[home]):
+            log.info("comparisons: %s/%s %s", items.task, items.name, track.name)
+            run = _Run.of(items, track, seed, draws)
+            for plan in PRIMARY:
+                wanted = plan.task == items.task and items.negatives == "matched"
+                if wanted and not track.name and plan.name not in primary:
+                    primary[plan.name] = _compare(run, plan)
+            exploratory += _exploratory(run)
+    rows = [primary.get(plan.name) or _impossible(plan) for plan in PRIMARY]
+    adjusted = metrics.holm(np.array([row["p"] for row in rows], dtype=float), len(PRIMARY))
+    for row, p in zip(rows, adjusted, strict=True):
+        row |= {"kind": "primary", "p_holm": float(p)}
+    exploratory.sort(key=_exploratory_key)
+    write_table(table, COMPARISONS, rows + exploratory)
+
+
+def _by_dataset(
+    datasets: Sequence[str], predictions: Sequence[str], fits: Sequence[str]
+) -> dict[Path, tuple[list[str], list[str]]]:
+    parts: dict[Path, tuple[list[str], list[str]]] = {Path(d).parent: ([], []) for d in datasets}
+    for path, info in zip(predictions, fits, strict=True):
+        home = Path(path).parent.parent
+        if home not in parts:
+            raise InputError("predictions of no dataset that is compared", file=path)
+        parts[home][0].append(path)
+        parts[home][1].append(info)
+    return parts
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One track of one dataset, with its draws, slices and fits."""
+
+    items: Items
+    track: Track
+    boot: Bootstrap
+    slices: Mapping[str, Slice]
+    models: Mapping[tuple[str, float], list[Fit]]
+
+    @classmethod
+    def of(cls, items: Items, track: Track, seed: int, draws: int) -> _Run:
+        slices = bootstrap.make_slices(items, track)
+        within = bootstrap.locus_slices(items, slices)
+        return cls(
+            items,
+            track,
+            bootstrap.make_bootstrap(items, track, seed, draws),
+            {place.stratum: place for place in [*slices, *within]},
+            {(model, share): fits for model, share, fits in bootstrap.by_model(track)},
+        )
+
+    @property
+    def name(self) -> str:
+        return f"{self.items.name}-{self.track.name}" if self.track.name else self.items.name
+
+    def draws(self, model: str, fraction: float, stratum: str) -> dict[str, Floats]:
+        """Return {metric: float[1 + D]} of AUROC and AUPRC, or only of the AUROC within loci."""
+        fits, place = self.models[model, fraction], self.slices[stratum]
+        if stratum.endswith(bootstrap.WITHIN):
+            estimate, _ = bootstrap.within_locus(self.items, self.track, fits, place, self.boot)
+            return {} if estimate is None else {"auroc": estimate.draws}
+        scored = bootstrap.score(self.items, self.track, fits, place, self.boot)
+        return {metric: scored.estimates["", metric].draws for metric in ("auroc", "auprc")}
+
+    def sizes(self, stratum: str) -> Row:
+        """Return the numbers of test items, positives and blocks of a stratum."""
+        place = self.slices[stratum]
+        units = bootstrap.make_units(self.items, self.track, place)
+        counts = [int(unit.labels.sum()) for unit in units]
+        return {
+            "n_test": int(place.mask.sum()),
+            "n_positive": min(counts) if self.items.multiclass else sum(counts),
+            "n_blocks": len(np.unique(self.boot.block[place.mask])),
+        }
+
+
+def _plan_row(plan: Comparison) -> Row:
+    return {
+        "comparison": plan.name or None,
+        "task": plan.task,
+        "stratum": plan.stratum,
+        "fraction": f"{plan.fraction:g}",
+        "metric": plan.metric,
+        "model": "genebert",
+        "rival": plan.rival,
+        "p": float("nan"),
+    }
+
+
+def _impossible(plan: Comparison) -> Row:
+    return _plan_row(plan) | {"note": f"no dataset of task {plan.task} with matched negatives"}
+
+
+def _compare(run: _Run, plan: Comparison) -> Row:
+    row = _plan_row(plan) | {"dataset": run.name}
+    if plan.stratum not in run.slices:
+        return row | {"note": f"no test items in stratum {plan.stratum}"}
+    row |= run.sizes(plan.stratum)
+    rival = best_rival(run.items, run.track) if plan.rival == BEST_RIVAL else plan.rival
+    if rival is None:
+        return row | {"note": "no rival has validation scores"}
+    note = f"{rival} is the best of the rivals on validation" if plan.rival == BEST_RIVAL else ""
+    row["rival"] = rival
+    for model in ("genebert", rival):
+        if (model, plan.fraction) not in run.models:
+            share = f" with {plan.fraction:.0%} of the labels" if plan.fraction != 1 else ""
+            return row | {"note": f"no predictions of {model}{share}"}
+    a, b = (run.draws(model, plan.fraction, plan.stratum) for model in ("genebert", rival))
+    return row | _difference(a[plan.metric], b[plan.metric], row, note)
+
+
+def _difference(a: Floats, b: Floats, sizes: Row, note: str) -> Row:
+    """Return difference, interval and p; without interval where there are too few positives."""
+    found = metrics.paired_difference(a, b)
+    if sizes["n_positive"] < MIN_POSITIVES:
+        few = f"fewer than {MIN_POSITIVES} positives"
+        return {"difference": found.value, "p": float("nan"), "note": _join(note, few)}
+    if sizes["n_blocks"] < MIN_BLOCKS:
+        note = _join(note, f"fewer than {MIN_BLOCKS} blocks")
+    return {
+        "difference": found.value,
+        "low": found.low,
+        "high": found.high,
+        "p": found.p,
+        "detectable": found.detectable,
+        "note": note,
+    }
+
+
+def _join(*notes: str) -> str:
+    return "; ".join(note for note in notes if note)
+
+
+def best_rival(items: Items, track: Track) -> str | None:
+    """Return the model of another kind with the best AUPRC on validation, or None.
+
+    Rivals see no more than genebert does and do not contain it: not the oracle, not
+    ``cell-average`` (it is given labels), no variant of genebert and not ``scratch``.
+    """
+    best: list[tuple[float, tuple[int, str]]] = []
+    for model, fraction, fits in bootstrap.by_model(track):
+        own = model.startswith("genebert") or model in ("scratch", "cell-average-pred")
+        if fraction != 1 or own or model in ("oracle", "cell-average"):
+            continue
+        value = np.mean([_validation(items, fit) for fit in fits])
+        if np.isfinite(value):
+            best.append((-float(value), model_rank(model)))
+    return min(best)[1][1] if best else None
+
+
+def _validation(items: Items, fit: Fit) -> float:
+    """Return the AUPRC of one fit on its validation items, averaged over groups or classes."""
+    label, group = items.label[fit.valid_rows], items.group[fit.valid_rows]
+    if items.multiclass:
+        columns = range(fit.valid_scores.shape[1])
+        values = [metrics.auprc(label == k, fit.valid_scores[:, k]) for k in columns]
+    else:
+        masks = (group == name for name in sorted(set(group)))
+        values = [metrics.auprc(label[at] == 1, fit.valid_scores[at, 0]) for at in masks]
+    return float(metrics.mean_defined(np.array(values)[:, None])[0]) if values else float("nan")
+
+
+def _exploratory(run: _Run) -> list[Row]:
+    """Return genebert - every other model, for the headline and what shows cell-type context."""
+    strata = (ALL, "discordant", "both;discordant", "within-locus", "both;within-locus")
+    rows: list[Row] = []
+    shares = sorted({fraction for _, fraction in run.models}, reverse=True)
+    for fraction in shares:
+        models = [model for model, share in run.models if share == fraction]
+        if "genebert" not in models:
+            continue
+        for stratum in strata if fraction == 1 else (ALL,):
+            if stratum not in run.slices:
+                continue
+            sizes = run.sizes(stratum)
+            own = run.draws("genebert", fraction, stratum)
+            for model in models:
+                if model == "genebert":
+                    continue
+                other = run.draws(model, fraction, stratum)
+                for metric in sorted(own):
+                    plan = Comparison("", run.items.task, model, stratum, fraction, metric)
+                    row = _plan_row(plan) | {"dataset": run.name, "kind": "exploratory"} | sizes
+                    rows.append(row | _difference(own[metric], other[metric], sizes, ""))
+    return rows
+
+
+def _exploratory_key(row: Row) -> tuple[object, ...]:
+    place = (row["stratum"] != ALL, row["stratum"], -float(row["fraction"]))
+    return (*_dataset_key(row), *place, model_rank(row["rival"]), row["metric"])

@@ -1,0 +1,455 @@
+"""Shards: all that pre-training and the tasks read of the regions, in a few checked files.
+
+In: the table of regions, their accessibility and motif matrix (AnnData) and the genome. Out:
+``regions-NNNNN-of-NNNNN.safetensors`` (each region once), ``cell_types.safetensors`` (the open
+regions of each cell type) and ``index.json`` (what is in them, with the sha256 of every file).
+:meth:`Shards.open` checks and reads them back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+from scipy import sparse
+
+from genebert.errors import InputError
+from genebert.genome import Codes, Genome, pack, unpack
+from genebert.lines import text_lines
+from genebert.splits import SPLITS
+
+VERSION = 1
+FORMAT = 1  # of the files; raised when older readers would misread them
+
+log = logging.getLogger("genebert")
+
+_HASH_BLOCK = 1 << 20
+_TABLE: dict[str, Any] = {
+    "region": np.int64,
+    "contig": object,
+    "start": np.int64,
+    "end": np.int64,
+    "split": object,
+    "n_cell_types": np.int64,
+    "n_train_cell_types": np.int64,
+    "gc": np.float64,
+    "repeat": np.float64,
+    "held_out_only": np.int64,
+}
+_REGION_TENSORS: dict[str, str] = {
+    "region": "int32",
+    "packed": "uint8",
+    "n_mask": "uint8",
+    "repeat_mask": "uint8",
+    "motif_rows": "float16",
+    "contig": "int16",
+    "start": "int32",
+    "split": "int8",
+    "held_out_only": "bool",
+    "gc": "float32",
+    "repeat": "float32",
+    "breadth": "int32",
+}
+_CELL_TENSORS: dict[str, str] = {
+    "indptr": "int64",
+    "open_regions": "int32",
+    "strengths": "float32",
+    "held_out": "bool",
+}
+_KEPT = ("cell_types", "motifs", "contigs", "width", "flank", "config_hash", "splits")
+_INDEX_KEYS = ("counts", "normaliser", "region_files", "cell_type_file", *_KEPT)
+
+
+def read_region_table(path: str | Path) -> pd.DataFrame:
+    """Read ``regions.tsv``, typed; the row number is the region id.
+
+    Raises
+    ------
+    InputError
+        If a column is missing, a value is not of its type, or the rows are not numbered from 0.
+    """
+    _, header = next(iter(text_lines(path)), (1, ""))
+    missing = [column for column in _TABLE if column not in header.split("\t")]
+    if missing:
+        raise InputError(f"column {missing[0]!r} is missing", file=path, row=1, found=header[:60])
+    try:
+        table = pd.read_csv(path, sep="\t", dtype=_TABLE, keep_default_na=False)
+    except ValueError as error:
+        raise InputError(f"is not a table of regions ({error})", file=path) from None
+    if not np.array_equal(table["region"], np.arange(len(table))) or not len(table):
+        raise InputError("regions are not numbered from 0", file=path)
+    unknown = ~table["split"].isin(SPLITS)
+    if unknown.any():
+        row = int(np.argmax(unknown))
+        raise InputError(
+            "unknown split",
+            file=path,
+            row=row + 2,
+            found=table["split"][row],
+            expected=", ".join(SPLITS),
+        )
+    return table
+
+
+@dataclass(frozen=True, eq=False)
+class Shards:
+    """R regions of M motifs in C cell types; W is ``width`` + 2 ``flank`` bases.
+
+    Attributes
+    ----------
+    packed, n_mask : uint8[R, ceil(W / 4)], uint8[R, ceil(W / 8)]; see :func:`genebert.genome.pack`.
+        What lies outside the contig is N.
+    repeat_mask : uint8[R, ceil(W / 8)], little-endian bits, 1 where the base is soft-masked.
+    motif_rows : float16[R, M], sums of log-odds.
+    normaliser : float32[M], largest value over the training regions; 1 where that is not above 0.
+    contig : int16[R], index into ``contigs``.
+    start : int32[R], first base of the region, without the flank.
+    split : int8[R], 0 train, 1 valid, 2 test.
+    held_out_only : bool[R], open in held-out cell types only.
+    gc, repeat : float32[R], shares of the region.
+    breadth : int32[R], number of training cell types in which the region is open.
+    indptr, open_regions, strengths : CSR of cell types: int64[C + 1], int32[nnz] (ascending in each
+        cell type), float32[nnz] in (0, 1].
+    held_out : bool[C], cell types that no training may see.
+    """
+
+    packed: NDArray[np.uint8]
+    n_mask: NDArray[np.uint8]
+    repeat_mask: NDArray[np.uint8]
+    motif_rows: NDArray[np.float16]
+    normaliser: NDArray[np.float32]
+    contig: NDArray[np.int16]
+    start: NDArray[np.int32]
+    split: NDArray[np.int8]
+    held_out_only: NDArray[np.bool_]
+    gc: NDArray[np.float32]
+    repeat: NDArray[np.float32]
+    breadth: NDArray[np.int32]
+    indptr: NDArray[np.int64]
+    open_regions: NDArray[np.int32]
+    strengths: NDArray[np.float32]
+    held_out: NDArray[np.bool_]
+    cell_types: list[str]
+    motifs: list[str]
+    contigs: list[str]
+    width: int
+    flank: int
+    config_hash: str
+    splits: dict[str, Any]
+
+    @classmethod
+    def open(cls, index: str | Path, verify: bool = True) -> Self:
+        """Read all shards into memory.
+
+        Parameters
+        ----------
+        index : ``index.json``; the other files lie beside it.
+        verify : compare the sha256 of every file; else only sizes and shapes.
+
+        Raises
+        ------
+        InputError
+            If a file is missing, truncated, changed, or of another format version; it is named.
+        """
+        record = _read_index(index)
+        folder, counts = Path(index).parent, record["counts"]
+        files = record["region_files"]
+        whole: dict[str, Any] = {}
+        done = 0
+        for entry in files:
+            path = folder / entry["name"]
+            tensors = _read_tensors(path, entry, _REGION_TENSORS, verify)
+            rows = len(tensors["region"])
+            expected = _region_shapes(rows, record["width"] + 2 * record["flank"], counts["motifs"])
+            for name, shape in expected.items():
+                _expect(path, f"shape of {name}", tensors[name].shape, shape)
+                if name not in whole:
+                    whole[name] = np.empty((counts["regions"], *shape[1:]), tensors[name].dtype)
+            _expect(path, "number of regions", done + rows <= counts["regions"], True)
+            _expect(path, "first region", tensors["region"][:1].tolist(), [done] if rows else [])
+            for name in expected:
+                whole[name][done : done + rows] = tensors[name]
+            done += rows
+        _expect(index, "number of regions in all shards", done, counts["regions"])
+        entry = record["cell_type_file"]
+        path = folder / entry["name"]
+        cells: dict[str, Any] = _read_tensors(path, entry, _CELL_TENSORS, verify)
+        _expect(path, "shape of indptr", cells["indptr"].shape, (counts["cell_types"] + 1,))
+        _expect(path, "shape of held_out", cells["held_out"].shape, (counts["cell_types"],))
+        for name in ("open_regions", "strengths"):
+            _expect(path, f"shape of {name}", cells[name].shape, (int(cells["indptr"][-1]),))
+        for name, count in (("cell_types", "cell_types"), ("motifs", "motifs")):
+            _expect(index, f"number of {name}", len(record[name]), counts[count])
+        whole.pop("region")
+        return cls(
+            **whole,
+            **cells,
+            normaliser=np.array(record["normaliser"], dtype=np.float32),
+            **{name: record[name] for name in _KEPT},
+        )
+
+    def sequences(self, regions: NDArray[np.integer[Any]], flank: int = 0) -> Codes:
+        """Return uint8[n, width + 2 flank], the codes of some regions."""
+        if not 0 <= flank <= self.flank:
+            raise ValueError(f"flank {flank} is not in 0..{self.flank}")
+        whole = self.width + 2 * self.flank
+        codes = unpack(self.packed[regions], self.n_mask[regions], whole)
+        return codes[:, self.flank - flank : whole - self.flank + flank]
+
+    def open_in(self, cell_type: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Return the ids (ascending) and strengths of the regions open in a cell type."""
+        open_ = slice(*self.indptr[cell_type : cell_type + 2])
+        return self.open_regions[open_], self.strengths[open_]
+
+    def openness(self) -> sparse.csr_matrix:
+        """Return the strengths as float32 CSR[C, R]."""
+        shape = (len(self.cell_types), len(self.start))
+        return sparse.csr_matrix((self.strengths, self.open_regions, self.indptr), shape=shape)
+
+
+def export_shards(
+    *,
+    table: str,
+    accessibility: str,
+    matrix: str,
+    genome: str,
+    index: str,
+    block_index: str,
+    shards: Sequence[str],
+    cell_types: str,
+    shard_index: str,
+    settings: Mapping[str, Any],
+    splits: Mapping[str, Any],
+    config_hash: str,
+) -> None:
+    """Write the shards, one at a time, and their index.
+
+    Parameters
+    ----------
+    table, accessibility, matrix, genome, index, block_index : input paths.
+    shards, cell_types, shard_index : output paths, all in one directory.
+    settings, splits : the blocks ``shards`` and ``splits`` of the configuration.
+    config_hash : of the configuration of this stage and those before it.
+
+    Raises
+    ------
+    InputError
+        If the inputs do not describe the same regions.
+    """
+    from anndata.io import read_elem
+
+    frame, sequence, flank = read_region_table(table), Genome(genome), int(settings["flank"])
+    paths = [shards] if isinstance(shards, str) else list(shards)
+    widths = (frame["end"] - frame["start"]).unique()
+    _expect(table, "number of region widths", len(widths), 1)
+    width = int(widths[0])
+    contigs = list(dict.fromkeys(frame["contig"]))
+    _expect(
+        table, "more contigs than can be numbered", len(contigs) <= np.iinfo(np.int16).max, True
+    )
+
+    with _open_h5ad(accessibility) as file:
+        obs, strengths = read_elem(file["obs"]), read_elem(file["X"])
+        _check_names(accessibility, read_elem(file["var"]).index, frame)
+    strengths = sparse.csr_matrix(strengths, dtype=np.float32)
+    strengths.sort_indices()
+    held_out = obs["held_out"].to_numpy(dtype=bool)
+    columns = {
+        "region": frame["region"],
+        "contig": frame["contig"].map({name: i for i, name in enumerate(contigs)}),
+        "start": frame["start"],
+        "split": frame["split"].map({name: i for i, name in enumerate(SPLITS)}),
+        "held_out_only": frame["held_out_only"],
+        "gc": frame["gc"],
+        "repeat": frame["repeat"],
+        "breadth": strengths[~held_out].getnnz(axis=0),
+    }
+    typed = {name: np.asarray(v).astype(_REGION_TENSORS[name]) for name, v in columns.items()}
+    trained = (typed["split"] == 0) & ~typed["held_out_only"]
+
+    with _open_h5ad(matrix) as file:
+        motifs = [str(name) for name in read_elem(file["var"]).index]
+        _check_names(matrix, read_elem(file["obs"]).index, frame)
+        layer = file["layers"]["sum"]
+        _expect(matrix, "encoding of layer sum", layer.attrs["encoding-type"], "csr_matrix")
+        normaliser = np.zeros(len(motifs), dtype=np.float32)
+        entries = []
+        for number, path in enumerate(paths):
+            rows = slice(*(len(frame) * k // len(paths) for k in (number, number + 1)))
+            tensors = {name: values[rows] for name, values in typed.items()}
+            tensors |= _sequence_tensors(sequence, frame[rows], flank)
+            tensors["motif_rows"] = _motif_rows(layer, rows, len(motifs))
+            seen = tensors["motif_rows"][trained[rows]].astype(np.float32)
+            normaliser = np.maximum(normaliser, seen.max(axis=0, initial=0))
+            _save(tensors, path)
+            entries.append(_file_entry(path))
+            log.info("shard %d of %d: %d regions", number + 1, len(paths), rows.stop - rows.start)
+    _save(
+        {
+            "indptr": strengths.indptr.astype(np.int64),
+            "open_regions": strengths.indices.astype(np.int32),
+            "strengths": strengths.data,
+            "held_out": held_out,
+        },
+        cell_types,
+    )
+    record = {
+        "format": FORMAT,
+        "version": VERSION,
+        "config_hash": config_hash,
+        "counts": {
+            "regions": len(frame),
+            "motifs": len(motifs),
+            "cell_types": len(obs),
+            "open": int(strengths.nnz),
+        },
+        "width": width,
+        "flank": flank,
+        "contigs": contigs,
+        "cell_types": [str(name) for name in obs.index],
+        "motifs": motifs,
+        "normaliser": np.where(normaliser > 0, normaliser, 1).tolist(),
+        "splits": {key: list(value) for key, value in splits.items()},
+        "region_files": entries,
+        "cell_type_file": _file_entry(cell_types),
+    }
+    Path(shard_index).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def _sequence_tensors(genome: Genome, frame: pd.DataFrame, flank: int) -> dict[str, NDArray[Any]]:
+    """Return packed bases, N mask and repeat mask of some regions with their flanks."""
+    codes, repeats = [], []
+    for contig, start, end in zip(frame["contig"], frame["start"], frame["end"], strict=True):
+        first, last = int(start) - flank, int(end) + flank
+        codes.append(genome.window(contig, first, last))
+        inside = max(first, 0), min(last, genome.lengths[contig])
+        mask = np.zeros(last - first, dtype=bool)
+        mask[inside[0] - first : inside[1] - first] = genome.repeats(contig, *inside)
+        repeats.append(mask)
+    width = len(codes[0]) if codes else 0
+    packed, n_mask = pack(np.array(codes, dtype=np.uint8).reshape(-1, width))
+    repeat_mask = np.packbits(np.array(repeats).reshape(-1, width), axis=-1, bitorder="little")
+    return {"packed": packed, "n_mask": n_mask, "repeat_mask": repeat_mask}
+
+
+def _motif_rows(layer: Any, rows: slice, motifs: int) -> NDArray[np.float16]:
+    """Return float16[rows, motifs] of a CSR layer on disk, clipped to what float16 can hold."""
+    indptr = layer["indptr"][rows.start : rows.stop + 1]
+    cells = slice(int(indptr[0]), int(indptr[-1]))
+    shape = (rows.stop - rows.start, motifs)
+    sums = sparse.csr_matrix(
+        (layer["data"][cells], layer["indices"][cells], indptr - indptr[0]), shape=shape
+    )
+    limit = np.finfo(np.float16).max
+    return np.clip(sums.toarray(), -limit, limit).astype(np.float16)
+
+
+def _save(tensors: dict[str, NDArray[Any]], path: str) -> None:
+    """Write safetensors with the usual permissions; its own writer lets only the owner read."""
+    Path(path).write_bytes(save(tensors))
+
+
+def _region_shapes(rows: int, bases: int, motifs: int) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(_REGION_TENSORS, (rows,))
+    mask = (rows, -(-bases // 8))
+    return shapes | {
+        "packed": (rows, -(-bases // 4)),
+        "n_mask": mask,
+        "repeat_mask": mask,
+        "motif_rows": (rows, motifs),
+    }
+
+
+def _open_h5ad(path: str) -> Any:
+    import h5py
+
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise InputError(f"cannot be read as AnnData ({error})", file=path) from None
+
+
+def _check_names(path: str, names: pd.Index, frame: pd.DataFrame) -> None:
+    """Raise :class:`InputError` unless the names are those of the regions, in their order."""
+    _expect(path, "number of regions", len(names), len(frame))
+    columns = (frame[name] for name in ("contig", "start", "end"))
+    for name, region in zip(names, zip(*columns, strict=True), strict=True):
+        _expect(path, "region", str(name), "{}:{}-{}".format(*region))
+
+
+def _expect(path: str | Path, what: str, found: object, expected: object) -> None:
+    if found != expected:
+        raise InputError(f"{what} is wrong", file=path, found=found, expected=expected)
+
+
+def _sha256(path: str | Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as handle:
+        while block := handle.read(_HASH_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _file_entry(path: str) -> dict[str, Any]:
+    size = Path(path).stat().st_size
+    return {"name": Path(path).name, "bytes": size, "sha256": _sha256(path)}
+
+
+def _read_index(path: str | Path) -> dict[str, Any]:
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+        version = record["format"]
+        missing = [key for key in _INDEX_KEYS if key not in record]
+    except FileNotFoundError:
+        raise InputError("no such shard index", file=path) from None
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"is not a shard index ({error})", file=path) from None
+    _expect(path, "format version of the shards", version, FORMAT)
+    if missing:
+        raise InputError(f"is not a shard index: {missing[0]} is missing", file=path)
+    for entry in (*record["region_files"], record["cell_type_file"]):
+        if Path(entry["name"]).name != entry["name"]:
+            raise InputError("names a file elsewhere", file=path, found=entry["name"])
+    return record
+
+
+def _read_tensors(
+    path: Path, entry: Mapping[str, Any], dtypes: Mapping[str, str], verify: bool
+) -> dict[str, Any]:
+    """Read a safetensors file after checking its size and, if asked, its sha256."""
+    if not path.exists():
+        raise InputError("shard is missing", file=path)
+    size = path.stat().st_size
+    if size != entry["bytes"]:
+        raise InputError(
+            "shard is truncated or changed",
+            file=path,
+            found=size,
+            expected=f"{entry['bytes']} bytes",
+        )
+    if verify and (found := _sha256(path)) != entry["sha256"]:
+        raise InputError(
+            "shard was changed: its sha256 is wrong",
+            file=path,
+            found=found,
+            expected=entry["sha256"],
+        )
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, ValueError) as error:
+        raise InputError(f"cannot be read as safetensors ({error})", file=path) from None
+    for name, dtype in dtypes.items():
+        if name not in tensors:
+            raise InputError(f"tensor {name} is missing", file=path)
+        _expect(path, f"type of {name}", str(tensors[name].dtype), dtype)
+    return {name: tensors[name] for name in dtypes}

@@ -1,0 +1,469 @@
+"""TF binding: is an open region bound by a TF in a cell type?
+
+In: the regions, their accessibility, and a table of ChIP-seq peak files (tf, cell_type, peaks).
+Out: a binary dataset whose items are (region open in c, TF, c), one group per TF. An item is
+positive if the summit of a peak of (TF, c) lies in the region; a region that a peak touches without
+its summit is left out; a region on a contig that the assay does not cover is unlabelled, never
+negative.
+
+Parts. Training cell types give ``train`` and ``valid`` on the chromosomes of these splits. Test
+items carry the part as a tag of ``stratum``: ``chromosome`` (test chromosome, training cell type),
+``cell-type`` (train chromosome, held-out cell type) and ``both``. Loci of the part ``cell-type``
+were seen in training cell types, so it is transductive (tag ``transductive`` where the locus is a
+training item or was pre-trained on); only ``chromosome`` and ``both`` support a claim. The tag
+``discordant`` marks items whose locus is open and labelled otherwise in a training cell type.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import anndata
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from genebert.errors import InputError, nearest
+from genebert.genome import Genome
+from genebert.splits import SPLITS
+from genebert.tables import check_unique, read_rows
+from genebert.tasks import annotation, negatives
+from genebert.tasks.dataset import (
+    as_list,
+    block_bp,
+    fair_quota,
+    finish,
+    in_pretraining,
+    overlaps_any,
+    read_regions,
+    region_at,
+    row_option,
+    sequences,
+)
+
+log = logging.getLogger("genebert")
+
+CLASSES = ["unbound", "bound"]
+NEGATIVES = ("matched", "natural")
+BINS = (0.04, 0.05)  # GC and strength: half a decile, since strengths are rank percentiles
+PARTS = ("train", "valid", "chromosome", "cell-type", "both")
+INDUCTIVE = ("chromosome", "both")
+# what is capped together, and its part of ``max_items``; a locus stays whole within one of them
+CAPS = {"train": ("train",), "valid": ("valid",), "test": INDUCTIVE, "cell-type": ("cell-type",)}
+CAP_SHARES = {"train": 0.45, "valid": 0.15, "test": 0.3, "cell-type": 0.1}
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """Regions (the table), strengths (csr[C, R]), cell types and which of them are held out."""
+
+    regions: pd.DataFrame
+    strengths: sp.csr_matrix
+    cell_types: tuple[str, ...]
+    held_out: NDArray[np.bool_]
+
+    @classmethod
+    def read(cls, regions: str, accessibility: str) -> Atlas:
+        """Read regions.tsv and accessibility.h5ad; raise InputError if they do not fit."""
+        table = read_regions(regions)
+        try:
+            matrix = anndata.read_h5ad(accessibility)
+        except (OSError, KeyError, ValueError) as error:
+            raise InputError(f"cannot be read as h5ad ({error})", file=accessibility) from None
+        if matrix.n_vars != len(table) or "held_out" not in matrix.obs:
+            raise InputError(
+                "does not belong to the regions",
+                file=accessibility,
+                found=f"{matrix.n_vars} regions",
+                expected=f"{len(table)} regions and a column held_out",
+            )
+        names = tuple(str(name) for name in matrix.obs_names)
+        held_out = matrix.obs["held_out"].to_numpy(dtype=bool)
+        return cls(table, sp.csr_matrix(matrix.X), names, held_out)
+
+
+def build(
+    *,
+    genome: str,
+    regions: str,
+    accessibility: str,
+    labels: str,
+    extra: str | Sequence[str],
+    truth: str | Sequence[str],
+    dataset: str,
+    description: str,
+    leaks: str,
+    row: Mapping[str, Any],
+    seed: int,
+    max_items: int,
+    **_: Any,
+) -> None:
+    """Build a TF binding dataset; see :func:`genebert.tasks.build_dataset` for the arguments.
+
+    ``extra`` are the peak files in the order of the table ``labels`` (none: the paths in the
+    table). ``row`` may set ``negatives`` (``matched``: one to one on GC and strength within TF,
+    cell type and split; ``natural``: every open region), ``contigs`` (the contigs that the assay
+    covers; else those with a peak of any file) and ``block_bp``.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read, no cell type is in the atlas, or no TF can be used.
+    """
+    kind = row_option(row, "negatives", NEGATIVES)
+    fasta, atlas = Genome(genome), Atlas.read(regions, accessibility)
+    dropped: Counter[str] = Counter()
+    chip = read_chip(labels, as_list(extra), atlas.cell_types, dropped)
+    peaks = [read_peaks(path, fasta, dropped) for path in chip["path"]]
+    covered = covered_contigs(row, peaks, fasta)
+    items = label_regions(chip, peaks, atlas, covered, dropped)
+    n_in = len(items)
+    items["discordant"] = discordant(items)
+    items = items[items["part"] != ""]
+    items, skipped = usable_tfs(items, dropped)
+    if items.empty:
+        raise InputError(
+            "no TF has bound and unbound regions in every split",
+            file=labels,
+            found=", ".join(skipped),
+            expected="peaks on train, valid and test contigs in training cell types",
+        )
+    items, balance = pair_negatives(items, kind, seed, dropped)
+    items = cap(items, max_items, seed, dropped)
+    frame = complete(items, atlas, fasta)
+    frame["oracle"] = oracle(frame, as_list(truth))
+    checked = frame["part"].isin(INDUCTIVE).to_numpy()
+    info = {
+        "task": "tfbs",
+        "dataset": row["name"],
+        "kind": "binary",
+        "classes": CLASSES,
+        "uses_regions": True,
+        "strand_specific": False,
+        "block_bp": block_bp(row, fasta.lengths),
+        "n_in": n_in,
+        "negatives": kind,
+        "groups": sorted(frame["group"].unique()),
+        "skipped_tfs": skipped,
+        "missing_cell_types": sorted(chip.attrs["missing"]),
+        "contigs": covered,
+        "imbalance": balance,
+        "inductive_strata": list(INDUCTIVE),
+        "within_locus": within_locus(frame),
+        "captions": {
+            "items": "(open region, TF, cell type); bound if a summit lies in the region",
+            "negatives": _CAPTIONS[kind],
+            "strata": "chromosome: test chromosome, training cell type; cell-type: train"
+            " chromosome, held-out cell type (transductive: the locus was seen in training); both:"
+            " test chromosome and held-out cell type; discordant: labelled otherwise in a training"
+            " cell type where the locus is open",
+            "leaks": "the leak check covers the strata chromosome and both; loci of the stratum"
+            " cell-type occur in training by design",
+        },
+    }
+    finish(
+        frame.drop(columns=["part", "locus", "discordant", "pair", "strength", "gc", "set"]),
+        info,
+        regions=atlas.regions,
+        genome=fasta,
+        dropped=dropped,
+        file=labels,
+        outputs=(dataset, description, leaks),
+        checked=checked,
+    )
+
+
+_CAPTIONS = {
+    "matched": "open regions of the same cell type without a peak, one to one, matched on GC and"
+    " accessibility strength (bins of half a decile) within TF, cell type and split",
+    "natural": "every open region of the cell type without a peak: natural prevalence",
+}
+
+
+def read_chip(
+    path: str, files: Sequence[str], cell_types: Sequence[str], dropped: Counter[str]
+) -> pd.DataFrame:
+    """Read the ChIP-seq table; columns tf, cell_type, path of the sets whose cell type is known.
+
+    ``attrs["missing"]`` names the cell types that the atlas does not have.
+
+    Raises
+    ------
+    InputError
+        If a set is there twice, files and table differ in number, or no cell type is known.
+    """
+    rows = read_rows(path, ["tf", "cell_type", "peaks"], names=["tf", "cell_type"], paths=["peaks"])
+    check_unique(rows, ["tf", "cell_type"], path)
+    if files and len(files) != len(rows):
+        raise InputError(
+            "table and peak files differ in number",
+            file=path,
+            found=len(files),
+            expected=f"{len(rows)} files",
+        )
+    table = pd.DataFrame(
+        {
+            "tf": [row["tf"] for row in rows],
+            "cell_type": [row["cell_type"] for row in rows],
+            "path": list(files) or [row["peaks"] for row in rows],
+        }
+    )
+    known = table["cell_type"].isin(list(cell_types))
+    if not known.any():
+        name = rows[0]["cell_type"]
+        raise InputError(
+            "no cell type of this table is in the atlas" + nearest(name, cell_types),
+            file=path,
+            found=name,
+            expected=", ".join(list(cell_types)[:5]),
+        )
+    missing = sorted(set(table["cell_type"][~known]))
+    if missing:
+        log.warning("%s: cell types not in the atlas are skipped: %s", path, ", ".join(missing))
+    dropped["sets_of_unknown_cell_types"] = int((~known).sum())
+    table = table[known].reset_index(drop=True)
+    table.attrs["missing"] = missing
+    return table
+
+
+def read_peaks(path: str, genome: Genome, dropped: Counter[str]) -> pd.DataFrame:
+    """Read the peaks of a set on the contigs of the genome; InputError if there is none.
+
+    A set without peaks would make every open region unbound.
+    """
+    peaks = annotation.read_summits(path)
+    if peaks.empty:
+        raise InputError("has no peak", file=path)
+    return annotation.keep_known_contigs(peaks, genome.lengths, dropped, file=path)
+
+
+def covered_contigs(
+    row: Mapping[str, Any], peaks: Sequence[pd.DataFrame], genome: Genome
+) -> list[str]:
+    """Return the contigs that the assay covers: the row's, else those with a peak of any file."""
+    if row.get("contigs"):
+        for contig in row["contigs"]:
+            if contig not in genome.lengths:
+                raise InputError(
+                    "contig is not in the genome" + nearest(str(contig), genome.lengths),
+                    file=f"config datasets, {row['name']}, contigs",
+                    found=contig,
+                )
+        return list(row["contigs"])
+    seen = set().union(*(set(part["contig"]) for part in peaks))
+    return [contig for contig in genome.lengths if contig in seen]
+
+
+def label_regions(
+    chip: pd.DataFrame,
+    peaks: Sequence[pd.DataFrame],
+    atlas: Atlas,
+    covered: Sequence[str],
+    dropped: Counter[str],
+) -> pd.DataFrame:
+    """Return one row per (set, open region on a covered contig) with its label and part.
+
+    Columns set, tf, cell_type, held_out, locus (region id), label, strength, gc, part ('' for a
+    region of a split that the cell type has no use in).
+    """
+    regions = atlas.regions
+    on_contig = regions["contig"].isin(list(covered)).to_numpy()
+    split = regions["split"].to_numpy(dtype=object)
+    gc = regions["gc"].to_numpy(float)
+    parts = []
+    for number, (tf, cell_type, _) in enumerate(chip.itertuples(index=False, name=None)):
+        c = atlas.cell_types.index(cell_type)
+        part = slice(atlas.strengths.indptr[c], atlas.strengths.indptr[c + 1])
+        open_R, strength_R = atlas.strengths.indices[part], atlas.strengths.data[part]
+        dropped["open_on_uncovered_contigs"] += int((~on_contig[open_R]).sum())
+        open_R, strength_R = open_R[on_contig[open_R]], strength_R[on_contig[open_R]]
+        bound = np.zeros(len(regions), dtype=bool)
+        hit = region_at(peaks[number]["contig"].tolist(), peaks[number]["summit"], regions)
+        bound[hit[hit >= 0]] = True
+        touched = overlaps_any(regions, peaks[number])
+        clear = bound[open_R] | ~touched[open_R]
+        dropped["peak_without_its_summit"] += int((~clear).sum())
+        open_R, strength_R = open_R[clear], strength_R[clear]
+        held_out = bool(atlas.held_out[c])
+        names = {"train": "train", "valid": "valid", "test": "chromosome"}
+        if held_out:
+            names = {"train": "cell-type", "test": "both"}
+        parts.append(
+            pd.DataFrame(
+                {
+                    "set": number,
+                    "tf": tf,
+                    "cell_type": cell_type,
+                    "held_out": held_out,
+                    "locus": open_R.astype(np.int64),
+                    "label": bound[open_R].astype(float),
+                    "strength": strength_R.astype(float),
+                    "gc": gc[open_R],
+                    "part": [names.get(name, "") for name in split[open_R]],
+                }
+            )
+        )
+    items = pd.concat(parts, ignore_index=True)
+    dropped["held_out_cell_type_on_valid"] = int((items["part"] == "").sum())
+    return items
+
+
+def discordant(items: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return bool[N]: the locus has the other label for the TF in another, training, cell type."""
+    keys = ["tf", "locus"]
+    training = items[~items["held_out"]]
+    counts = training.groupby(keys)["label"].agg(total="size", bound="sum")
+    joined = items[keys].join(counts, on=keys).fillna(0.0)
+    bound = joined["bound"].to_numpy()
+    unbound = joined["total"].to_numpy() - bound
+    # an item counts in its own class only, so it never makes itself discordant
+    return np.where(items["label"] == 1, unbound > 0, bound > 0)
+
+
+def usable_tfs(items: pd.DataFrame, dropped: Counter[str]) -> tuple[pd.DataFrame, list[str]]:
+    """Drop the TFs that lack a class in train, valid or the inductive test; return their names."""
+    skipped = []
+    for tf, part in items.groupby("tf", sort=True):
+        for names in (("train",), ("valid",), INDUCTIVE):
+            labels = part["label"][part["part"].isin(names)]
+            if labels.nunique() < 2:
+                what = "bound" if not (labels == 1).any() else "unbound"
+                where = "test" if names == INDUCTIVE else names[0]
+                log.warning("TF %s is skipped: no %s region in %s", tf, what, where)
+                skipped.append(str(tf))
+                break
+    gone = items["tf"].isin(skipped)
+    dropped["tfs_without_both_classes"] = len(skipped)
+    dropped["items_of_skipped_tfs"] = int(gone.sum())
+    return items[~gone].reset_index(drop=True), skipped
+
+
+def pair_negatives(
+    items: pd.DataFrame, kind: str, seed: int, dropped: Counter[str]
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Give every positive a negative of its set and part; return the kept items and the imbalance.
+
+    Matched are GC and strength, not the labels of other cell types: that would handicap every
+    model that knows a locus from elsewhere (``cell-average``). The column ``pair`` numbers what
+    must stay together. With ``natural`` all items are kept.
+    """
+    if kind == "natural":
+        return items.assign(pair=np.arange(len(items))), {}
+    pair = np.full(len(items), -1, dtype=np.int64)
+    label = items["label"].to_numpy()
+    covariates = items[["gc", "strength"]].to_numpy(float).copy()
+    # strength 1.0 belongs to the highest bin
+    covariates[:, 1] = np.minimum(covariates[:, 1], 1 - 1e-6)
+    for (number, part), rows in items.groupby(["set", "part"], sort=True).indices.items():
+        rng = np.random.default_rng([seed, 21, int(number), PARTS.index(str(part))])
+        positive, negative = rows[label[rows] == 1], rows[label[rows] == 0]
+        chosen = negatives.match(
+            covariates[positive], covariates[negative], BINS, rng, max_radius=2
+        )
+        positive, chosen = positive[chosen >= 0], chosen[chosen >= 0]
+        pair[positive] = pair[negative[chosen]] = positive
+    dropped["bound_without_match"] = int(((pair < 0) & (label == 1)).sum())
+    dropped["unbound_not_drawn"] = int(((pair < 0) & (label == 0)).sum())
+    items = items.assign(pair=pair)[pair >= 0].reset_index(drop=True)
+    balance = {
+        f"{column}:{part}": round(value, 4)
+        for part in PARTS
+        for column, value in negatives.imbalance(
+            items[(items["part"] == part) & (items["label"] == 1)],
+            items[(items["part"] == part) & (items["label"] == 0)],
+            ["gc", "strength"],
+        ).items()
+    }
+    return items, balance
+
+
+def cap(items: pd.DataFrame, most: int, seed: int, dropped: Counter[str]) -> pd.DataFrame:
+    """Keep at most ``most`` items, evenly over TFs, locus by locus.
+
+    A locus of a TF is taken with all its pairs in all cell types, in random order, until the
+    quota of its TF and split is full: so bound and unbound cell types of a locus stay together.
+    """
+    if len(items) <= most:
+        return items
+    rng = np.random.default_rng([seed, 22])
+    names = {part: name for name, parts in CAPS.items() for part in parts}
+    group = [f"{names[part]}\t{tf}" for part, tf in zip(items["part"], items["tf"], strict=True)]
+    sizes = {str(name): int(size) for name, size in Counter(group).items()}
+    shares = {name: CAP_SHARES[name.split("\t")[0]] for name in sizes}
+    quota = fair_quota(sizes, shares, most)
+    keep = np.zeros(len(items), dtype=bool)
+    locus, pair = items["locus"].to_numpy(), items["pair"].to_numpy()
+    for name, rows in sorted(pd.Series(range(len(items))).groupby(group).indices.items()):
+        partners: dict[int, list[int]] = {}
+        of_locus: dict[int, list[int]] = {}
+        for item in rows.tolist():
+            partners.setdefault(pair[item], []).append(item)
+            of_locus.setdefault(locus[item], []).append(item)
+        taken = 0
+        for region in rng.permutation(sorted(of_locus)).tolist():
+            for item in of_locus[region]:
+                both = partners[pair[item]]
+                if not keep[item] and taken + len(both) <= quota[str(name)]:
+                    keep[both] = True
+                    taken += len(both)
+    dropped["over_max_items"] = int((~keep).sum())
+    return items[keep].reset_index(drop=True)
+
+
+def complete(items: pd.DataFrame, atlas: Atlas, genome: Genome) -> pd.DataFrame:
+    """Add coordinates, sequence, names and strata to the items."""
+    own = atlas.regions.iloc[items["locus"]].reset_index(drop=True)
+    frame = items.rename(columns={"tf": "group"}).drop(columns="held_out").reset_index(drop=True)
+    frame["contig"], frame["strand"], frame["region"] = own["contig"], ".", own["region"]
+    frame["start"], frame["end"] = own["start"], own["end"]
+    unique = frame.drop_duplicates("locus")
+    text = dict(zip(unique["locus"], sequences(unique, genome), strict=True))
+    frame["sequence"] = frame["locus"].map(text)
+    fields = (frame[name] for name in ("contig", "start", "end", "group", "cell_type"))
+    frame["item"] = [f"{c}:{s}-{e}:{tf}:{cell}" for c, s, e, tf, cell in zip(*fields, strict=True)]
+    frame["split"] = [part if part in SPLITS else "test" for part in frame["part"]]
+    seen = in_pretraining(frame, atlas.regions)
+    seen |= frame["locus"].isin(set(frame["locus"][frame["split"] == "train"])).to_numpy()
+    tags = (
+        frame["part"].where(frame["split"] == "test", ""),
+        pd.Series(np.where(frame["discordant"], "discordant", "")),
+        pd.Series(np.where(seen & (frame["split"] == "test"), "transductive", "")),
+    )
+    frame["stratum"] = [";".join(filter(None, values)) for values in zip(*tags, strict=True)]
+    return frame
+
+
+def within_locus(frame: pd.DataFrame) -> dict[str, int]:
+    """Return, per part, the number of (TF, locus) with bound and unbound cell types."""
+    both = frame.groupby(["part", "group", "locus"])["label"].nunique() == 2
+    counts = both.groupby("part").sum()
+    return {part: int(counts.get(part, 0)) for part in PARTS}
+
+
+def oracle(frame: pd.DataFrame, truth: Sequence[str]) -> NDArray[np.float64]:
+    """Return the generator's probability of binding, given that the region is open.
+
+    The generator's region is the one that holds the item's centre; 0 where none does (a false peak
+    has no site), NaN for sets that the truth does not know or without a truth file.
+    """
+    out = np.full(len(frame), np.nan)
+    if not truth:
+        return out
+    columns = ["contig", "start", "end", "tf", "cell_type", "probability"]
+    table = annotation.read_truth(truth[0], columns)
+    centre = ((frame["start"] + frame["end"]) // 2).to_numpy()
+    known = {key: part for key, part in table.groupby(["tf", "cell_type"], sort=False)}
+    for key, rows in frame.groupby(["group", "cell_type"]).indices.items():
+        if key not in known:
+            continue
+        part = known[key].reset_index(drop=True)
+        part["region"] = np.arange(len(part))
+        found = region_at(frame["contig"].iloc[rows].tolist(), centre[rows], part)
+        probability = part["probability"].to_numpy(float)
+        out[rows] = np.where(found >= 0, probability[found], 0.0)
+    return out

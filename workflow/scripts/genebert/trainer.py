@@ -1,0 +1,313 @@
+"""One optimisation step of pre-training, on one process or as one of several.
+
+:class:`Losses` is the module that is compiled and, with several processes, wrapped for gradient
+averaging. :class:`Trainer` owns the weights, the optimizer and the running totals.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from genebert.errors import InputError, nearest
+from genebert.model import GeneBert, ModelConfig
+from genebert.objectives import (
+    MGM,
+    NGSP,
+    OBJECTIVES,
+    SRM,
+    binary_loss,
+    infonce_loss,
+    nucleotide_loss,
+)
+from genebert.plan import known_keys, objectives_of
+from genebert.sampler import Rows, Sampler
+
+log = logging.getLogger("genebert")
+SCHEDULES = ("wsd", "cosine", "constant")
+PRECISIONS = ("auto", "bf16", "float32")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """AdamW and its learning rate.
+
+    Parameters
+    ----------
+    warmup_fraction, decay_fraction : of all steps; wsd is warm-up, stable, linear decay.
+    clip : largest norm of the gradient; 0 for none.
+    """
+
+    learning_rate: float = 4e-4
+    weight_decay: float = 0.01
+    warmup_fraction: float = 0.1
+    decay_fraction: float = 0.2
+    schedule: str = "wsd"
+    clip: float = 1.0
+    betas: tuple[float, float] = (0.9, 0.98)
+    eps: float = 1e-6
+
+    @classmethod
+    def from_dict(cls, block: Mapping[str, Any]) -> OptimizerConfig:
+        """Read the block ``optimizer``; an unknown key or schedule is an :class:`InputError`."""
+        known_keys("optimizer", block, tuple(cls.__dataclass_fields__))
+        if block.get("schedule", "wsd") not in SCHEDULES:
+            raise InputError(
+                "unknown schedule" + nearest(str(block["schedule"]), SCHEDULES),
+                file="optimizer.schedule",
+                found=block["schedule"],
+                expected=", ".join(SCHEDULES),
+            )
+        return cls(**block)
+
+    def rate(self, step: int, steps: int) -> float:
+        """Return the learning rate of a step (0-based)."""
+        warmup = max(1, round(self.warmup_fraction * steps))
+        factor = min(1.0, (step + 1) / warmup)
+        if self.schedule == "wsd":
+            decay = max(1, round(self.decay_fraction * steps))
+            factor = min(factor, (steps - step) / decay)
+        elif self.schedule == "cosine" and step >= warmup:
+            progress = (step - warmup) / max(1, steps - warmup)
+            factor = 0.5 * (1.0 + math.cos(math.pi * progress))
+        return self.learning_rate * factor
+
+
+class Losses(nn.Module):
+    """The summed loss of each objective over some rows, float32[objectives]; 0 where it is off."""
+
+    def __init__(self, model: GeneBert, objectives: tuple[str, ...], srm: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.model, self.objectives = model, objectives
+        self.infonce = srm.get("loss", "bce") == "infonce"
+        self.temperature = float(srm.get("temperature", 0.07))
+
+    def forward(self, rows: dict[str, Tensor]) -> Tensor:
+        """Return the sums for the tensors of :class:`~genebert.sampler.Rows`."""
+        x_BTD = self.model.sequence(rows["ids"])
+        S = rows["matches"].shape[0]
+        zero = x_BTD.new_zeros((), dtype=torch.float32)
+        sums = dict.fromkeys(OBJECTIVES, zero)
+        if MGM in self.objectives:
+            index = rows["index"][:, :, None].expand(-1, -1, x_BTD.shape[-1])
+            logits_BH4 = self.model.mgm(x_BTD.gather(1, index), rows["offset"])
+            sums[MGM] = nucleotide_loss(logits_BH4, rows["target"], rows["weight"]).sum()
+        if NGSP in self.objectives:
+            sums[NGSP] = binary_loss(self.model.ngsp(x_BTD[S:, 0]), rows["follows"]).sum()
+        if SRM in self.objectives:
+            e_SD = self.model.sequence.pool(x_BTD[:S])
+            r_ND = self.model.embed_region(rows["matrix"], True)
+            sums[SRM] = self.match_loss(e_SD, r_ND, rows).sum()
+        return torch.stack([sums[name] for name in OBJECTIVES])
+
+    def match_loss(self, e_SD: Tensor, r_ND: Tensor, rows: dict[str, Tensor]) -> Tensor:
+        """Return the loss of every row; N = S, or 2 S under InfoNCE."""
+        if not self.infonce:
+            return binary_loss(self.model.srm(e_SD, r_ND), rows["matches"])
+        allowed = rows["allowed"]
+        groups, g, D = allowed.shape[0], allowed.shape[1], e_SD.shape[1]
+        right, wrong = r_ND.chunk(2)
+        r_GMD = torch.cat([right.view(groups, g, D), wrong.view(groups, g, D)], dim=1)
+        similarity = self.model.srm.similarity(e_SD.view(groups, g, D), r_GMD)
+        return infonce_loss(similarity, allowed, self.temperature)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a process runs: device, and which of how many processes it is."""
+
+    device: torch.device
+    rank: int = 0
+    world: int = 1
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Split the trained parameters: matrices of linear maps decay, all else does not."""
+    decay, rest = [], []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            matrix = parameter.ndim == 2 and name.endswith("weight") and "embedding" not in name
+            (decay if matrix else rest).append(parameter)
+    groups = [{"params": decay, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
+
+
+class Trainer:
+    """Weights, optimizer and totals of a run.
+
+    Parameters
+    ----------
+    sampler : of the training population.
+    block : the merged `pretrain` block.
+    steps : of the whole run; fixes the schedule.
+    place : device and rank.
+
+    Raises
+    ------
+    InputError
+        If the batch does not divide into processes and micro-batches.
+    """
+
+    def __init__(
+        self, sampler: Sampler, block: Mapping[str, Any], steps: int, place: Place
+    ) -> None:
+        self.sampler, self.steps, self.place = sampler, steps, place
+        plan = sampler.plan
+        self.names, settings = objectives_of(block)
+        self.optimizer_config = OptimizerConfig.from_dict(block.get("optimizer", {}))
+        self.parts = self._micro_batches(block.get("micro_batch"))
+        self.step = 0
+        config = ModelConfig.from_pretrain(block, sampler.corpus.n_motifs)
+        self.model = GeneBert(config, plan.seed).to(place.device)
+        self._freeze_unused()
+        groups = parameter_groups(self.model, self.optimizer_config.weight_decay)
+        config_ = self.optimizer_config
+        self.optimizer = torch.optim.AdamW(
+            groups, lr=config_.learning_rate, betas=config_.betas, eps=config_.eps, fused=True
+        )
+        self.losses = Losses(self.model, self.names, settings.get(SRM, {}))
+        precision = block.get("precision", "auto")
+        if precision not in PRECISIONS:
+            raise InputError(
+                "unknown option", file="precision", found=precision, expected=", ".join(PRECISIONS)
+            )
+        on_gpu = place.device.type == "cuda"
+        self.bf16 = precision == "bf16" or (precision == "auto" and on_gpu)
+        compiled = block.get("compile", "auto")
+        self.compiled = on_gpu if compiled == "auto" else bool(compiled)
+        self._forward = self._wrapped(self.compiled)
+        rows_per_batch = plan.batch_size // 2
+        n_hidden = plan.batch_size * sampler.layout.single.masking.n_hidden
+        sizes = {MGM: n_hidden, NGSP: rows_per_batch, SRM: rows_per_batch}
+        share = place.world * torch.tensor(
+            [settings.get(n, {}).get("weight", 1.0) / sizes[n] for n in OBJECTIVES]
+        )
+        self.scale = share.to(place.device, torch.float32)
+        # per objective: sum of losses, what they are a mean over, first step that was not finite
+        self.totals = torch.zeros(len(OBJECTIVES), 2, dtype=torch.float64, device=place.device)
+        self.first_bad = torch.full((len(OBJECTIVES),), -1, dtype=torch.int64, device=place.device)
+        self.grad_norm = torch.zeros((), device=place.device)
+
+    def _micro_batches(self, micro_batch: int | None) -> int:
+        """Return how many micro-batches a process makes of its share of a batch."""
+        B, world = self.sampler.plan.batch_size, self.place.world
+        micro = micro_batch or B // world
+        parts, left = divmod(B, micro * world)
+        share = B // 2 // max(1, parts * world)
+        infonce = self.sampler.plan.srm_loss == "infonce" and SRM in self.names
+        if left or (B // 2) % (parts * world) or (infonce and share % self.sampler.plan.group):
+            raise InputError(
+                "batch does not divide",
+                file="batch_size",
+                found=B,
+                expected=f"a multiple of 2 x {world} processes x micro_batch {micro}"
+                + (f" in whole groups of {self.sampler.plan.group}" if infonce else ""),
+            )
+        return parts
+
+    def _freeze_unused(self) -> None:
+        """Leave parts of the model that no objective reaches as they are."""
+        unused = [name for name in OBJECTIVES if name not in self.names]
+        if SRM in unused:
+            unused += ["region", "placeholder"]
+        for name, parameter in self.model.named_parameters():
+            if name.split(".")[0] in unused:
+                parameter.requires_grad_(False)
+
+    def _wrapped(self, compiled: bool) -> Any:
+        """Return the callable of a micro-batch."""
+        module: Any = self.losses
+        if compiled:
+            module = torch.compile(module, fullgraph=True, dynamic=False)
+        if self.place.world > 1:
+            ids = [self.place.device.index] if self.place.device.type == "cuda" else None
+            module = DistributedDataParallel(
+                module, device_ids=ids, gradient_as_bucket_view=True, broadcast_buffers=False
+            )
+        return module
+
+    def forward(self, rows: Rows) -> Tensor:
+        """Return the summed losses of rows, in bf16 autocast where that is on."""
+        device = self.place.device.type
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=self.bf16):
+            try:
+                return self._forward(rows.tensors())
+            except Exception as error:
+                if not self.compiled or self.step > 0 or self.place.world > 1:
+                    raise
+                log.warning("torch.compile failed (%s); going on without it", type(error).__name__)
+                self.compiled = False
+                self._forward = self._wrapped(False)
+                return self._forward(rows.tensors())
+
+    def sample(self, step: int) -> list[Rows]:
+        """Return the micro-batches of this process in a step."""
+        parts, place = self.parts, self.place
+        return [
+            self.sampler.batch(step, place.rank * parts + part, place.world * parts)
+            for part in range(parts)
+        ]
+
+    def train_step(self, batches: list[Rows]) -> None:
+        """Take one optimisation step; nothing here waits for the device."""
+        rate = self.optimizer_config.rate(self.step, self.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        for i, rows in enumerate(batches):
+            if isinstance(self._forward, DistributedDataParallel):
+                self._forward.require_backward_grad_sync = i + 1 == len(batches)
+            sums = self.forward(rows)
+            (sums * self.scale).sum().backward()
+            self._count(sums.detach(), rows)
+        if self.optimizer_config.clip > 0:
+            trained = [p for p in self.model.parameters() if p.requires_grad]
+            self.grad_norm = nn.utils.clip_grad_norm_(trained, self.optimizer_config.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+
+    def _count(self, sums: Tensor, rows: Rows) -> None:
+        """Add losses to the totals and note the first step in which one is not finite."""
+        S, P = rows.matches.numel(), rows.follows.numel()
+        rest = torch.tensor([float(P), float(S)])
+        rest = rest.to(sums.device, torch.float64, non_blocking=True)
+        counts = torch.cat([rows.weight.sum(dtype=torch.float64)[None], rest])
+        self.totals += torch.stack([sums.double(), counts], dim=1)
+        bad = ~torch.isfinite(sums) & (self.first_bad < 0)
+        self.first_bad = torch.where(bad, self.step, self.first_bad)
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint holds."""
+        return {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "totals": self.totals,
+            "grad_norm": self.grad_norm,
+        }
+
+    def restore(self, state: Mapping[str, Any], file: object) -> None:
+        """Take up a checkpoint.
+
+        Raises
+        ------
+        InputError
+            If it is of a model of another shape.
+        """
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            text = str(error).splitlines()[-1]
+            raise InputError(f"checkpoint does not fit the model ({text})", file=str(file)) from None
+        self.step = state["step"]
+        first = self.place.rank == 0  # totals of all processes were added up when saving
+        self.totals = state["totals"].to(self.place.device) * float(first)
+        self.grad_norm = state["grad_norm"].to(self.place.device)
