@@ -1,9 +1,9 @@
 """What a run costs: planning, the demo, memory, and whether two clean runs agree to the byte.
 
     .venv/bin/python tests/benchmarks/workflow.py            planning only
-    .venv/bin/python tests/benchmarks/workflow.py --demo     the demo, twice, in two empty directories
+    .venv/bin/python tests/benchmarks/workflow.py --demo     the demo, twice, in two empty folders
 
-Ends in a line `RESULT <name> <value> <bar> pass|short` per measure; exit status 1 when one is short.
+Ends in a line `RESULT <name> <value> <bar> pass|short` per measure; exit status 1 if one is short.
 Memory is the largest sum of resident sizes of all processes of the run, sampled every half second.
 """
 
@@ -39,7 +39,10 @@ def plan_seconds() -> float:
             started = time.monotonic()
             subprocess.run(
                 command(Path(directory), "-n", "--quiet"),
-                check=True, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                check=True,
+                cwd=ROOT,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
             )
             seconds.append(time.monotonic() - started)
     return sorted(seconds)[2]
@@ -50,7 +53,9 @@ def run_demo(directory: Path, cores: int) -> tuple[float, float]:
     started, peak = time.monotonic(), 0
     child = subprocess.Popen(
         command(directory, "--cores", str(cores), "--quiet", "all"),
-        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=(directory / "stderr.txt").open("w"),
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=(directory / "stderr.txt").open("w"),
     )
     process = psutil.Process(child.pid)
     while child.poll() is None:
@@ -84,7 +89,11 @@ def differences(first: Path, second: Path) -> list[str]:
     """Return the result tables and datasets that are not equal to the byte."""
     names = sorted(
         path.relative_to(first)
-        for pattern in ("results/*.tsv", "results/tasks/**/*.tsv", "results/pretrain/**/*.safetensors")
+        for pattern in (
+            "results/*.tsv",
+            "results/tasks/**/*.tsv",
+            "results/pretrain/**/*.safetensors",
+        )
         for path in first.glob(pattern)
     )
     return [str(n) for n in names if not filecmp.cmp(first / n, second / n, shallow=False)]

@@ -23,7 +23,10 @@ def test_reverse_complement(text):
     twice = genome.reverse_complement(genome.reverse_complement(codes))
     assert np.array_equal(twice, codes)
     table = str.maketrans("ACGT", "TGCA")
-    assert genome.decode(genome.reverse_complement(codes)) == genome.decode(codes).translate(table)[::-1]
+    assert (
+        genome.decode(genome.reverse_complement(codes))
+        == genome.decode(codes).translate(table)[::-1]
+    )
 
 
 @given(st.lists(dna.map(lambda s: (s + "N" * 33)[:33]), min_size=1, max_size=4))
@@ -37,7 +40,10 @@ def test_unpack_inverts_pack(texts):
 def test_gc_content_ignores_n():
     assert genome.gc_content(genome.encode("GCNNAT")) == 0.5
     assert genome.gc_content(genome.encode("NN")) == 0.5
-    assert genome.gc_content(np.stack([genome.encode("GG"), genome.encode("AN")])).tolist() == [1, 0]
+    assert genome.gc_content(np.stack([genome.encode("GG"), genome.encode("AN")])).tolist() == [
+        1,
+        0,
+    ]
 
 
 @pytest.fixture(scope="module")

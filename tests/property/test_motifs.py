@@ -113,7 +113,11 @@ def test_no_hit_is_lost_at_an_edge(width: int, reverse: bool) -> None:
     unknown = np.array([N], dtype=np.uint8)
     sequence = np.concatenate([site, unknown, site, unknown, unknown, site])
     hits = built.hits([sequence, unknown, site, np.zeros(0, dtype=np.uint8), site])
-    starts = {(int(r), int(s)) for r, s, v in zip(hits.row, hits.start, hits.reverse) if v == reverse}
+    starts = {
+        (int(r), int(s))
+        for r, s, v in zip(hits.row, hits.start, hits.reverse, strict=True)
+        if v == reverse
+    }
     places = {(0, 0), (0, width + 1), (0, 2 * width + 3), (2, 0), (4, 0)}
     assert places <= starts
     assert {row for row, _ in starts} <= {0, 2, 4}
@@ -145,7 +149,11 @@ def test_strands_and_neighbours_do_not_matter(seed: int) -> None:
 @given(
     hits=st.lists(
         st.tuples(
-            st.integers(0, 2), st.integers(0, 1), st.integers(0, 25), st.booleans(), st.integers(1, 6)
+            st.integers(0, 2),
+            st.integers(0, 1),
+            st.integers(0, 25),
+            st.booleans(),
+            st.integers(1, 6),
         ),
         max_size=40,
     ),

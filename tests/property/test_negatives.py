@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
-from genebert.tasks import negatives
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+
+from genebert.tasks import negatives
 
 WIDTHS = (0.1, 0.25)
 unit = st.floats(0, 1, width=32)
@@ -20,9 +21,7 @@ def test_matches_are_near_distinct_and_repeatable(
     positive: np.ndarray, candidate: np.ndarray, radius: int, seed: int
 ) -> None:
     draws = [
-        negatives.match(
-            positive, candidate, WIDTHS, np.random.default_rng(seed), max_radius=radius
-        )
+        negatives.match(positive, candidate, WIDTHS, np.random.default_rng(seed), max_radius=radius)
         for _ in range(2)
     ]
     assert draws[0].tolist() == draws[1].tolist()

@@ -9,6 +9,7 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
+
 from genebert.genome import Genome
 from genebert.peaks import read_peaks
 from genebert.reference import build_reference, read_contigs

@@ -15,10 +15,30 @@ import pandas as pd
 import pytest
 
 TASKS = ("promoter", "tfbs", "disease", "splicing")
-COLUMNS = (
-    "task dataset model pretraining n_seeds n_train n_test n_positive auroc auroc_low auroc_high "
-    "auprc auprc_low auprc_high mcc mcc_low mcc_high f1 accuracy precision recall brier"
-).split()
+COLUMNS = [
+    "task",
+    "dataset",
+    "model",
+    "pretraining",
+    "n_seeds",
+    "n_train",
+    "n_test",
+    "n_positive",
+    "auroc",
+    "auroc_low",
+    "auroc_high",
+    "auprc",
+    "auprc_low",
+    "auprc_high",
+    "mcc",
+    "mcc_low",
+    "mcc_high",
+    "f1",
+    "accuracy",
+    "precision",
+    "recall",
+    "brier",
+]
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Small datasets and predictions in the form that the tasks write, for tests of what comes after."""
+"""Small datasets and predictions in the form that the tasks write, for the tests of tables."""
 
 from __future__ import annotations
 

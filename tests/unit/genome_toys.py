@@ -36,7 +36,14 @@ class Toy:
     def __init__(self, folder: Path, *, seed: int = 1) -> None:
         self.folder = folder
         self.rng = np.random.default_rng(seed)
-        self.letters = {c: list("".join(self.rng.choice(list("ACGT"), LENGTH))) for c in CONTIGS}
+        self.letters = {c: self.random_contig() for c in CONTIGS}
+
+    def random_contig(self) -> list[str]:
+        """Return bases whose GC content waves between 38 % and 62 %."""
+        gc = 0.5 + 0.12 * np.sin(np.arange(LENGTH) / 2500)
+        strong = self.rng.random(LENGTH) < gc
+        first = self.rng.random(LENGTH) < 0.5
+        return np.where(strong, np.where(first, "G", "C"), np.where(first, "A", "T")).tolist()
 
     def put(self, contig: str, start: int, text: str, strand: str = "+") -> None:
         """Write a text along a strand; ``start`` is its leftmost base."""
@@ -59,9 +66,7 @@ class Toy:
             }
         )
         text = {c: "".join(letters).upper() for c, letters in self.letters.items()}
-        windows = [
-            text[r.contig][r.start : r.end] for r in self.regions.itertuples(index=False)
-        ]
+        windows = [text[r.contig][r.start : r.end] for r in self.regions.itertuples(index=False)]
         self.regions.insert(0, "region", np.arange(len(self.regions)))
         self.regions["split"] = self.regions["contig"].map(split)
         self.regions["gc"] = [sum(map(w.count, "GC")) / WIDTH for w in windows]
@@ -113,5 +118,3 @@ class Toy:
             json.loads((self.folder / "dataset.json").read_text()),
             pd.read_csv(self.folder / "leaks.tsv", sep="\t").set_index("check"),
         )
-
-

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
+
 from genebert import features
 from genebert.context import Context
 from genebert.items import Job
 from genebert.tasks import dataset
-from scipy import sparse
 
 WORD = "GATAAGCA"
 CELLS = ("HSC", "GMP", "Mono", "NK")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+
 from genebert.errors import InputError
 from genebert.tasks import annotation
 
@@ -35,7 +36,8 @@ def test_tss_windows_count_the_offset_from_the_5_prime_end(tmp_path: Path) -> No
 def test_summits(tmp_path: Path) -> None:
     narrow = "chr1\t{}\t{}\t.\t0\t.\t1\t-1\t-1\t{}\n"
     path = write(
-        tmp_path / "p", narrow.format(10, 30, 4) + narrow.format(10, 30, -1) + narrow.format(1, 5, 4)
+        tmp_path / "p",
+        narrow.format(10, 30, 4) + narrow.format(10, 30, -1) + narrow.format(1, 5, 4),
     )
     assert annotation.read_summits(path)["summit"].tolist() == [14, 20, 4]
     assert annotation.read_summits(write(tmp_path / "b", "chr1\t10\t20\n"))["summit"][0] == 15

@@ -7,11 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from genebert import baselines
-from genebert.errors import InputError
-from genebert.items import Job
-from genebert.metrics import auroc
-from genebert.tasks.dataset import read_dataset
 from task_toys import (
     CELLS,
     binary_frame,
@@ -22,6 +17,12 @@ from task_toys import (
     toy_shards,
     write,
 )
+
+from genebert import baselines
+from genebert.errors import InputError
+from genebert.items import Job
+from genebert.metrics import auroc
+from genebert.tasks.dataset import read_dataset
 
 MODELS = {
     "gc": baselines.gc,
@@ -98,8 +99,8 @@ def test_context_lr_knows_the_cell_type_through_its_state(tmp_path: Path) -> Non
     made = job("context-lr", write(tmp_path, frame, uses_regions=True), shards)
     blind = baselines.context_features(made, 4, cell_state=False)
     seeing = baselines.context_features(made, 4)
-    assert blind.shape == (len(made.items), 2 * 5 + 1)
-    assert seeing.shape == (len(made.items), 4 * 5 + 1)
+    assert blind.shape == (len(made.items), 2 + 1 + 5)
+    assert seeing.shape == (len(made.items), 2 + 1 + 3 * 5)
     without = area(made, baselines.predict_logistic(made, lambda subset: blind)[0])
     assert area(made, baselines.context_lr(made)[0]) > without + 0.1
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from task_toys import CELLS, WIDTH, toy_shards
+
 from genebert.context import Context, derangement
 from genebert.errors import InputError
 from genebert.samples import Corpus, neighbourhood
-from task_toys import CELLS, WIDTH, toy_shards
 
 
 @pytest.fixture(scope="module")

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from evaluation_toys import make_frame, predict, read, write_home
+from sklearn import metrics as sk
+
 from genebert import metrics
 from genebert.errors import InputError
 from genebert.evaluate import evaluate
-from sklearn import metrics as sk
 
 # DESIGN, section 2, letter by letter
 WIDE = (
     "task dataset model pretraining n_seeds n_train n_test n_positive auroc auroc_low auroc_high "
     "auprc auprc_low auprc_high mcc mcc_low mcc_high f1 accuracy precision recall brier"
 )
-LONG = (
-    "task dataset stratum model pretraining pretrain_seed finetune_seed metric value low high n"
-)
+LONG = "task dataset stratum model pretraining pretrain_seed finetune_seed metric value low high n"
 THRESHOLD = ["mcc", "mcc_low", "mcc_high", "f1", "accuracy", "precision", "recall"]
 
 
@@ -44,8 +45,12 @@ def binary(tmp_path_factory):
     home = write_home(tmp_path_factory.mktemp("binary"), frame)
     home.add("oracle", predict(frame, "oracle", 3.0, 7))
     home.add("gc", predict(frame, "gc", 0.3, 8))
-    home.add("genebert", predict(frame, "genebert", 2.0, 1, pretrain_seeds=(1, 2)), pretraining="full")
-    home.add("genebert-sequence", predict(frame, "genebert-sequence", 1.0, 2), pretraining="sequence")
+    home.add(
+        "genebert", predict(frame, "genebert", 2.0, 1, pretrain_seeds=(1, 2)), pretraining="full"
+    )
+    home.add(
+        "genebert-sequence", predict(frame, "genebert-sequence", 1.0, 2), pretraining="sequence"
+    )
     return frame, home, *run(home)
 
 
@@ -121,7 +126,7 @@ def test_order_of_rows_and_of_files_changes_nothing_and_runs_are_equal(tmp_path)
             home.add(model, rows.sample(frac=1, random_state=order))
         arguments = home.arguments(home.path / "out", draws=50)
         evaluate(**arguments)
-        texts.append([open(arguments[key], "rb").read() for key in ("long", "wide", "curves")])
+        texts.append([Path(arguments[key]).read_bytes() for key in ("long", "wide", "curves")])
     assert texts[0] == texts[1]
     assert texts[0] == texts[2]
 
@@ -335,7 +340,9 @@ def test_fewer_labels_are_in_the_long_table_only(tmp_path):
 def test_sequences_seen_in_pretraining_are_flagged(tmp_path):
     frame = make_frame(300).assign(in_pretraining=True)
     home = write_home(tmp_path, frame)
-    home.add("genebert", predict(frame, "genebert", 1.0, pretrain_seeds=(1, 2, 3)), pretraining="full")
+    home.add(
+        "genebert", predict(frame, "genebert", 1.0, pretrain_seeds=(1, 2, 3)), pretraining="full"
+    )
     home.add("cnn", predict(frame, "cnn", 1.0), collapsed=1)
     home.add("cell-average", predict(frame, "cell-average", 1.0))
     flags = run(home)[0].set_index("model")["flags"].to_dict()
@@ -365,7 +372,8 @@ def test_curves_end_where_they_must(binary):
         assert (np.diff(roc["y"]) >= 0).all()
         own = wide[wide["model"] == model].iloc[0]
         assert np.trapezoid(roc["y"], roc["x"]) == pytest.approx(own["auroc"], abs=0.01)
-        assert pr["y"].iloc[-1] == pytest.approx(own["prevalence"], abs=0.01)
+        assert np.trapezoid(pr["y"], pr["x"]) == pytest.approx(own["auprc"], abs=0.02)
+        assert own["prevalence"] <= pr["y"].iloc[-1] < pr["y"].iloc[1]
         assert bins["n"].sum() == own["n_test"]
 
 

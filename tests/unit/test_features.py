@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from genebert import features, genome
 from scipy import sparse
+
+from genebert import features, genome
 
 COMPLEMENT = str.maketrans("ACGTN", "TGCAN")
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from genebert import fetch as module
 from genebert.errors import InputError
 from genebert.fetch import MANIFEST, Item, fetch, merge_checksums, read_manifest

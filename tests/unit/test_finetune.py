@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from task_toys import binary_frame, cell_frame, flipped, job, splice_frame, toy_shards, write
+
 from genebert import classifier, finetune, predict
 from genebert.errors import InputError
 from genebert.items import Job
@@ -21,7 +23,6 @@ from genebert.metrics import auroc
 from genebert.model import GeneBert, ModelConfig
 from genebert.pretrained import save
 from genebert.tasks.dataset import read_dataset
-from task_toys import binary_frame, cell_frame, flipped, job, splice_frame, toy_shards, write
 
 PRETRAIN = {
     "tokens": {"k": 4, "stride": 2},
@@ -174,16 +175,19 @@ def test_average_over_cell_types_is_zero_where_all_others_are_closed(
     np.testing.assert_array_equal(score.to_numpy() == 0, opened == 0)
 
 
+def predict_rows(tuned: finetune.Finetuning, network: Any, rows: np.ndarray) -> np.ndarray:
+    vectors = classifier.embed_items(network, tuned.inputs, rows)
+    return classifier.infer(network, tuned.inputs, tuned.items, rows, vectors)
+
+
 def test_shared_embeddings_equal_item_by_item(
     genebert: tuple[Job, pd.DataFrame, dict[str, Any]],
 ) -> None:
     tuned = finetune.Finetuning(genebert[0])
     network = tuned.network(tuned.starts[0], 1).eval()
     rows = tuned.items.predicted[:12]
-    together = classifier.infer(network, tuned.inputs, tuned.items, rows)
-    alone = [
-        classifier.infer(network, tuned.inputs, tuned.items, rows[i : i + 1]) for i in range(12)
-    ]
+    together = predict_rows(tuned, network, rows)
+    alone = [predict_rows(tuned, network, rows[i : i + 1]) for i in range(12)]
     np.testing.assert_allclose(together, np.concatenate(alone), atol=1e-6)
 
 
@@ -199,7 +203,7 @@ def test_both_strands_give_the_same_prediction(tmp_path: Path) -> None:
             network_job("scratch", write(tmp_path / name, part), toy_shards())
         )
         network = tuned.network(tuned.starts[0], 1).eval()
-        score.append(classifier.infer(network, tuned.inputs, tuned.items, tuned.items.predicted))
+        score.append(predict_rows(tuned, network, tuned.items.predicted))
     np.testing.assert_allclose(score[0], score[1], atol=1e-6)
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from task_toys import binary_frame, splice_frame, write
+
 from genebert import items as module
 from genebert.errors import InputError
 from genebert.items import label_subsets, prediction_rows, read_items, selection_score
-from task_toys import binary_frame, splice_frame, write
 
 
 def test_labels_of_the_test_split_are_blank(tmp_path: Path) -> None:

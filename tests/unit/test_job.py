@@ -21,7 +21,9 @@ class Named(dict):
 def snakemake(tmp_path):
     return SimpleNamespace(
         input=Named(a=str(tmp_path / "in.txt"), many=[str(tmp_path / "x"), str(tmp_path / "y")]),
-        output=Named(b=str(tmp_path / "out/b.txt"), c=[str(tmp_path / "out/c0"), str(tmp_path / "out/c1")]),
+        output=Named(
+            b=str(tmp_path / "out/b.txt"), c=[str(tmp_path / "out/c0"), str(tmp_path / "out/c1")]
+        ),
         params=Named(level=3, version=7),
         log=[str(tmp_path / "job.log")],
     )
@@ -43,8 +45,12 @@ def test_names_become_arguments_and_outputs_are_moved(snakemake, tmp_path):
     assert "done in" in (tmp_path / "job.log").read_text()
 
 
-@pytest.mark.parametrize("error", [InputError("bad", file="f", row=2), ZeroDivisionError("no"), KeyboardInterrupt()])
-def test_a_failing_job_leaves_nothing_and_ends_its_log_in_one_line(snakemake, tmp_path, error, capsys):
+@pytest.mark.parametrize(
+    "error", [InputError("bad", file="f", row=2), ZeroDivisionError("no"), KeyboardInterrupt()]
+)
+def test_a_failing_job_leaves_nothing_and_ends_its_log_in_one_line(
+    snakemake, tmp_path, error, capsys
+):
     def function(*, a, many, b, c, level):
         Path(b).write_text("half")
         raise error

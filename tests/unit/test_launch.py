@@ -26,7 +26,14 @@ def test_settings_file(tmp_path):
 
 def test_command_line_is_a_list_without_a_shell():
     one = launch.command("r $(x).json", "out", 1)
-    assert one == [sys.executable, str(launch.PROGRAM), "--config", "r $(x).json", "--output", "out"]
+    assert one == [
+        sys.executable,
+        str(launch.PROGRAM),
+        "--config",
+        "r $(x).json",
+        "--output",
+        "out",
+    ]
     many = launch.command("r.json", "out", 4)
     assert many[1:4] == ["-m", "torch.distributed.run", "--standalone"]
     assert "--nproc-per-node=4" in many

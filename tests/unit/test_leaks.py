@@ -3,11 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from genome_toys import turned
+from sklearn.metrics import roc_auc_score
+
 from genebert.errors import InputError
 from genebert.genome import encode
 from genebert.tasks import leaks
-from genome_toys import turned
-from sklearn.metrics import roc_auc_score
 
 RNG = np.random.default_rng(3)
 

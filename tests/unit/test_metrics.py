@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from genebert import metrics
 from scipy import stats
 from sklearn import metrics as sk
+
+from genebert import metrics
 
 RNG = np.random.default_rng(0)
 
@@ -192,7 +193,9 @@ def test_order_of_fits_does_not_matter_for_the_draws_of_seeds():
     pretrain, finetune = np.repeat([1, 2], 3), np.tile([1, 2, 3], 2)
     order = np.random.default_rng(2).permutation(6)
     whole = metrics.seed_draws(pretrain, finetune, uniform)
-    assert np.array_equal(metrics.seed_draws(pretrain[order], finetune[order], uniform), whole[order])
+    assert np.array_equal(
+        metrics.seed_draws(pretrain[order], finetune[order], uniform), whole[order]
+    )
 
 
 def test_percentile_interval_needs_defined_draws():

@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from genome_toys import LENGTH, SPLITS, Toy
+
 from genebert.genome import Genome
 from genebert.splits import Splits
 from genebert.tasks import negatives
-from genome_toys import LENGTH, SPLITS, Toy
 
 
 def test_like_is_given_to_like() -> None:
@@ -46,9 +47,7 @@ def test_windows_stay_in_the_split_and_off_what_is_avoided(tmp_path: Path) -> No
     genome = Genome(toy.write().folder / "genome.fa")
     splits = Splits.from_config({**SPLITS, "train": ["chr1:40000-80000"]})
     avoid = pd.DataFrame({"contig": ["chr1"], "start": [70_000], "end": [75_000]})
-    found = negatives.genomic_windows(
-        genome, splits, "train", 300, avoid, np.random.default_rng(2)
-    )
+    found = negatives.genomic_windows(genome, splits, "train", 300, avoid, np.random.default_rng(2))
     assert (found["contig"] == "chr1").all()
     assert found["start"].min() >= 40_000
     assert found["end"].max() <= 80_000

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from genebert.errors import InputError
 from genebert.peaks import Peaks, read_atlas, read_peaks, strengths
 

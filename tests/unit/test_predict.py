@@ -10,9 +10,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from task_toys import binary_frame, splice_frame, write
+
 from genebert import layout, predict
 from genebert.errors import InputError
-from task_toys import binary_frame, splice_frame, write
 
 
 def call(

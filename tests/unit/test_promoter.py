@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from genome_toys import CONTIGS, LENGTH, Toy
+
 from genebert import tasks
 from genebert.errors import InputError
-from genome_toys import CONTIGS, LENGTH, Toy, turned
 
 PER_CONTIG = 20
 SPACE = 5000
@@ -21,7 +22,7 @@ def promoters(toy: Toy) -> pd.DataFrame:
         for k in range(PER_CONTIG):
             tss = 3000 + k * SPACE + 7 * k
             strand = "+-"[k % 2]
-            around = "".join(toy.rng.choice(list("ACGT"), 300, p=[0.2, 0.3, 0.3, 0.2]))
+            around = "".join(toy.rng.choice(list("ACGT"), 300, p=[0.24, 0.26, 0.26, 0.24]))
             tata = "TATAAA" if k % 4 < 2 else "CGCGCG"
             text = around[:219] + tata + around[225:248] + "CA" + around[250:]
             start = tss - 249 if strand == "+" else tss - 50
@@ -67,7 +68,7 @@ def test_the_tss_lies_at_the_stated_offset_on_both_strands(
         assert info["window"] == {"name": window, "length": length, "tss_offset": offset}
         assert set(positive["strand"]) == {"+", "-"}
         assert info["tss_check"]["share_at_tss"] == 1.0
-        assert info["tss_check"]["best_offset"] == 0
+        assert info["tss_check"]["ok"] is True
 
 
 def test_matched_negatives_share_split_and_composition_but_no_promoter(
@@ -118,7 +119,9 @@ def test_legacy_negatives_keep_part_of_their_promoter(
 ) -> None:
     frame, _, _ = build(*toy[::2], {"negatives": "legacy"})
     sides = [frame[frame["label"] == k].sort_values("item")["sequence"] for k in (1, 0)]
-    same = [np.mean([a == b for a, b in zip(*pair, strict=True)]) for pair in zip(*sides, strict=True)]
+    same = [
+        np.mean([a == b for a, b in zip(*pair, strict=True)]) for pair in zip(*sides, strict=True)
+    ]
     assert 0.45 < np.mean(same) < 0.65  # 8/20 kept, a quarter of the rest by chance
 
 
@@ -200,7 +203,7 @@ def test_a_wrong_tss_offset_is_seen(
     ("change", "message"),
     [
         ({"contig": "chr1"}, "split valid has no item of class"),
-        ({"contig": "2"}, "no contig of this file is in the genome; did you mean 'chr2'"),
+        ({"contig": "Chr2"}, "no contig of this file is in the genome; did you mean 'chr2'"),
         ({"tss": LENGTH * 2}, "another build"),
     ],
 )
@@ -224,4 +227,3 @@ def test_bad_options_are_one_line(toy: tuple[Toy, pd.DataFrame, Path]) -> None:
         build(made, path, {"kind": "tss"})
     with pytest.raises(InputError, match=r"unknown negatives.*expected matched, open, legacy"):
         build(made, path, {"negatives": "natural"})
-    assert turned("ACCT") == "AGGT"

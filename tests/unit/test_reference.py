@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pysam
 import pytest
+
 from genebert import reference
 from genebert.errors import InputError
 from genebert.genome import Genome

@@ -10,11 +10,12 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_matrix
+
 from genebert.consensus import RegionSettings
 from genebert.errors import InputError
 from genebert.reference import build_reference
 from genebert.regions import COLUMNS, build_regions, check_alignment, nearest_training
-from scipy.sparse import csr_matrix
 
 WIDTH = 100
 LENGTHS = {"chr2": 2000, "chr1": 3000, "chr3": 1000, "chrM": 400}
@@ -41,7 +42,7 @@ PEAKS = {
         ("chr1", 1500, 1600, 30, 50),  # region chr1:1500-1600, valid
         ("chr1", 2500, 2600, 20, 50),  # no split
         ("chr3", 700, 800, 80, 50),  # region chr3:700-800
-        ("chr2", 0, 60, 10, 30),  # window leaves the contig
+        ("chr2", 0, 60, 10, 49),  # window leaves the contig by one base
         ("chr2", 1500, 1600, 40, 50),  # 20 N
         ("chr2", 1800, 1900, 45, 50),  # blacklisted
     ],
@@ -216,6 +217,10 @@ def test_no_blacklist(world: World) -> None:
     assert ("chr2", 1800, 1900, "train", 0) in places(world(blacklist=[]))
     world.blacklist.write_text("chr2\t1900\t1950\n")  # ends where the interval begins
     assert ("chr2", 1800, 1900, "train", 0) in places(world())
+    world.blacklist.write_text("chr2\t1900\t2001\nchr2\t3000\t3001\n")  # of another build?
+    out = world()
+    assert ("chr2", 1800, 1900, "train", 0) in places(out)
+    assert qc_of(out)["*", "blacklist_beyond_contig"] == 2
     world.blacklist.write_text("")
     assert ("chr2", 1800, 1900, "train", 0) in places(world())
 
@@ -228,14 +233,17 @@ def test_held_out_cell_types_do_not_touch_training(world: World) -> None:
 
 
 def test_order_of_the_table_is_free(world: World) -> None:
+    tie = PEAKS | {"T": [*PEAKS["T"], ("chr2", 400, 600, 30, 100)]}  # one place, both strength 1
+    world.write(tie)
     first = world()
-    world.write(dict(reversed(PEAKS.items())))
+    world.write(dict(reversed(tie.items())))
     second = world("reversed")
     for name in ("regions.bed", "regions.tsv"):
         assert (first / name).read_bytes() == (second / name).read_bytes()
     a, b = (anndata.read_h5ad(f / "accessibility.h5ad") for f in (first, second))
     assert b.obs_names.tolist() == a.obs_names.tolist()[::-1]
     np.testing.assert_array_equal(a.X.toarray(), b.X.toarray()[::-1])
+    assert qc_of(first) == qc_of(second)
 
 
 def test_same_bytes_twice(world: World) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from evaluation_toys import make_frame, predict, write_home
+
 from genebert.errors import InputError
 from genebert.scores import model_rank, read_items, read_tracks
 
@@ -99,11 +100,11 @@ def test_damaged_files_are_named(tmp_path, frame):
     info = path.parent / "info.json"
     good = info.read_text()
     info.write_text("{")
-    with pytest.raises(InputError, match="info.json: cannot be read as a description"):
+    with pytest.raises(InputError, match=r"info\.json: cannot be read as a description"):
         load(home)
     info.write_text(good)
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(InputError, match="predictions.parquet: cannot be read as parquet"):
+    with pytest.raises(InputError, match=r"predictions\.parquet: cannot be read as parquet"):
         load(home)
 
 

@@ -7,28 +7,31 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from genome_toys import CONTIGS, Toy, turned
+
 from genebert import tasks
 from genebert.errors import InputError
 from genebert.genome import Genome
 from genebert.tasks import splicing
-from genome_toys import CONTIGS, LENGTH, Toy
 
-GENES = 18  # per contig, three introns each
-EXON, INTRON, SPACE = 150, 800, 6000
+GENES = 10  # per contig, three introns each
+EXON, INTRON, SPACE = 150, 500, 6000
 
 
-def genes(toy: Toy, *, donor: str = "GT") -> list[tuple[str, str, str, list[tuple[int, int]]]]:
+def genes(
+    toy: Toy, *, odd: tuple[int, ...] = ()
+) -> list[tuple[str, str, str, list[tuple[int, int]]]]:
     """Plant genes on both strands; return (gene, contig, strand, exons) in genome coordinates."""
     out = []
     for contig in CONTIGS:
         for k in range(GENES):
             strand = "+-"[k % 2]
             start = 2000 + k * SPACE
+            donor = "GC" if k in odd else "GT"
             exons = [(start + i * (EXON + INTRON), EXON) for i in range(4)]
             spans = [(s, s + n) for s, n in exons]
             for (_, a), (b, _) in zip(spans[:-1], spans[1:], strict=True):
-                left, right = (donor, "AG") if strand == "+" else ("CT", donor[::-1].translate(
-                    str.maketrans("ACGT", "TGCA")))
+                left, right = (donor, "AG") if strand == "+" else ("CT", turned(donor))
                 toy.put(contig, a, left)
                 toy.put(contig, b - 2, right)
             out.append((f"{contig}_g{k}", contig, strand, spans))
@@ -95,7 +98,7 @@ def test_decoys_are_half_gt_half_ag_in_gene_bodies_and_no_site(tmp_path: Path) -
     none = frame[frame["label"] == 0]
     for split in ("train", "valid", "test"):
         counts = info["counts"][split]
-        assert counts == {"none": 2 * counts["donor"], "donor": 54, "acceptor": 54}
+        assert counts == {"none": 2 * counts["donor"], "donor": 3 * GENES, "acceptor": 3 * GENES}
         assert abs(leaks.loc[f"gc_auroc:{split}", "share"] - 0.5) < 0.06
     gt = none[none["item"].str.endswith("donor")]
     ag = none[none["item"].str.endswith("acceptor")]
@@ -132,7 +135,7 @@ def test_items_of_different_class_are_apart(tmp_path: Path) -> None:
 
 
 def test_a_site_of_any_transcript_is_no_decoy(tmp_path: Path) -> None:
-    toy, made, path = make(tmp_path)
+    _, made, path = make(tmp_path)
     genome = Genome(tmp_path / "genome.fa")
     annotated = splicing.splice_sites(
         splicing.annotation.read_exons(path), genome, Counter(), file=""
@@ -155,7 +158,9 @@ def test_natural_scans_whole_test_genes(tmp_path: Path) -> None:
         if contig == "chr3":
             for kind in ("donor", "acceptor"):
                 expected += len(
-                    splicing.motif_positions(genome, contig, spans[0][0], spans[-1][1], strand, kind)
+                    splicing.motif_positions(
+                        genome, contig, spans[0][0], spans[-1][1], strand, kind
+                    )
                 )
     assert len(test) == expected
     assert (test["label"] > 0).sum() == GENES * 6
@@ -175,18 +180,25 @@ def test_motif_positions_are_the_g_of_either_motif(tmp_path: Path, strand: str) 
         kind: splicing.motif_positions(genome, "chr1", 100, 113, strand, kind).tolist()
         for kind in ("donor", "acceptor")
     }
-    assert at == {"+": {"donor": [103], "acceptor": [109]}, "-": {"donor": [109], "acceptor": [103]}}[
-        strand
-    ]
+    assert (
+        at
+        == {"+": {"donor": [103], "acceptor": [109]}, "-": {"donor": [109], "acceptor": [103]}}[
+            strand
+        ]
+    )
 
 
 def test_gc_ag_introns_are_counted_and_missed_by_a_scan(tmp_path: Path) -> None:
-    toy, made, path = make(tmp_path, donor="GC")
-    _, info, _ = build(toy, path)
-    assert info["canonical"]["donor"] == {"GC": 3 * GENES * 3}
-    assert info["canonical"]["share"] == 0.5
-    _, info, _ = build(toy, path, {"negatives": "natural"})
-    assert info["missed_noncanonical"] == {"donor": GENES * 3, "acceptor": 0}
+    toy, _, path = make(tmp_path, odd=(2, 5))
+    frame, info, _ = build(toy, path)
+    assert info["canonical"]["donor"] == {"GC": 18, "GT": (GENES - 2) * 9}
+    assert info["canonical"]["share"] == pytest.approx(1 - 18 / (GENES * 18))
+    odd = frame[frame["stratum"] == "noncanonical"]
+    assert (odd["sequence"].str.slice(200, 202) == "GC").all()
+    assert len(odd) == 18
+    frame, info, _ = build(toy, path, {"negatives": "natural"})
+    assert info["missed_noncanonical"] == {"donor": 6, "acceptor": 0}
+    assert "noncanonical" not in set(frame["stratum"][frame["split"] == "test"])
 
 
 def test_copies_of_training_genes_are_removed(tmp_path: Path) -> None:
@@ -194,7 +206,9 @@ def test_copies_of_training_genes_are_removed(tmp_path: Path) -> None:
     made = genes(toy)
     source = made[0]
     for contig, k in (("chr2", 2), ("chr3", 4)):
-        for (a, b), (c, _) in zip(source[3], made[CONTIGS.index(contig) * GENES + k][3], strict=True):
+        for (a, b), (c, _) in zip(
+            source[3], made[CONTIGS.index(contig) * GENES + k][3], strict=True
+        ):
             text = "".join(toy.letters["chr1"][a:b])
             letters = np.array(list(text))
             hit = toy.rng.random(len(letters)) < 0.1
@@ -207,6 +221,18 @@ def test_copies_of_training_genes_are_removed(tmp_path: Path) -> None:
     assert info["counts"]["test"]["donor"] == (GENES - 1) * 3
     assert info["counts"]["train"]["donor"] == GENES * 3
     assert frame["item"].is_unique
+
+
+def test_a_repeat_in_both_genes_does_not_make_them_related(tmp_path: Path) -> None:
+    toy = Toy(tmp_path)
+    made = genes(toy)
+    for contig in ("chr2", "chr3"):
+        for (a, b), (c, _) in zip(made[0][3], made[CONTIGS.index(contig) * GENES][3], strict=True):
+            for place in (("chr1", a), (contig, c)):
+                toy.put(*place, "".join(toy.letters["chr1"][a:b]).lower())
+    toy.write()
+    _, info, _ = build(toy, gtf(tmp_path, made))
+    assert "genes_related_to_training" not in info["dropped"]
 
 
 def test_the_cap_keeps_the_ratio(tmp_path: Path) -> None:
@@ -235,7 +261,11 @@ def test_the_oracle_has_one_column_per_class(tmp_path: Path) -> None:
     )
     decoy = plain[(plain["label"] == 0) & plain["item"].str.endswith("donor")].iloc[:1]
     truth.loc[len(plain)] = [
-        decoy["contig"].iloc[0], positions(decoy).iloc[0], decoy["strand"].iloc[0], "donor", 0.3
+        decoy["contig"].iloc[0],
+        positions(decoy).iloc[0],
+        decoy["strand"].iloc[0],
+        "donor",
+        0.3,
     ]
     truth.to_csv(tmp_path / "truth.tsv", sep="\t", index=False)
     frame, _, _ = build(toy, path, truth=[str(tmp_path / "truth.tsv")])
@@ -281,4 +311,3 @@ def test_windows_off_the_contig_are_counted(tmp_path: Path) -> None:
     toy.write()
     _, info, _ = build(toy, gtf(tmp_path, made))
     assert info["dropped"]["off_contig"] == 1
-    assert 300 + LENGTH > LENGTH

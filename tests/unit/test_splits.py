@@ -28,14 +28,26 @@ def test_split_of_needs_the_whole_interval():
     splits = Splits.from_config(CONFIG)
     starts = np.array([0, 100, 150, 190, 200, 290, 300])
     ends = starts + 20
-    assert splits.split_of("chr2", starts, ends).tolist() == ["", "train", "train", "", "valid", "", ""]
+    assert splits.split_of("chr2", starts, ends).tolist() == [
+        "",
+        "train",
+        "train",
+        "",
+        "valid",
+        "",
+        "",
+    ]
     assert splits.split_of("chr1", starts, ends).tolist() == ["train"] * 7
     assert splits.split_of("chr9", starts, ends).tolist() == [""] * 7
     assert splits.held_out_cell_types == ("B",)
 
 
 def test_overlap_is_refused_also_within_a_split():
-    for other in ({"valid": ["chr1:5-10"]}, {"train": ["chr1", "chr1"]}, {"test": ["chr2:150-160"]}):
+    for other in (
+        {"valid": ["chr1:5-10"]},
+        {"train": ["chr1", "chr1"]},
+        {"test": ["chr2:150-160"]},
+    ):
         with pytest.raises(InputError, match="again in"):
             Splits.from_config({**CONFIG, **other})
     with pytest.raises(InputError, match="split is empty"):

@@ -129,7 +129,7 @@ def test_region_pretraining_and_strata(place: Path, genome: Genome) -> None:
 
 def test_truth_is_joined_by_allele_and_cell_type(place: Path, genome: Genome) -> None:
     source = table(genome, [200, 500])
-    truth = source.assign(probability=np.linspace(0, 1, len(source)))
+    truth = source.assign(probability=np.linspace(0, 1, len(source)), effect=-0.5)
     wrong = truth.iloc[:1].assign(cell_type="B", probability=0.77)
     frame, _ = build(
         place,
@@ -140,6 +140,7 @@ def test_truth_is_joined_by_allele_and_cell_type(place: Path, genome: Genome) ->
     assert frame.loc[first, "oracle"].isna().all()
     known = frame[~first].merge(truth, on=["contig", "position"])
     np.testing.assert_allclose(known["oracle"], known["probability"])
+    assert set(known["effect_x"]) == {0.5}
 
 
 @pytest.mark.parametrize(
@@ -233,7 +234,7 @@ def test_reporter_assay_as_effects_or_labels(place: Path, genome: Genome) -> Non
     assert info["label"] == "binary"
     assert info["dropped"] == {"tags below 10": 1}
     assert frame["label"].tolist() == [1, 0, 0, 1, 1]
-    assert frame["effect"].tolist() == [-2.0, 0.01, 0.9, 0.5, 1.0]
+    assert frame["effect"].tolist() == [2.0, 0.01, 0.9, 0.5, 1.0]  # no direction
 
 
 def test_words_as_labels(place: Path, genome: Genome) -> None:

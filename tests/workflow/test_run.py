@@ -78,13 +78,17 @@ def run(finished: Path, tmp_path: Path) -> Path:
 
 def rules_run(done: subprocess.CompletedProcess[str]) -> list[str]:
     lines = (done.stdout + done.stderr).splitlines()
-    return [line.split()[1].rstrip(":") for line in lines if line.startswith(("rule ", "localrule "))]
+    return [
+        line.split()[1].rstrip(":") for line in lines if line.startswith(("rule ", "localrule "))
+    ]
 
 
 def test_table_has_a_row_for_every_model(finished):
     with (finished / TABLE).open() as handle:
         rows = list(csv.DictReader(handle, delimiter="\t"))
-    assert {"genebert", "scratch", "cnn", "gc", "pwm", "gt-ag", "oracle"} <= {r["model"] for r in rows}
+    assert {"genebert", "scratch", "cnn", "gc", "pwm", "gt-ag", "oracle"} <= {
+        r["model"] for r in rows
+    }
 
 
 def test_nothing_is_left_to_do(finished, root):
@@ -118,7 +122,16 @@ def test_a_flipped_byte_in_a_shard_is_one_line(run, root):
     os.utime(shard, ns=(times.st_atime_ns, times.st_mtime_ns))
     target = "results/tasks/splicing/sites/scratch/predictions.parquet"
     before = (run / target).read_bytes()
-    done = snakemake_in(run, root, "--forcerun", "pretrain", "--retries", "0", "--", target.replace("scratch", "genebert"))
+    done = snakemake_in(
+        run,
+        root,
+        "--forcerun",
+        "pretrain",
+        "--retries",
+        "0",
+        "--",
+        target.replace("scratch", "genebert"),
+    )
     assert done.returncode != 0
     log = (run / "logs/pretrain/full.1.log").read_text()
     assert shard.name in last_line(log)

@@ -1,5 +1,5 @@
 """Job: calibration; everything is in genebert.figures."""
 
-from genebert import job, figures
+from genebert import figures, job
 
 job.run(snakemake, figures.calibration)

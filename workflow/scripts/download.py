@@ -1,5 +1,5 @@
 """Job: download; everything is in genebert.fetch."""
 
-from genebert import job, fetch
+from genebert import fetch, job
 
 job.run(snakemake, fetch.fetch)

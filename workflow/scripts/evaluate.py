@@ -1,5 +1,5 @@
 """Job: evaluate; everything is in genebert.evaluate."""
 
-from genebert import job, evaluate
+from genebert import evaluate, job
 
 job.run(snakemake, evaluate.evaluate)

@@ -1,5 +1,5 @@
 """Job: region heatmap; everything is in genebert.figures."""
 
-from genebert import job, figures
+from genebert import figures, job
 
 job.run(snakemake, figures.region_heatmap)

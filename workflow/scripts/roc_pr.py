@@ -1,5 +1,5 @@
 """Job: roc pr; everything is in genebert.figures."""
 
-from genebert import job, figures
+from genebert import figures, job
 
 job.run(snakemake, figures.roc_pr)

@@ -1,5 +1,5 @@
 """Job: training curves; everything is in genebert.figures."""
 
-from genebert import job, figures
+from genebert import figures, job
 
 job.run(snakemake, figures.training_curves)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,15 +77,17 @@ def openness(shards: Shards, seed: int, limit: int = MAX_REGIONS) -> Openness:
     """
     cells = np.flatnonzero(~np.asarray(shards.held_out))
     seen = ~np.asarray(shards.held_out_only)
-    parts: list[Any] = []
+    sequences: list[list[str]] = []
+    labels: list[NDArray[np.float32]] = []
     for split, most in ((0, limit * 4 // 5), (1, limit // 5)):
         regions = np.flatnonzero((np.asarray(shards.split) == split) & seen)
         if len(regions) > most:
             generator = np.random.default_rng([seed, 7101, split])
             regions = np.sort(generator.choice(regions, most, replace=False))
-        parts.append([decode(codes) for codes in region_codes(shards, regions)])
-        parts.append(open_matrix(shards, regions, cells))
-    return Openness(*parts, cell_types=tuple(shards.cell_types[c] for c in cells))
+        sequences.append([decode(codes) for codes in region_codes(shards, regions)])
+        labels.append(open_matrix(shards, regions, cells))
+    names = tuple(shards.cell_types[c] for c in cells)
+    return Openness(sequences[0], labels[0], sequences[1], labels[1], names)
 
 
 @dataclass(frozen=True)

@@ -186,10 +186,11 @@ def motif_lr(job: Job) -> Result:
 
 
 def context_features(job: Job, neighbours: int, *, cell_state: bool = True) -> Matrix:
-    """Return float32[N, 4 M + 1]: what the region branch sees, as one row per item.
+    """Return float32[N, 5 M + 1]: what both branches see, as one row per item.
 
-    Anchor motif row, anchor strength, mean motif row of the accessible neighbours, state of the
-    cell type, and the products of anchor row and state (a regression cannot form them itself).
+    Motif features of the sequence (sums and best scores, 2 M), strength of the anchor, mean motif
+    row of the accessible neighbours (M), state of the cell type (M), and the products of the
+    anchor's row in the motif matrix and the state (M; a regression cannot form them itself).
 
     Parameters
     ----------
@@ -198,15 +199,16 @@ def context_features(job: Job, neighbours: int, *, cell_state: bool = True) -> M
     """
     items, context = job.items, job.context
     cell = context.cells(items.cell_type)
-    anchor = context.rows_of(items.region)
     position, exclude = locus_window(items, int(context.shards.width))
     around = context.neighbours(
         cell, context.contigs(items.contig), position - exclude, position + exclude, neighbours
     )
-    parts = [anchor, context.strength(cell, items.region)[:, None], context.mean_rows(around)]
+    motifs = features.motif_features(items.sequences, job.motifs)[items.sequence]
+    strength = context.strength(cell, items.region)[:, None]
+    parts = [motifs, strength, context.mean_rows(around)]
     if cell_state:
         state = context.cell_state[cell]
-        parts += [state, anchor * state]
+        parts += [state, context.rows_of(items.region) * state]
     return np.hstack(parts)
 
 

@@ -11,7 +11,7 @@ group), S strands, U distinct sequences, V distinct (cell type, place) pairs.
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -134,16 +134,23 @@ class Inputs:
 
 
 def place_matrices(
-    corpus: Corpus, view: View, items: Items, cells: Ints, rows: Ints, config: ModelConfig
+    corpus: Corpus, view: View, items: Items, cells: Ints, rows: Ints, encoders: Pretrained
 ) -> Places:
-    """Make the matrices of some items in given cell types.
+    """Make the matrices of some items in given cell types, as the region encoder knows them.
 
     Parameters
     ----------
     cells : int64[n], cell type of each item, by index.
     rows : int64[n], the items.
-    config : of the encoders; gives the number of neighbours.
+    encoders : number of neighbours, and whether pre-training saw the accessibility.
+
+    Raises
+    ------
+    InputError
+        If an item lies on a contig that the shards do not know.
     """
+    accessibility = bool(encoders.record.get("pretrain", {}).get("accessibility", True))
+    neighbours = encoders.config.n_columns - 1
     contig_of = {name: i for i, name in enumerate(corpus.contigs)}
     contig = np.array([contig_of.get(name, -1) for name in items.contig[rows]])
     if (contig < 0).any():
@@ -160,7 +167,15 @@ def place_matrices(
     for at in range(0, len(unique), _CHUNK):
         cell, where, centre, anchor = torch.from_numpy(unique[at : at + _CHUNK].T).to(device)
         matrix_BFC, placeholder_B = neighbourhood(
-            corpus, view, cell, where, centre, config.n_columns - 1, anchor, exclude=exclude
+            corpus,
+            view,
+            cell,
+            where,
+            centre,
+            neighbours,
+            anchor,
+            exclude=exclude,
+            accessibility=accessibility,
         )
         matrices.append(matrix_BFC)
         placeholders.append(placeholder_B)
@@ -191,32 +206,34 @@ def sequence_inputs(items: Items, config: ModelConfig | None, device: torch.devi
 
 
 @torch.inference_mode()
-def embed_strands(network: Network, inputs: Inputs, wanted: Tensor, strands: int) -> Tensor:
-    """Return e_SUD of the wanted distinct sequences, for the first ``strands`` strands."""
+def embed_items(network: Network, inputs: Inputs, rows: Ints, strands: int = 2) -> Tensor:
+    """Return e_SND of the sequences of n items; a sequence that items share is embedded once.
+
+    Parameters
+    ----------
+    strands : how many strands to embed, if there are so many.
+    """
     network.eval()
-    return torch.stack(
-        [
-            torch.cat(
-                [
-                    network.embed_sequence(strand[at])
-                    for at in wanted.split(INFERENCE_BATCH[wanted.device.type])
-                ]
-            )
-            for strand in inputs.sequences[:strands]
-        ]
-    )
+    at = torch.from_numpy(rows).to(inputs.sequence.device)
+    wanted, back = torch.unique(inputs.sequence[at], return_inverse=True)
+    batch = INFERENCE_BATCH[wanted.device.type]
+    vectors = [
+        torch.cat([network.embed_sequence(strand[part]) for part in wanted.split(batch)])[back]
+        for strand in inputs.sequences[:strands]
+    ]
+    return torch.stack(vectors)
 
 
 @torch.inference_mode()
-def embed_places(network: Network, places: Places, wanted: Tensor) -> Tensor:
-    """Return e_VD of the wanted matrices."""
+def embed_places(network: Network, places: Places) -> Tensor:
+    """Return e_ND of the matrices of n items; a matrix that items share is embedded once."""
     network.eval()
-    return torch.cat(
-        [
-            network.embed_region(places.matrix[at], places.placeholder[at])
-            for at in wanted.split(INFERENCE_BATCH[wanted.device.type])
-        ]
-    )
+    wanted, back = torch.unique(places.row, return_inverse=True)
+    vectors = [
+        network.embed_region(places.matrix[part], places.placeholder[part])
+        for part in wanted.split(INFERENCE_BATCH[wanted.device.type])
+    ]
+    return torch.cat(vectors)[back]
 
 
 @torch.inference_mode()
@@ -225,39 +242,28 @@ def infer(
     inputs: Inputs,
     items: Items,
     rows: Ints,
-    *,
+    sequence_SND: Tensor,
     places: Places | None = None,
-    strands: int = 2,
 ) -> NDArray[np.float64]:
-    """Return float64[n, K] probabilities of some items (K = 1 for a binary dataset).
-
-    Probabilities are averaged over the strands. A sequence or a matrix that several items share is
-    embedded once.
+    """Return float64[n, K] probabilities of n items, averaged over strands (K = 1 if binary).
 
     Parameters
     ----------
-    places : matrices to use instead of the items' own; its ``row`` belongs to ``rows``.
-    strands : how many strands to average, if there are so many.
+    sequence_SND : vectors of the items' sequences, from :func:`embed_items`.
+    places : the items' matrices, if not their own.
     """
-    device = inputs.target.device
-    at = torch.from_numpy(rows).to(device)
-    wanted, sequence = torch.unique(inputs.sequence[at], return_inverse=True)
-    sequence_SUD = embed_strands(network, inputs, wanted, min(strands, len(inputs.sequences)))
-    region_VD, region = None, None
+    at = torch.from_numpy(rows).to(inputs.target.device)
+    region_ND = None
     if network.uses_regions:
-        chosen = places or inputs.places
-        assert chosen is not None
-        matrix = chosen.row if places is not None else chosen.row[at]
-        kept, region = torch.unique(matrix, return_inverse=True)
-        region_VD = embed_places(network, chosen, kept)
-    total: Tensor | None = None
-    for sequence_UD in sequence_SUD:
-        region_ND = None if region_VD is None or region is None else region_VD[region]
-        logits_NK = network.logits(sequence_UD[sequence], region_ND).double()
+        if places is None:
+            assert inputs.places is not None
+            places = replace(inputs.places, row=inputs.places.row[at])
+        region_ND = embed_places(network, places)
+    scores = []
+    for sequence_ND in sequence_SND:
+        logits_NK = network.logits(sequence_ND, region_ND).double()
         if items.multiclass:
-            score = logits_NK.softmax(dim=1)
+            scores.append(logits_NK.softmax(dim=1))
         else:
-            score = logits_NK.gather(1, inputs.group[at][:, None]).sigmoid()
-        total = score if total is None else total + score
-    assert total is not None
-    return (total / len(sequence_SUD)).cpu().numpy()
+            scores.append(logits_NK.gather(1, inputs.group[at][:, None]).sigmoid())
+    return torch.stack(scores).mean(dim=0).cpu().numpy()

@@ -18,18 +18,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_factor, cho_solve, eigh
 
 log = logging.getLogger("genebert")
 
 OUTER_FOLDS, INNER_FOLDS = 5, 3
-PERMUTATIONS = 20
+PERMUTATIONS = 10
 N_PCS = 10
 MIN_CARRIERS = 5  # a feature that fewer people of the training part carry is left out
 FREE_VARIANCE = 25.0  # prior variance of the covariates' weights: hardly penalised
 # grid: variance of the genetic part of the log odds (0: covariates only), one scale for all
 # features or one each, all features or the best of the training part
-VARIANCES = (0.0, 0.1, 0.3, 1.0, 3.0)
+VARIANCES = (0.0, 0.1, 0.5, 2.0, 8.0)
 PER_FEATURE = (False, True)
 KEEP = (None, 200, 50)
 
@@ -50,7 +50,7 @@ class Choice:
         return {"variance": self.variance, "per_feature": self.per_feature, "keep": self.keep}
 
 
-CONTROL = Choice(variance=1.0)
+CONTROL = Choice(variance=2.0)
 
 
 def grid(has_features: bool) -> list[Choice]:
@@ -183,9 +183,11 @@ def principal_components(
     if not keep.any():
         return np.zeros((len(x), 0))
     z = (x[:, keep] - 2 * p[keep]) / np.sqrt(p[keep] * (1 - p[keep]))
-    values, vectors = np.linalg.eigh((z[train] @ z[train].T).astype(np.float64))
-    best = np.argsort(values)[::-1][: min(count, len(train) - 1)]
-    best = best[values[best] > 1e-6 * values.max()]
+    n = len(train)
+    values, vectors = eigh(
+        (z[train] @ z[train].T).astype(np.float64), subset_by_index=[max(0, n - count), n - 1]
+    )
+    best = np.flatnonzero(values > 1e-6 * values.max())[::-1]
     # projection on an axis of unit length; for the training people it is vectors * sqrt(values)
     return np.asarray((z @ z[train].T) @ vectors[:, best] / np.sqrt(values[best]), np.float64)
 
@@ -251,6 +253,7 @@ class Fold:
 
     def __post_init__(self) -> None:
         """Estimate PCs, scales and kernels on the training people."""
+        self.out = np.setdiff1d(np.arange(len(self.people.labels)), self.train)
         pcs = principal_components(self.people.dosage, self.train)
         free = standardise(np.hstack([self.people.covariates, pcs]), self.train)
         free = np.hstack([free, np.ones((len(free), 1))])
@@ -315,26 +318,30 @@ def tune(fold: Fold, key: Sequence[int]) -> tuple[Choice, NDArray[np.float64]]:
     return points[best], scores[best]
 
 
-def nested(
-    x: NDArray[np.float32] | None, people: People, outer: Ints, key: Sequence[int]
-) -> Result:
+def make_folds(x: NDArray[np.float32] | None, people: People, outer: Ints) -> list[Fold]:
+    """Return one fold for each number in ``outer``: int64[n], who is left out together."""
+    return [Fold(x, people, np.flatnonzero(outer != k)) for k in np.unique(outer)]
+
+
+def nested(folds: Sequence[Fold], key: Sequence[int], *, centre: bool = False) -> Result:
     """Score everybody by nested cross-validation.
 
     Parameters
     ----------
-    x : float32[n, F] features, or None for covariates and PCs only.
-    outer : int64[n] number of the outer fold (or of the population) that leaves a person out.
-    key : seeds of the inner folds.
+    folds : of :func:`make_folds`. key : seeds of the inner folds.
+    centre : give the people left out together the mean log odds 0. For populations: how prevalent
+        a disease is in one cannot be known from the others, who is at risk within it can.
     """
+    people = folds[0].people
     n = len(people.labels)
     test, sums, counts = np.full(n, np.nan), np.zeros(n), np.zeros(n)
     chosen = []
-    for k in np.unique(outer):
-        train, out = np.flatnonzero(outer != k), np.flatnonzero(outer == k)
-        fold = Fold(x, people, train)
-        choice, inner = tune(fold, [*key, int(k)])
+    for k, fold in enumerate(folds):
+        train, out = fold.train, fold.out
+        choice, inner = tune(fold, [*key, k])
         kernel = fold.genetic(choice, train, fold.y)
-        test[out] = sigmoid(fold.predict(train, out, choice, kernel, fold.y)[0])
+        odds = fold.predict(train, out, choice, kernel, fold.y)[0]
+        test[out] = sigmoid(odds - odds.mean() if centre else odds)
         sums[train] += sigmoid(inner[train])
         counts[train] += 1
         chosen.append(choice)
@@ -343,11 +350,7 @@ def nested(
 
 
 def permutation_control(
-    x: NDArray[np.float32] | None,
-    people: People,
-    outer: Ints,
-    key: Sequence[int],
-    draws: int = PERMUTATIONS,
+    folds: Sequence[Fold], key: Sequence[int], draws: int = PERMUTATIONS
 ) -> dict[str, float]:
     """Return the AUROC after shuffling the labels: mean and central 95 % of ``draws`` shuffles.
 
@@ -355,23 +358,16 @@ def permutation_control(
     use the features. If the interval leaves out 0.5, the training knows something of the people
     left out.
     """
-    choice = Choice() if x is None else CONTROL
-    scores = np.zeros((draws, len(people.labels)))
-    shuffled = np.stack(
-        [
-            np.random.default_rng([*key, draw]).permutation(people.labels).astype(float)
-            for draw in range(draws)
-        ]
-    )
-    for k in np.unique(outer):
-        train, out = np.flatnonzero(outer != k), np.flatnonzero(outer == k)
-        fold = Fold(x, people, train)
-        for draw in range(draws):
-            y = shuffled[draw]
-            scores[draw, out] = fold.predict(train, out, choice, fold.genetic(choice, train, y), y)[
-                0
-            ]
-    areas = [auroc(y, score) for y, score in zip(shuffled, scores, strict=True)]
+    labels = folds[0].people.labels
+    choice = Choice() if folds[0].x is None else CONTROL
+    areas = []
+    for draw in range(draws):
+        y = np.random.default_rng([*key, draw]).permutation(labels).astype(float)
+        scores = np.zeros(len(labels))
+        for fold in folds:
+            kernel = fold.genetic(choice, fold.train, y)
+            scores[fold.out] = fold.predict(fold.train, fold.out, choice, kernel, y)[0]
+        areas.append(auroc(y, scores))
     low, high = np.percentile(areas, [2.5, 97.5])
     return {"draws": draws, "auroc": float(np.mean(areas)), "low": float(low), "high": float(high)}
 

@@ -1,6 +1,6 @@
 """From the peaks of one contig to its regions: the array half of the stage ``regions``.
 
-Comes in: summits and strengths of all cell types on a contig, its letters, the blacklist and the
+Comes in: summits and strengths of all cell types on a contig, its sequence, the blacklist and the
 splits. Goes out: the starts of the regions, and what became of every candidate.
 
 A peak becomes a candidate: the window of ``width`` bases around its summit. Candidates are
@@ -21,6 +21,7 @@ import pybedtools
 from numpy.typing import NDArray
 
 from genebert.errors import InputError, nearest
+from genebert.genome import Codes, N
 from genebert.peaks import MAX_UNKNOWN
 from genebert.splits import Splits
 
@@ -83,7 +84,10 @@ class Selected:
 
 def runs(mask: NDArray[np.bool_]) -> tuple[Ints, Ints]:
     """Return starts and ends of the runs of true values of bool[L]."""
-    edges = np.flatnonzero(np.diff(mask.view(np.int8), prepend=0, append=0))
+    if not len(mask):
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    edges = np.flatnonzero(mask[1:] != mask[:-1]) + 1
+    edges = np.concatenate([[0] * bool(mask[0]), edges, [len(mask)] * bool(mask[-1])])
     return edges[::2].astype(np.int64), edges[1::2].astype(np.int64)
 
 
@@ -184,7 +188,7 @@ def in_blacklist(
 def select_regions(
     contig: str,
     length: int,
-    letters: NDArray[np.uint8],
+    codes: Codes,
     peaks: Sequence[tuple[Ints, NDArray[np.float64]]],
     held_out: NDArray[np.bool_],
     blacklist: Sequence[tuple[int, int]],
@@ -195,7 +199,7 @@ def select_regions(
 
     Parameters
     ----------
-    letters : uint8[length], the contig as ASCII.
+    codes : uint8[length], the bases of the contig.
     peaks : (summits int64[N_c], strengths float64[N_c]) of each cell type, in the order of names
         that breaks ties.
     held_out : bool[C].
@@ -214,14 +218,13 @@ def select_regions(
     def drop(name: str, bad: NDArray[np.bool_]) -> None:
         reason[(reason == 0) & bad] = REASONS.index(name)
 
-    unknown = ~np.isin(letters, np.frombuffer(b"ACGTacgt", dtype=np.uint8))
     drop("contig_edge", (starts < 0) | (starts + width > length))
     drop("no_split", splits.split_of(contig, starts, starts + width) == "")
     left = np.flatnonzero(reason == 0)
     listed = np.zeros(len(starts), dtype=bool)
     listed[left] = in_blacklist(starts[left], width, blacklist)
     drop("blacklist", listed)
-    n_bases = covered_bases(*runs(unknown), starts, starts + width)
+    n_bases = covered_bases(*runs(codes == N), starts, starts + width)
     drop("n_fraction", n_bases > settings.max_n_fraction * width)
 
     taken = bytearray(length + 2 * width)

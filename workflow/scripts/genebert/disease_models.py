@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 VERSION = 1
 
 log = logging.getLogger("genebert")
-
-Rows = pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -127,7 +126,7 @@ def rows_of(
     split: str = "test",
     pretrain_seed: int = 0,
     finetune_seed: int = 1,
-) -> Rows:
+) -> pd.DataFrame:
     """Return rows of ``predictions.parquet``."""
     return pd.DataFrame(
         {
@@ -144,7 +143,11 @@ def rows_of(
 
 
 def finish(
-    job: Job, frames: Sequence[Rows], info: Mapping[str, Any], started: float, out: Sequence[str]
+    job: Job,
+    frames: Sequence[pd.DataFrame],
+    info: Mapping[str, Any],
+    started: float,
+    out: Sequence[str],
 ) -> None:
     """Write predictions and description."""
     from genebert.predict import write
@@ -194,7 +197,7 @@ def predict_variants(**arguments: Any) -> None:
     job = make_job(arguments)
     frame, info = read_dataset(job.dataset, job.description)
     problem = Problem.of(frame, info, job.seed)
-    frames: list[Rows] = []
+    frames: list[pd.DataFrame] = []
     record: dict[str, Any] = {"n_train": len(frame)}
     if job.model == "oracle":
         scores = oracle_scores(frame["oracle"].to_numpy(float), job.dataset)
@@ -208,13 +211,14 @@ def predict_variants(**arguments: Any) -> None:
         frames += supervised(job, problem, blocks, 0, 1, record)
     else:
         for start in starts(job):
-            seeds = {"pretrain_seed": start.pretrain_seed, "finetune_seed": start.finetune_seed}
+            pretrain, finetune = start.pretrain_seed, start.finetune_seed
+            common: dict[str, Any] = {"pretrain_seed": pretrain, "finetune_seed": finetune}
             tracks, blocks = score_variants(job, start, frame, info)
             for name, scores in tracks.items():
-                track = f"zeroshot:{name}"
-                frames.append(rows_of(frame["item"], scores, model=job.model, track=track, **seeds))
-            frames += supervised(job, problem, blocks, *seeds.values(), record)
-            key = f"accessibility_auroc/{start.pretrain_seed}/{start.finetune_seed}"
+                common |= {"model": job.model, "track": f"zeroshot:{name}"}
+                frames.append(rows_of(frame["item"], scores, **common))
+            frames += supervised(job, problem, blocks, pretrain, finetune, record)
+            key = f"accessibility_auroc/{pretrain}/{finetune}"
             record.setdefault("chosen", {})[key] = start.model.valid_auroc
     finish(job, frames, record, started, (arguments["predictions"], arguments["fit"]))
 
@@ -257,7 +261,7 @@ def supervised(
     pretrain_seed: int,
     finetune_seed: int,
     record: dict[str, Any],
-) -> list[Rows]:
+) -> list[pd.DataFrame]:
     """Return the rows of the supervised track of one seed, and note what was chosen."""
     found = variant_models.leave_out(problem, blocks)
     record["grid"] = [{"C": c} for c in variant_models.STRENGTHS]
@@ -295,7 +299,7 @@ def predict_cohort(**arguments: Any) -> None:
     cohort = read_cohort(arguments["cohort"], job.dataset)
     people = cm.People(cohort["labels"], cohort["covariates"], cohort["dosage"])
     samples, population = cohort["samples"], cohort["population"]
-    frames: list[Rows] = []
+    frames: list[pd.DataFrame] = []
     record: dict[str, Any] = {"n_train": len(samples) * (cm.OUTER_FOLDS - 1) // cm.OUTER_FOLDS}
     places = np.unique(population, return_inverse=True)[1]
     can_leave = len(np.unique(places)) > 1 and all(
@@ -303,8 +307,12 @@ def predict_cohort(**arguments: Any) -> None:
     )
     if job.model == "oracle":
         scores = oracle_scores(cohort["oracle"], arguments["cohort"][0])
-        for track in ("", "lopo") if can_leave else ("",):
-            frames.append(rows_of(samples, scores, model=job.model, track=track))
+        frames.append(rows_of(samples, scores, model=job.model, track=""))
+        if can_leave:
+            odds = np.log(np.clip(scores, 1e-9, None) / np.clip(1 - scores, 1e-9, None))
+            means = np.bincount(places, odds) / np.bincount(places)
+            centred = cm.sigmoid(odds - means[places])
+            frames.append(rows_of(samples, centred, model=job.model, track="lopo"))
         finish(job, frames, record, started, (arguments["predictions"], arguments["fit"]))
         return
     record["grid"] = [point.to_dict() for point in cm.grid(job.model != "covariates")]
@@ -315,15 +323,16 @@ def predict_cohort(**arguments: Any) -> None:
             for track, outer in (("", folds), ("lopo", places)):
                 if track == "lopo" and not can_leave:
                     continue
-                found = cm.nested(x, people, outer, [job.seed, 7202, draw])
+                parts = cm.make_folds(x, people, outer)
+                found = cm.nested(parts, [job.seed, 7202, draw], centre=track == "lopo")
                 common = {"model": job.model, "track": track, **seeds}
                 frames.append(rows_of(samples, found.test, **common))
                 frames.append(rows_of(samples, found.valid, split="valid", **common))
                 key = f"{track or 'folds'}/{seed}/{draw}"
                 record.setdefault("chosen", {})[key] = [c.to_dict() for c in found.chosen]
-            if "permutation" not in record:
-                record["permutation"] = cm.permutation_control(x, people, folds, [job.seed, 7203])
-                record["n_parameters"] = 0 if x is None else int(x.shape[1])
+                if "permutation" not in record:
+                    record["permutation"] = cm.permutation_control(parts, [job.seed, 7203])
+                    record["n_parameters"] = 0 if x is None else int(x.shape[1])
     finish(job, frames, record, started, (arguments["predictions"], arguments["fit"]))
 
 
@@ -340,7 +349,7 @@ def read_cohort(paths: Sequence[str], dataset: str) -> dict[str, NDArray[Any]]:
     try:
         with np.load(paths[0], allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise InputError(f"cannot be read as a cohort ({error})", file=paths[0]) from None
 
 

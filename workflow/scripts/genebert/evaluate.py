@@ -231,7 +231,7 @@ def _wide_rows(meta: Row, items: Items, track: Track, boot: Bootstrap, scored: S
         flags = {
             "few_blocks": blocks < MIN_BLOCKS,
             "few_positives": positives < MIN_POSITIVES,
-            "few_seeds": info.pretraining != "none" and len(pretrain_seeds) < MIN_SEEDS,
+            "few_seeds": 0 < len(pretrain_seeds) < MIN_SEEDS,
             f"collapsed={info.collapsed}": info.collapsed > 0,
             "no_threshold": not np.isfinite(scored.estimates[name, "mcc"].value),
             "oracle-labels": model == "cell-average",

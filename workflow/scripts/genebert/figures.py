@@ -32,6 +32,7 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8
 BLACK = "#000000"  # the oracle
 MARKERS = "osD^vPX"
 DASHES = ("-", "--", ":", "-.")
+CHANCE = {"mgm": float(np.log(4)), "ngsp": float(np.log(2))}  # loss of a model that guesses
 MAX_MOTIFS = 60
 WINDOW = 150  # regions of the window that is shown
 _STYLE: Any = {
@@ -55,51 +56,47 @@ _METADATA: Mapping[str, dict[str, None]] = {
 
 
 def training_curves(*, metrics: Sequence[str], figure: str) -> None:
-    """Draw every logged loss of every pre-training run against the step.
+    """Draw the losses of every pre-training run, and its AUROC on fixed sets, against the step.
 
-    A run's name is taken from its path, ``.../{variant}/seed-{seed}/metrics.jsonl``; seeds of a
-    variant share a colour.
+    Lines of ``kind`` ``evaluation`` belong to a fixed ``set`` of rows (dashed, with markers); all
+    others are training. A run's name is taken from its path,
+    ``.../{variant}/seed-{seed}/metrics.jsonl``; seeds of a variant share a colour.
 
     Raises
     ------
     InputError
         If a file cannot be read or holds a line that is not a JSON object.
     """
-    runs = {_run_name(path): _read_log(path) for path in metrics}
-    names = sorted({key for log in runs.values() for key in log.columns if _is_loss(key)})
+    runs = [(Path(path).parent.parent.name, _read_log(path)) for path in metrics]
     variants = list(dict.fromkeys(variant for variant, _ in runs))
+    points = pd.concat([log.assign(run=i) for i, (_, log) in enumerate(runs)], ignore_index=True)
+    names = sorted(set(points["panel"]), key=lambda name: ("auroc" in name, name))
     with mpl.rc_context(_STYLE):
         drawing, axes = _grid(max(1, len(names)), columns=3, size=(3.6, 2.7))
         for ax, name in zip(axes, names, strict=False):
-            for (variant, seed), log in runs.items():
-                if name in log:
-                    part = log[["step", name]].dropna()
-                    shown = variant if seed == _first_seed(runs, variant) else None
-                    style = _line(variants.index(variant))
-                    ax.plot(part["step"], part[name], label=shown, **style)
-            ax.set(title=name, xlabel="step", ylabel="loss")
+            shown = points[points["panel"] == name].groupby(["run", "source"], sort=True)
+            for (run, source), line in shown:
+                style: dict[str, Any] = {
+                    "color": PALETTE[variants.index(runs[run][0]) % len(PALETTE)]
+                }
+                label = runs[run][0]
+                if source != "train":
+                    style |= {"linestyle": DASHES[1 + (source != "valid")], "marker": "."}
+                    label = f"{label}, {source}"
+                ax.plot(line["step"], line["value"], label=label, **style)
+            level = 0.5 if "auroc" in name else CHANCE.get(name)
+            if level is not None:
+                ax.axhline(level, color="#bbbbbb", linewidth=0.8, zorder=0)
+            ax.set(title=name, xlabel="step", ylabel="AUROC" if "auroc" in name else "loss (nats)")
         if not names:
             _nothing(axes[0], "no losses were logged")
         _legend(drawing, axes)
         _save(drawing, figure)
 
 
-def _first_seed(runs: Mapping[tuple[str, str], Any], variant: str) -> str:
-    return min(seed for name, seed in runs if name == variant)
-
-
-def _run_name(path: str) -> tuple[str, str]:
-    folders = Path(path).parent
-    return folders.parent.name, folders.name
-
-
-def _is_loss(key: str) -> bool:
-    return "loss" in key.lower() or key.lower().split("/")[-1] in ("mgm", "ngsp", "srm", "total")
-
-
 def _read_log(path: str) -> pd.DataFrame:
-    """Return one row per step with a column per number; objects within a line are flattened."""
-    rows = []
+    """Return the columns panel, source (train or the name of a set), step and value."""
+    rows: list[tuple[str, str, float, float]] = []
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -110,22 +107,19 @@ def _read_log(path: str) -> pd.DataFrame:
         try:
             record = json.loads(line)
         except ValueError:
-            raise InputError("not a JSON line", file=path, row=number, found=line[:40]) from None
+            record = None
         if not isinstance(record, dict):
             raise InputError("not a JSON object", file=path, row=number, found=line[:40])
-        if "step" in record:
-            rows.append(_numbers(record))
-    return pd.DataFrame(rows, columns=None if rows else ["step"]).sort_values("step", kind="stable")
-
-
-def _numbers(record: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    out: dict[str, float] = {}
-    for key, value in record.items():
-        if isinstance(value, dict):
-            out |= _numbers(value, f"{prefix}{key}/")
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            out[f"{prefix}{key}"] = float(value)
-    return out
+        if "step" not in record:
+            continue
+        source = str(record["set"]) if record.get("kind") == "evaluation" else "train"
+        losses = record.get("loss")
+        values = {**record, **losses} if isinstance(losses, dict) else record
+        for key, value in values.items():
+            shown = key in (*CHANCE, "loss", "srm") or key.endswith("_auroc")
+            if shown and isinstance(value, int | float):
+                rows.append((key, source, float(record["step"]), float(value)))
+    return pd.DataFrame(rows, columns=["panel", "source", "step", "value"])
 
 
 def roc_pr(*, curves: Sequence[str], figure: str) -> None:

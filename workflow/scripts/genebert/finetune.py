@@ -23,7 +23,7 @@ import json
 import logging
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,8 +39,8 @@ from genebert.classifier import (
     Inputs,
     Network,
     Places,
+    embed_items,
     embed_places,
-    embed_strands,
     infer,
     place_matrices,
     sequence_inputs,
@@ -54,8 +54,9 @@ from genebert.samples import Corpus, View
 
 log = logging.getLogger("genebert")
 
-EVALUATIONS = 4  # looks at the validation data in a run
-PATIENCE = 3  # looks without a better score before a run ends
+LOOKS = 10  # looks at the validation data in a run, if they are at least LOOK_STEPS apart
+LOOK_STEPS = 20
+PATIENCE = 4  # looks without a better score before a run ends
 WARMUP = 0.1  # share of the steps
 WEIGHT_DECAY = 0.01
 CLIP = 1.0
@@ -139,7 +140,7 @@ def train(network: Network, inputs: Inputs, items: Items, rows: Ints, settings: 
     """
     valid = items.rows("valid")
     valid = valid[:: -(-len(valid) // MAX_VALID)]
-    looks = {round(settings.steps * (i + 1) / EVALUATIONS) for i in range(EVALUATIONS)}
+    every = max(LOOK_STEPS, -(-settings.steps // LOOKS))
     optimizer = make_optimizer(network, settings.rate)
     best, best_step, since = -1.0, 0, 0
     state: dict[str, Tensor] = {}
@@ -156,9 +157,10 @@ def train(network: Network, inputs: Inputs, items: Items, rows: Ints, settings: 
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), CLIP)
             optimizer.step()
-            if step + 1 not in looks:
+            if (step + 1) % every and step + 1 != settings.steps:
                 continue
-            score = infer(network, inputs, items, valid, strands=1)
+            vectors = embed_items(network, inputs, valid, strands=1)
+            score = infer(network, inputs, items, valid, vectors)
             value = selection_score(items, valid, score)
             since += 1
             if value > best:
@@ -237,6 +239,18 @@ def uses_regions(job: Job, encoders: Pretrained | None) -> bool:
     return objectives is None or "srm" in objectives
 
 
+def check_motifs(encoders: Pretrained, motifs: Sequence[str], file: str) -> None:
+    """Raise :class:`InputError` if the region encoder was trained on other motifs, or other order."""
+    known = encoders.record.get("motifs")
+    if len(motifs) + 1 != encoders.config.n_features or (known is not None and known != motifs):
+        raise InputError(
+            "pre-trained weights are for other motifs than the shards",
+            file=file,
+            found=f"{len(motifs)} motifs",
+            expected=f"the {encoders.config.n_features - 1} motifs of pre-training, in their order",
+        )
+
+
 def predict_network(job: Job) -> Result:
     """Fine-tune and predict a network for every seed, learning rate and subset of the labels."""
     torch.set_num_threads(job.threads)
@@ -259,13 +273,7 @@ class Finetuning:
         if self.with_regions:
             assert encoders is not None
             shards = job.context.shards
-            if len(shards.motifs) + 1 != encoders.config.n_features:
-                raise InputError(
-                    "pre-trained weights are for other motifs than the shards",
-                    file=job.shards,
-                    found=len(shards.motifs),
-                    expected=encoders.config.n_features - 1,
-                )
+            check_motifs(encoders, shards.motifs, job.shards)
             self.corpus = Corpus.from_shards(shards, self.device)
             self.view = self.corpus.view()
             places = self.places(np.arange(len(self.items)), self.items.cell_type)
@@ -289,7 +297,7 @@ class Finetuning:
         assert self.view is not None
         assert encoders is not None
         cells = self.job.context.cells(cell_types)
-        return place_matrices(self.corpus, self.view, self.items, cells, rows, encoders.config)
+        return place_matrices(self.corpus, self.view, self.items, cells, rows, encoders)
 
     def network(self, start: Start, seed: int) -> Network:
         """Return a fresh network; the head's weights depend on ``seed`` only."""
@@ -368,7 +376,8 @@ class Finetuning:
             "finetune_seed": seed,
             "fraction": subset.fraction,
         }
-        score = infer(run.network, self.inputs, self.items, rows)
+        vectors = embed_items(run.network, self.inputs, rows)
+        score = infer(run.network, self.inputs, self.items, rows, vectors)
         collapsed = is_collapsed(self.items, rows, score)
         score = np.nan_to_num(score, nan=1 / max(2, score.shape[1]))
         self.frames.append(prediction_rows(self.items, score, model=self.job.model, **key))
@@ -378,20 +387,20 @@ class Finetuning:
         )
         if self.job.model == "genebert" and self.with_regions and subset.fraction == 1:
             for model, derived in (
-                ("genebert-wrongcell", self.wrong_cell(run)),
-                ("cell-average-pred", self.cell_average(run)),
+                ("genebert-wrongcell", self.wrong_cell(run, vectors)),
+                ("cell-average-pred", self.cell_average(run, vectors)),
             ):
                 self.frames.append(prediction_rows(self.items, derived, model=model, **key))
 
-    def wrong_cell(self, run: Run) -> NDArray[np.float64]:
+    def wrong_cell(self, run: Run, sequence_SND: Tensor) -> NDArray[np.float64]:
         """Predict with the matrix of another cell type, the same other one for all items."""
         rows = self.items.predicted
         other = derangement(self.job.context.shards.cell_types)
         wrong = np.array([other[name] for name in self.items.cell_type[rows]], dtype=object)
         places = self.places(rows, wrong)
-        return infer(run.network, self.inputs, self.items, rows, places=places)
+        return infer(run.network, self.inputs, self.items, rows, sequence_SND, places)
 
-    def cell_average(self, run: Run) -> NDArray[np.float64]:
+    def cell_average(self, run: Run, sequence_SND: Tensor) -> NDArray[np.float64]:
         """Mean prediction over the training cell types' matrices; where the locus is closed, 0.
 
         The item's own cell type is left out, as in the baseline on observed labels.
@@ -407,7 +416,8 @@ class Finetuning:
             if len(open_):
                 at = rows[open_]
                 places = self.places(at, np.full(len(at), name, dtype=object))
-                total[open_] += infer(run.network, self.inputs, items, at, places=places)
+                vectors = sequence_SND[:, torch.from_numpy(open_).to(self.device)]
+                total[open_] += infer(run.network, self.inputs, items, at, vectors, places)
         return total / np.maximum(count, 1)
 
     def probe(self, subset: Subset) -> None:
@@ -417,12 +427,10 @@ class Finetuning:
                 continue
             frozen = Classifier(start.encoders, self.items.n_outputs, self.with_regions)
             frozen = frozen.to(self.device)
-            every = torch.arange(self.inputs.sequences.shape[1], device=self.device)
-            vectors = embed_strands(frozen, self.inputs, every, 2).mean(dim=0)
-            parts = [vectors[self.inputs.sequence]]
+            every = np.arange(len(self.items))
+            parts = [embed_items(frozen, self.inputs, every).mean(dim=0)]
             if self.inputs.places is not None:
-                kept = torch.arange(len(self.inputs.places.matrix), device=self.device)
-                parts.append(embed_places(frozen, self.inputs.places, kept)[self.inputs.places.row])
+                parts.append(embed_places(frozen, self.inputs.places))
             x = torch.cat(parts, dim=1).cpu().numpy()
             score, _ = best_logistic(self.items, x, subset.rows)
             self.frames.append(

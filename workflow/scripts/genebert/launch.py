@@ -81,5 +81,5 @@ def run_pretrain(*, run: str, output: str, processes: int, log_path: str | None)
     last = ""
     if log_path:
         text = Path(log_path).read_text(encoding="utf-8", errors="replace").strip()
-        last = text.splitlines()[-1] if text else ""
+        last = text.splitlines()[-1].rpartition(" ERROR ")[2] if text else ""
     raise InputError(f"pre-training ended with exit code {code}: {last}")

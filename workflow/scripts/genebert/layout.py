@@ -118,9 +118,7 @@ def motif_files(config: Config) -> list[str]:
 def shard_files(config: Config) -> list[str]:
     """Return the region shards."""
     count = config["shards"]["count"]
-    return [
-        f"results/shards/regions-{i:05d}-of-{count:05d}.safetensors" for i in range(count)
-    ]
+    return [f"results/shards/regions-{i:05d}-of-{count:05d}.safetensors" for i in range(count)]
 
 
 def optional(config: Config, block: str, key: str) -> list[str]:
@@ -185,6 +183,9 @@ def pretrain_settings(config: Config, variant: str) -> dict[str, Any]:
         merged["model"]["region_encoder"] = row.pop("region_encoder")
     wanted = row.pop("objectives", list(merged["objectives"]))
     merged["objectives"] = {key: merged["objectives"][key] for key in wanted}
+    masking = row.pop("masking", "span")
+    if "mgm" in merged["objectives"]:
+        merged["objectives"]["mgm"]["masking"] = masking
     return {**merged, **row}
 
 

@@ -22,7 +22,7 @@ from scipy import sparse
 from genebert.errors import InputError
 from genebert.genome import Genome
 from genebert.lines import text_lines
-from genebert.motif_scan import MotifRows
+from genebert.motif_scan import MotifRows, stack
 from genebert.motifs import VERSION, MotifSet
 from genebert.shards import read_region_table
 
@@ -108,18 +108,14 @@ def scan_chunk(
             told = now
             rate = (stop - first) / (now - started)
             log.info("%d of %d regions, %.0f a second", stop - first, end - first, rate)
-    empty = sparse.csr_matrix((0, len(motifs.columns)), dtype=np.float32)
-    stacked = {
-        layer: sparse.vstack([empty, *(getattr(part, layer) for part in parts)], format="csr")
-        for layer in LAYERS
-    }
+    rows = stack(parts, len(motifs.columns))
     np.savez_compressed(
         hits,
         rows=np.array([first, end, len(contigs)]),
         digest=np.array(_digest(motif_set)),
-        indptr=stacked["sum"].indptr.astype(np.int64),
-        indices=stacked["sum"].indices.astype(np.int32),
-        **{layer: matrix.data for layer, matrix in stacked.items()},
+        indptr=rows.sum.indptr.astype(np.int64),
+        indices=rows.sum.indices.astype(np.int32),
+        **{layer: getattr(rows, layer).data for layer in LAYERS},
     )
     log.info("%d regions x %d motifs", end - first, len(motifs.columns))
 
@@ -180,22 +176,20 @@ def gather_matrix(
         raise InputError("rows are not those of the table", file=regions, expected=table)
     parts = []
     for path in [chunks] if isinstance(chunks, str) else chunks:
-        rows, digest, layer_rows = read_chunk(path, len(motifs.columns))
+        bounds, digest, part = read_chunk(path, len(motifs.columns))
         if digest != _digest(motif_set):
             raise InputError("was scanned with another motif set", file=path, expected=motif_set)
-        parts.append((int(rows[0]), int(rows[1]), path, layer_rows))
+        parts.append((int(bounds[0]), int(bounds[1]), path, part))
     done = 0
-    for first, end, path, _ in sorted(parts, key=lambda part: part[:2]):
+    parts.sort(key=lambda part: part[:2])
+    for first, end, path, _ in parts:
         if first != done:
             raise InputError("rows of the chunks have a gap", file=path, found=first, expected=done)
         done = end
     if done != len(frame):
-        raise InputError("chunks are not all regions", file=path, found=done, expected=len(frame))
-    ordered = [part[3] for part in sorted(parts, key=lambda part: part[:2])]
-    layers = {
-        layer: sparse.vstack([getattr(part, layer) for part in ordered], format="csr")
-        for layer in LAYERS
-    }
+        raise InputError("chunks are not all regions", file=table, found=done, expected=len(frame))
+    rows = stack([part[3] for part in parts], len(motifs.columns))
+    layers = {layer: getattr(rows, layer) for layer in LAYERS}
     obs = frame.set_index(pd.Index(region_names(frame), dtype=object, name="name"))
     var = pd.DataFrame(
         {

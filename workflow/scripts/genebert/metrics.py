@@ -164,7 +164,8 @@ def threshold_metrics(tp: Floats, fp: Floats, fn: Floats, tn: Floats) -> dict[st
 def block_sums(values_N: NDArray, block_N: Ints, counts_BD: NDArray[np.floating]) -> Floats:
     """Return float64[D]: the sum of a value over the items of every draw."""
     sums_B = np.bincount(block_N, weights=values_N, minlength=len(counts_BD))
-    return np.asarray(sums_B @ counts_BD, dtype=float)
+    # in the type of the counts, which numpy would else convert as a whole: 1e-7 of the sum
+    return np.asarray(sums_B.astype(counts_BD.dtype) @ counts_BD, dtype=float)
 
 
 def confusion_draws(

@@ -267,6 +267,17 @@ def cells(hits: Hits, shape: tuple[int, int]) -> MotifRows:
     )
 
 
+def stack(parts: Sequence[MotifRows], columns: int) -> MotifRows:
+    """Return the rows of all parts, one after the other."""
+    empty = sparse.csr_matrix((0, columns), dtype=np.float32)
+    return MotifRows(
+        *(
+            sparse.vstack([empty, *(getattr(part, name) for part in parts)], format="csr")
+            for name in MotifRows.__dataclass_fields__
+        )
+    )
+
+
 def best_scores(log_odds: Sequence[Floats], sequences: Sequence[Codes]) -> Floats:
     """Return the best score over all starts and both strands, without a threshold.
 
@@ -282,7 +293,7 @@ def best_scores(log_odds: Sequence[Floats], sequences: Sequence[Codes]) -> Float
     float64[n, M].
     """
     out = np.empty((len(sequences), len(log_odds)))
-    for first, block in blocks(sequences, bases=20 * _BLOCK):
+    for first, block in blocks(sequences, bases=4 * _BLOCK):
         out[first : first + len(block)] = _best_of_block(log_odds, block)
     return np.maximum(out, [matrix.min(axis=0).sum() for matrix in log_odds])
 

@@ -27,9 +27,11 @@ from genebert.motif_scan import (
     MotifRows,
     Scanner,
     best_scores,
+    blocks,
     cells,
     merge_sites,
     merge_strands,
+    stack,
 )
 from genebert.shards import read_region_table
 from genebert.splits import Splits
@@ -41,6 +43,7 @@ log = logging.getLogger("genebert")
 
 _SITE_RADIUS = 2  # hits of a cluster whose centres are this near are one site
 _SLICE = 1 << 24  # bases that are counted at a time
+_BATCH = 1_000_000  # bases whose hits are held at a time
 _KEYS = (
     "name",
     "source",
@@ -261,6 +264,10 @@ class MotifSet:
         Hits of the members of a cluster are one site, with their best score, where their centres
         (rounded down) lie within 2 bases of each other.
         """
+        parts = [self._rows(block) for _, block in blocks(sequences, bases=_BATCH)]
+        return stack(parts, len(self.columns))
+
+    def _rows(self, sequences: Sequence[Codes]) -> MotifRows:
         hits = self.hits(sequences)
         column = np.empty(len(self.kept), dtype=np.int64)
         for index, entry in enumerate(self.columns):

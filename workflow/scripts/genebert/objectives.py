@@ -76,7 +76,3 @@ def accuracy(logit: ArrayLike, label: ArrayLike) -> float:
     return float(np.mean((np.asarray(logit) > 0) == np.asarray(label).astype(bool)))
 
 
-def totals(loss: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Return float32[2]: the sum of a loss and the sum of its weights (or its size)."""
-    count = loss.new_tensor(float(loss.numel())) if weight is None else weight.float().sum()
-    return torch.stack([loss.sum(), count])

@@ -18,8 +18,8 @@ from genebert.samples import Corpus
 MATRICES = ("real", "shuffled", "shuffled_cells", "permuted_tfs")
 KEYS = (
     "name", "tokens", "model", "neighbours", "row_tokens", "batch_size", "micro_batch",
-    "objectives", "optimizer", "matrix", "accessibility", "checkpoint_seconds", "keep_state", "log_every",
-    "evaluations", "evaluation_loci", "compile", "precision", "processes",
+    "objectives", "optimizer", "matrix", "accessibility", "checkpoint_seconds", "keep_state",
+    "log_every", "evaluations", "evaluation_loci", "compile", "precision", "processes",
 )  # fmt: skip
 
 

@@ -32,7 +32,8 @@ class Population:
     ----------
     corpus, layout, plan : what it was built from.
     view : open regions that may be looked at.
-    loci : int64[n], region ids of the anchors.
+    loci : int64[n], region ids of the anchors: open in one of `anchor_cells`.
+    pair_loci : int64[m], those with a pair of cell types for n2.
     cells : int64[c], the cell types that take part.
     anchor_cells : bool[c], those in which an anchor is drawn for MGM, NGSP and the contrast n1.
     pair_weight : float64[c, c] of small integers: weight of (open in row, closed in column) in n2.
@@ -44,6 +45,7 @@ class Population:
     layout: Layout
     view: View
     loci: Tensor
+    pair_loci: Tensor
     cells: Tensor
     anchor_cells: Tensor
     pair_weight: Tensor
@@ -161,6 +163,7 @@ def build_population(
         layout=Layout.of(plan, corpus),
         view=view,
         loci=torch.zeros(0, dtype=torch.int64, device=corpus.device),
+        pair_loci=torch.zeros(0, dtype=torch.int64, device=corpus.device),
         cells=put(cells),
         anchor_cells=put(is_held if roles != "training" else np.ones(len(cells), dtype=bool)),
         pair_weight=torch.zeros(len(cells), len(cells), dtype=torch.float64, device=corpus.device),
@@ -187,9 +190,13 @@ def build_population(
             found=f"{plan.neighbours} neighbours, {candidates.numel()} regions of the split",
             expected="fewer neighbours, or more regions",
         )
-    every = max(1, int(usable.sum()) // sample)
-    chosen = np.flatnonzero(usable.numpy())[::every]
+    either = is_open.any(dim=1) & closed.any(dim=1)
+    chosen = np.flatnonzero(either.numpy())[:: max(1, int(either.sum()) // sample)]
     weight = balanced_weights(is_open.numpy()[chosen], closed.numpy()[chosen], roles_cc)
+    possible = (is_open.numpy() @ (weight > 0) & closed.numpy()).any(axis=1)
     return replace(
-        population, loci=candidates[usable.to(candidates.device)], pair_weight=put(weight)
+        population,
+        loci=candidates[usable.to(candidates.device)],
+        pair_loci=candidates[put(possible)],
+        pair_weight=put(weight),
     )

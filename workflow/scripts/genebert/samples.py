@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,34 +21,11 @@ from torch import Tensor
 
 from genebert.errors import InputError
 
+if TYPE_CHECKING:
+    from genebert.shards import Shards
+
 TRAIN, VALID, TEST = range(3)
 _START_BITS = 32
-
-
-class ShardsLike(Protocol):
-    """What is read of ``shards.Shards``: numpy arrays over R regions, M motifs, C cell types."""
-
-    packed: NDArray[np.uint8]
-    n_mask: NDArray[np.uint8]
-    repeat_mask: NDArray[np.uint8]
-    motif_rows: NDArray[np.float16]
-    normaliser: NDArray[np.float32]
-    contig: NDArray[np.int16]
-    start: NDArray[np.int32]
-    split: NDArray[np.int8]
-    held_out_only: NDArray[np.bool_]
-    gc: NDArray[np.float32]
-    repeat: NDArray[np.float32]
-    breadth: NDArray[np.int32]
-    indptr: NDArray[np.int64]
-    open_regions: NDArray[np.int32]
-    strengths: NDArray[np.float32]
-    held_out: NDArray[np.bool_]
-    cell_types: list[str]
-    motifs: list[str]
-    contigs: list[str]
-    width: int
-    flank: int
 
 
 @dataclass(frozen=True)
@@ -136,7 +113,7 @@ class Corpus:
     _strengths: NDArray[np.float32]
 
     @classmethod
-    def from_shards(cls, shards: ShardsLike, device: str | torch.device = "cpu") -> Corpus:
+    def from_shards(cls, shards: Shards, device: str | torch.device = "cpu") -> Corpus:
         """Put shards on a device.
 
         Raises

@@ -250,6 +250,13 @@ def export_shards(
 
     frame, sequence, flank = read_region_table(table), Genome(genome), int(settings["flank"])
     paths = [shards] if isinstance(shards, str) else list(shards)
+    if len(paths) > len(frame):
+        raise InputError(
+            "more shards than regions",
+            file="config shards.count",
+            found=len(paths),
+            expected=f"at most {len(frame)}",
+        )
     widths = (frame["end"] - frame["start"]).unique()
     _expect(table, "number of region widths", len(widths), 1)
     width = int(widths[0])
@@ -336,9 +343,8 @@ def _sequence_tensors(genome: Genome, frame: pd.DataFrame, flank: int) -> dict[s
         mask = np.zeros(last - first, dtype=bool)
         mask[inside[0] - first : inside[1] - first] = genome.repeats(contig, *inside)
         repeats.append(mask)
-    width = len(codes[0]) if codes else 0
-    packed, n_mask = pack(np.array(codes, dtype=np.uint8).reshape(-1, width))
-    repeat_mask = np.packbits(np.array(repeats).reshape(-1, width), axis=-1, bitorder="little")
+    packed, n_mask = pack(np.array(codes, dtype=np.uint8))
+    repeat_mask = np.packbits(np.array(repeats), axis=-1, bitorder="little")
     return {"packed": packed, "n_mask": n_mask, "repeat_mask": repeat_mask}
 
 

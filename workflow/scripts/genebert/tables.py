@@ -118,7 +118,9 @@ def read_rows(
     return rows
 
 
-def check_unique(rows: Sequence[Mapping[str, str]], columns: Sequence[str], file: str | Path) -> None:
+def check_unique(
+    rows: Sequence[Mapping[str, str]], columns: Sequence[str], file: str | Path
+) -> None:
     """Raise :class:`InputError` if two rows agree in all of ``columns``."""
     seen: dict[tuple[str, ...], int] = {}
     for number, row in enumerate(rows, start=2):

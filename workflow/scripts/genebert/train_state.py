@@ -84,7 +84,14 @@ class StateDirectory:
                 raise ValueError("is of another step than its manifest says")
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError, RuntimeError, EOFError, pickle.UnpicklingError) as e:
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            RuntimeError,
+            EOFError,
+            pickle.UnpicklingError,
+        ) as e:
             log.warning("%s: checkpoint is not used (%s); starting afresh", self.path, e)
             return None
         return dict(state)

@@ -83,7 +83,9 @@ class OptimizerConfig:
 class Losses(nn.Module):
     """The summed loss of each objective over some rows, float32[objectives]; 0 where it is off."""
 
-    def __init__(self, model: GeneBert, objectives: tuple[str, ...], srm: Mapping[str, Any]) -> None:
+    def __init__(
+        self, model: GeneBert, objectives: tuple[str, ...], srm: Mapping[str, Any]
+    ) -> None:
         super().__init__()
         self.model, self.objectives = model, objectives
         self.infonce = srm.get("loss", "bce") == "infonce"
@@ -135,7 +137,10 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
         if parameter.requires_grad:
             matrix = parameter.ndim == 2 and name.endswith("weight") and "embedding" not in name
             (decay if matrix else rest).append(parameter)
-    groups = [{"params": decay, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
+    groups = [
+        {"params": decay, "weight_decay": weight_decay},
+        {"params": rest, "weight_decay": 0.0},
+    ]
     return [group for group in groups if group["params"]]
 
 
@@ -276,9 +281,8 @@ class Trainer:
     def _count(self, sums: Tensor, rows: Rows) -> None:
         """Add losses to the totals and note the first step in which one is not finite."""
         S, P = rows.matches.numel(), rows.follows.numel()
-        rest = torch.tensor([float(P), float(S)])
-        rest = rest.to(sums.device, torch.float64, non_blocking=True)
-        counts = torch.cat([rows.weight.sum(dtype=torch.float64)[None], rest])
+        hidden = rows.weight.sum(dtype=torch.float64)
+        counts = torch.stack([hidden, hidden.new_full((), P), hidden.new_full((), S)])
         self.totals += torch.stack([sums.double(), counts], dim=1)
         bad = ~torch.isfinite(sums) & (self.first_bad < 0)
         self.first_bad = torch.where(bad, self.step, self.first_bad)
@@ -306,7 +310,9 @@ class Trainer:
             self.optimizer.load_state_dict(state["optimizer"])
         except (RuntimeError, ValueError, KeyError) as error:
             text = str(error).splitlines()[-1]
-            raise InputError(f"checkpoint does not fit the model ({text})", file=str(file)) from None
+            raise InputError(
+                f"checkpoint does not fit the model ({text})", file=str(file)
+            ) from None
         self.step = state["step"]
         first = self.place.rank == 0  # totals of all processes were added up when saving
         self.totals = state["totals"].to(self.place.device) * float(first)

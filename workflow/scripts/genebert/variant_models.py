@@ -68,6 +68,7 @@ class Problem:
     fold : int64[N]; variants of a fold are left out together.
     unit : int64[N], chromosome or block: the unit of the inner folds.
     left_out : "chromosome" or "block".
+    match : int64[N], a positive and the negatives chosen for it; -1 where there is none.
     """
 
     items: NDArray[np.object_]
@@ -77,6 +78,7 @@ class Problem:
     unit: Ints
     left_out: str
     seed: int
+    match: Ints
 
     @classmethod
     def of(cls, frame: pd.DataFrame, info: Mapping[str, Any], seed: int) -> Problem:
@@ -100,7 +102,18 @@ class Problem:
             unit.astype(np.int64),
             "chromosome" if chromosomes else "block",
             seed,
+            match_groups(frame),
         )
+
+    def training(self, k: int) -> Ints:
+        """Return the variants that a fold trains on.
+
+        Negatives whose positive is left out go too: otherwise the training would lack positives of
+        just the kind that is tested, and what negatives were matched on would predict "negative".
+        """
+        out = self.fold == k
+        orphaned = np.isin(self.match, self.match[out & (self.y == 1) & (self.match >= 0)])
+        return np.flatnonzero(~out & ~orphaned)
 
 
 @dataclass(frozen=True)
@@ -110,6 +123,14 @@ class Scores:
     test: NDArray[np.float64]
     valid: NDArray[np.float64]
     chosen: dict[str, float]
+
+
+def match_groups(frame: pd.DataFrame) -> Ints:
+    """Return int64[N] numbers of the matched groups, -1 where the table names none."""
+    if "match" not in frame:
+        return np.full(len(frame), -1, dtype=np.int64)
+    names = frame["match"].to_numpy(str)
+    return np.where(names == "", -1, np.unique(names, return_inverse=True)[1]).astype(np.int64)
 
 
 def deal(unit: Ints, folds: int, key: Sequence[int]) -> Ints:
@@ -125,16 +146,23 @@ def deal(unit: Ints, folds: int, key: Sequence[int]) -> Ints:
 def fit_predict(
     x: NDArray[np.float64], y: NDArray[np.float64], train: Ints, strength: float, binary: bool
 ) -> NDArray[np.float64]:
-    """Return float64[N]: P(label 1) of a logistic, or the value of a ridge, regression."""
+    """Return float64[N]: P(label 1) of a logistic, or the value of a ridge, regression.
+
+    The logistic regression gives both classes the same total weight and the share of positives
+    comes in afterwards, once for all variants: else its intercept would follow the share among the
+    other chromosomes, which is low where that of the chromosome left out is high.
+    """
     from sklearn.linear_model import LogisticRegression, Ridge
 
     if not binary:
         model = Ridge(alpha=1 / strength).fit(x[train], y[train])
         return np.asarray(model.predict(x), np.float64)
+    prior = float(np.clip(y.mean(), 1e-6, 1 - 1e-6))
     if np.ptp(y[train]) == 0:
-        return np.full(len(y), float(y[train][0]))
-    fitted = LogisticRegression(C=strength, max_iter=1000).fit(x[train], y[train])
-    return np.asarray(fitted.predict_proba(x)[:, 1], np.float64)
+        return np.full(len(y), prior)
+    fitted = LogisticRegression(C=strength, max_iter=1000, class_weight="balanced")
+    odds = fitted.fit(x[train], y[train]).decision_function(x) + np.log(prior / (1 - prior))
+    return np.asarray(1 / (1 + np.exp(-odds)), np.float64)
 
 
 def loss(y: NDArray[np.float64], score: NDArray[np.float64], binary: bool) -> float:
@@ -151,7 +179,7 @@ def leave_out(problem: Problem, features: Features) -> Scores:
     test, total, count = np.full(n, np.nan), np.zeros(n), np.zeros(n)
     chosen: dict[str, float] = {}
     for k in np.unique(problem.fold):
-        train, out = np.flatnonzero(problem.fold != k), np.flatnonzero(problem.fold == k)
+        train, out = problem.training(int(k)), np.flatnonzero(problem.fold == k)
         inner = deal(problem.unit[train], INNER_FOLDS, [problem.seed, 7302, int(k)])
         guesses = np.full((len(STRENGTHS), n), np.nan)
         for j in np.unique(inner):

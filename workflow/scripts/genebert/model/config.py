@@ -13,7 +13,7 @@ from genebert.errors import InputError, nearest
 # a CPU study or a quick GPU run; `tiny` is for the demo and the tests.
 SIZES: dict[str, dict[str, Any]] = {
     "tiny": {
-        "d_model": 64, "n_layers": 2, "n_heads": 4,
+        "d_model": 48, "n_layers": 2, "n_heads": 2,
         "d_region": 32, "region_depths": (1, 1), "region_heads": 2,
     },
     "small": {

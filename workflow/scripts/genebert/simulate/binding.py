@@ -2,9 +2,12 @@
 
 Given that region r is open in cell type c, factor t binds with probability
 
-    sigmoid(strength(r, t) + activity(c, t) + cofactor(r, t))
+    sigmoid(strength(r, t) + activity(c, t) + cofactor(r, c, t))
 
-and nowhere else.
+and nowhere else. The cofactor term has two parts, so that what binds at a locus depends on the
+other factors of the cell type: a bonus for a partner at a cooperative spacing, times the partner's
+occupancy and activity; and for factors that are not housekeeping, a share of the drive that the
+other factors of the region exert (collaborative binding).
 """
 
 from __future__ import annotations
@@ -15,15 +18,30 @@ from numpy.typing import NDArray
 from genebert.genome import Codes
 from genebert.simulate.cells import Cells, Openness, Peaks, _shape, background_places, sigmoid
 from genebert.simulate.layout import Map, Regions
+from genebert.simulate.motifs import Panel
 from genebert.simulate.parameters import Parameters
+from genebert.simulate.sites import Pairs
 
 Floats = NDArray[np.float64]
 
 
-def probabilities(strength: Floats, cofactor: Floats, cells: Cells, motifs: list[int]) -> Floats:
-    """Return float64[n, C, T], P(bound | open) of the factors ``motifs``."""
-    energy = strength[:, motifs] + cofactor[:, motifs]
-    return sigmoid(energy[:, None, :] + cells.activity[None][:, :, motifs])
+def energies(
+    strength: Floats, pairs: Pairs, cells: Cells, openness: Openness, panel: Panel,
+    p: Parameters, cell: int,
+) -> Floats:  # fmt: skip
+    """Return float64[n, M], the logits of P(bound | open) in one cell type.
+
+    Parameters
+    ----------
+    strength : float64[n, M], site strengths. pairs : of the same n regions.
+    """
+    occupied = sigmoid(strength)
+    partner_there = np.take_along_axis(occupied, pairs.partner, axis=1)
+    bonus = pairs.bonus * partner_there * cells.active[cell][pairs.partner]
+    own = occupied * cells.opening[cell]
+    others = own.sum(axis=1, keepdims=True) - own - openness.mean_drive[cell]
+    help_others = np.where(panel.housekeeping, 0.0, p.collaboration) * others
+    return np.asarray(strength + cells.activity[cell] + bonus + help_others)
 
 
 def label_probability(bound: Floats, p: Parameters) -> Floats:

@@ -2,17 +2,18 @@
 
 A variable region r is open in cell type c with probability sigmoid of
 
-    intercept + size(c) + breadth(r) + sum_t opening(t) * z(c, t) * occupied(r, t)
-    + domain(r, c) + cluster(r, c) + noise(r, c)
+    intercept + size(c) + breadth(r) + drive(r, c) + domain(r, c) + cluster(r, c) + noise(r, c)
+    drive(r, c) = sum_t opening(t) * active(c, t) * occupied(r, t), less its mean over regions
 
-where z is the activity of factor t in units of its spread, occupied = sigmoid(site strength) comes
-from the sequence, and domain, cluster and noise are correlated along the tree. So the motif content
-of the regions that are open in c carries information about the activities in c.
+where active = sigmoid(2 z) of the activity z in units of its spread, occupied = sigmoid(site
+strength) comes from the sequence, and domain, cluster and noise are correlated along the tree. So
+the motif content of the regions that are open in c carries information about the activities in c.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,7 @@ class Cells:
     """What distinguishes the cell types."""
 
     activity: Floats  # float64[C, M], logits added to the site strength
+    active: Floats  # float64[C, M], between 0 and 1
     opening: Floats  # float64[C, M], logits of openness per occupied site
     size: Floats  # float64[C]
     depth: Floats  # float64[C], log sequencing depth
@@ -53,20 +55,24 @@ def draw_cells(settings: Settings, panel: Panel, p: Parameters, seed: int) -> Ce
     house = panel.housekeeping
     sd = np.where(house, p.activity_sd_housekeeping, rng.uniform(*p.activity_sd, size=m))
     per_site = np.where(house, 0.0, rng.uniform(*p.opening, size=m))
-    size = rng.normal(0, p.open_cell_sd, size=n)
+    # Normal quantiles in random order: unequal sizes whatever the seed.
+    quantiles = [NormalDist().inv_cdf((k + 0.5) / n) for k in range(n)]
+    size = p.open_cell_sd * rng.permutation(np.array(quantiles))
     depth = rng.normal(0, p.depth_sd, size=n)
     if settings.null_context:
         z = np.zeros_like(z)
     mean = np.where(house, p.activity_mean + 0.8, p.activity_mean)
-    return Cells(mean + sd * z, per_site * z, size, depth, root)
+    active = sigmoid(2 * z)
+    return Cells(mean + sd * z, active, per_site * active, size, depth, root)
 
 
 @dataclass(frozen=True)
 class Openness:
-    """float64 logits and bool, both [n, C]."""
+    """Logits and draws, both [n, C], and the mean drive of every cell type, float64[C]."""
 
     logit: Floats
     open: NDArray[np.bool_]
+    mean_drive: Floats
 
 
 def draw_openness(
@@ -93,20 +99,21 @@ def draw_openness(
     noise = along_tree(n)
     breadth = rng.normal(0, p.open_region_sd, size=(n, 1))
     concordance = 0.0 if settings.null_context else 1.0
-    driven = sigmoid(strength) @ cells.opening.T
+    drive = sigmoid(strength) @ cells.opening.T
+    mean_drive = drive.mean(axis=0)  # activities shift which regions are open, not how many
     logit = (
         p.open_intercept
         + cells.size
         + breadth
-        + driven
-        - driven.mean(axis=0)  # activities shift which regions are open, not how many
+        + drive
+        - mean_drive
         + concordance * (p.open_domain_sd * domain + p.open_cluster_sd * cluster)
         + p.open_noise_sd * noise
     )
     logit = np.where(regions.constitutive[:, None], p.open_constitutive + breadth, logit)
     opened = rng.random((n, c)) < sigmoid(logit)
     opened[np.arange(n), logit.argmax(axis=1)] |= ~opened.any(axis=1)
-    return Openness(logit, opened)
+    return Openness(logit, opened, mean_drive)
 
 
 @dataclass(frozen=True)
@@ -169,7 +176,7 @@ def call_peaks(
     log_signal = (
         1.4
         + 0.22 * np.clip(openness.logit[rows, cell], -3, 5)
-        + 0.30 * bound[rows]
+        + p.signal_bound * bound[rows]
         + rng.normal(0, 0.45, size=len(rows))
     )
     called = rng.random(len(rows)) < sigmoid(

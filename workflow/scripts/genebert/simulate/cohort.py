@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from genebert.genome import Codes, decode
 from genebert.simulate.layout import Ints
 from genebert.simulate.parameters import Parameters, Settings
-from genebert.simulate.variants import World, draw_causal, effects
+from genebert.simulate.variants import World, draw_causal
 
 Floats = NDArray[np.float64]
 SPACING = 12  # one variant in 12 bases at most
@@ -73,7 +73,7 @@ def choose_variants(
     places = places[clean]
     busy = set((causal_position // SPACING).tolist())
     busy |= {b + k for b in busy for k in (-1, 1)}
-    neutral = []
+    neutral: list[int] = []
     for place in places.tolist():
         if place // SPACING not in busy and len(neutral) < missing:
             neutral.append(place)
@@ -164,8 +164,8 @@ def sample_cohort(
     for b, block in enumerate(blocks):
         ancestry = rng.permutation(h)
         base = rng.dirichlet(np.full(h, 1.5))
-        for population in range(n_pop):
-            shares[population, b] = rng.dirichlet(base * (1 - p.fst) / p.fst + 0.02)
+        for k in range(n_pop):
+            shares[k, b] = rng.dirichlet(base * (1 - p.fst) / p.fst + 0.02)
         for v in range(block.start, block.stop):
             odds = 1 / np.arange(1, h)
             carriers = int(rng.choice(np.arange(1, h), p=odds / odds.sum()))
@@ -180,8 +180,9 @@ def sample_cohort(
         haplotype[:, :, b] = (draws[:, :, None] >= bounds[population][:, None, :]).sum(axis=2)
     block_of = np.repeat(np.arange(len(blocks)), [s.stop - s.start for s in blocks])
     genetic = np.zeros(size)
-    for v in np.flatnonzero(variants.weight):
-        genetic += variants.weight[v] * alleles[v][haplotype[:, :, block_of[v]]].sum(axis=1)
+    for row in np.flatnonzero(variants.weight):
+        dosage = alleles[row][haplotype[:, :, block_of[row]]].sum(axis=1)
+        genetic += variants.weight[row] * dosage
     genetic = (genetic - genetic.mean()) / max(float(genetic.std()), 1e-9)
     genetic *= np.sqrt(settings.heritability)
     sex = rng.integers(0, 2, size=size)
@@ -241,7 +242,7 @@ def write_vcf(
     header.append("\t".join(columns + samples))
     contig, local = contigs.local(variants.position)
     letters = np.frombuffer(b"01.", dtype=np.uint8)
-    with pysam.BGZFile(path, "wb") as handle:
+    with pysam.BGZFile(path, "wb", None) as handle:
         handle.write(("\n".join(header) + "\n").encode())
         for v in range(len(local)):
             text = np.empty((len(samples), 4), dtype=np.uint8)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genebert.genome import Codes, encode, reverse_complement
-from genebert.simulate.layout import Genes, Ints, Space
+from genebert.simulate.layout import Genes, Ints
 from genebert.simulate.parameters import Parameters
 
 Floats = NDArray[np.float64]
@@ -75,9 +75,9 @@ TATA = np.array(
 GC_BOX = encode("GGGGCGGGGC")
 DPE = np.array([[0.4, 0.05, 0.5, 0.05], [0.05, 0.05, 0.85, 0.05], [0.5, 0.02, 0.02, 0.46],
                 [0.1, 0.42, 0.1, 0.38], [0.25, 0.25, 0.35, 0.15]])  # fmt: skip
-ENHANCERS = np.stack(  # exonic splicing enhancers, GAR and ACG hexamers (Fairbrother 2002)
-    [encode(word) for word in ("GAAGAA", "AAGAAG", "TGAAGA", "GAAGAT", "GACGAA", "TGGAAG", "ACGAAG")]
-)
+# Exonic splicing enhancers, GAR and ACG hexamers (Fairbrother 2002).
+_WORDS = ("GAAGAA", "AAGAAG", "TGAAGA", "GAAGAT", "GACGAA", "TGGAAG", "ACGAAG")
+ENHANCERS = np.stack([encode(word) for word in _WORDS])
 EXON_SIDE = 62  # bases of a splice footprint on the side of the exon
 DONOR_LENGTH = EXON_SIDE + 8
 ACCEPTOR_INTRON = 50
@@ -101,6 +101,7 @@ class Candidates:
 
     @property
     def probability(self) -> Floats:
+        """P(used)."""
         return np.asarray(1 / (1 + np.exp(-self.strength)))
 
 
@@ -282,31 +283,3 @@ def gene_strand(genes: Genes, positions: Ints) -> Ints:
     order = np.argsort(starts)
     index = np.searchsorted(starts[order], positions, side="right") - 1
     return np.asarray(genes.strand[order][index])
-
-
-def place_unused(
-    candidates: Candidates, length: int, space: Space, what: str, rng: np.random.Generator,
-    within: NDArray[np.bool_] | None = None,
-) -> Ints:  # fmt: skip
-    """Take a free cell for every unused candidate and return the cells' starts."""
-    return space.take(int((~candidates.used).sum()), length, rng, what, within=within)
-
-
-def snap(codes: Codes, position: Ints, strand: Ints, rng: np.random.Generator) -> Ints:
-    """Move sites to the nearest GT or AG of the background (``null_labels``), at most 60 bases.
-
-    Half of the sites go to a GT (position of its G), half to an AG (position of its G), so that
-    sites and the decoys of the splicing task are drawn from the same places.
-    """
-    offsets = np.array(sorted(range(-60, 61), key=lambda k: (abs(k), k)))
-    window = position[:, None] + strand[:, None] * offsets
-    oriented = [
-        np.where(strand[:, None] > 0, codes[w], 3 - np.minimum(codes[w], 3))
-        for w in (window - strand[:, None], window, window + strand[:, None])
-    ]
-    before, at, after = oriented
-    want_gt = rng.random(len(position)) < 0.5
-    match = (at == 2) & np.where(want_gt[:, None], after == 3, before == 0)
-    found = match.any(axis=1)
-    moved = window[np.arange(len(position)), match.argmax(axis=1)]
-    return np.asarray(np.where(found, moved, position))

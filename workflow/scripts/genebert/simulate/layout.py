@@ -28,6 +28,7 @@ class Map:
 
     @property
     def total(self) -> int:
+        """Bases of all contigs."""
         return int(self.offsets[-1])
 
     def contig_of(self, positions: Ints) -> Ints:
@@ -109,6 +110,7 @@ class Genes:
     hi: Ints  # int64[G, E]
 
     def exon_mask(self) -> NDArray[np.bool_]:
+        """Return bool[G, E], true where there is such an exon."""
         return np.arange(self.lo.shape[1]) < self.n_exons[:, None]
 
     @property
@@ -136,9 +138,7 @@ class Layout:
     genes: Genes
 
 
-def segments(
-    contigs: Map, length: tuple[int, int], rng: np.random.Generator
-) -> Ints:
+def segments(contigs: Map, length: tuple[int, int], rng: np.random.Generator) -> Ints:
     """Cut every contig into pieces of log-uniform length; return the ascending starts."""
     starts = []
     for begin, end in zip(contigs.offsets[:-1], contigs.offsets[1:], strict=True):
@@ -166,26 +166,44 @@ def _gene_bodies(
     return np.maximum(np.minimum(wanted, fitting), 1), lo, hi
 
 
-def make_layout(settings: Settings, p: Parameters, width: int, seed_rng: np.random.Generator) -> Layout:
-    """Lay out gaps, isochores, domains and genes.
+@dataclass(frozen=True)
+class _Frame:
+    """How a contig is divided: N at both ends and in the middle, one slot per gene between."""
 
-    Raises
-    ------
-    InputError
-        If a gene of two exons does not fit into the space of one gene.
-    """
-    rng = seed_rng
+    edge: int
+    middle: int
+    n_genes: int
+    slot: int
+    upstream: int  # free bases of a slot before the gene
+
+
+def _frame(settings: Settings, p: Parameters, width: int) -> _Frame:
     length = settings.contig_length
-    contigs = Map(settings.contigs, np.arange(len(settings.contigs) + 1, dtype=np.int64) * length)
-    space = Space(contigs.total)
     n_genes = round(settings.genes_per_mb * length / 1e6)
     edge = min(p.telomere_gap, length // 100)
     middle = max(1_000, round(p.centromere_share * length))
     slot = (length - 2 * edge - middle - 2 * width) // n_genes
-    upstream = int(0.7 * width) + 100
-    n_exons, lo, hi = _gene_bodies(
-        n_genes * len(settings.contigs), slot - upstream - 150, p, rng
-    )
+    return _Frame(edge, middle, n_genes, slot, int(0.7 * width) + 100)
+
+
+def contig_map(settings: Settings) -> Map:
+    """Return the contigs laid end to end."""
+    count = len(settings.contigs)
+    return Map(settings.contigs, np.arange(count + 1, dtype=np.int64) * settings.contig_length)
+
+
+def draw_genes(settings: Settings, p: Parameters, width: int, rng: np.random.Generator) -> Genes:
+    """Draw gene bodies, one in each slot.
+
+    Raises
+    ------
+    InputError
+        If a gene of two exons does not fit into its slot.
+    """
+    contigs, frame = contig_map(settings), _frame(settings, p, width)
+    count = frame.n_genes * len(settings.contigs)
+    room = frame.slot - frame.upstream - 150
+    n_exons, lo, hi = _gene_bodies(count, room, p, rng)
     if (n_exons < 2).any():
         raise InputError(
             "genes do not fit",
@@ -193,33 +211,42 @@ def make_layout(settings: Settings, p: Parameters, width: int, seed_rng: np.rand
             found=settings.genes_per_mb,
             expected="fewer genes",
         )
-    rows = np.arange(len(n_exons))
-    span = hi[rows, n_exons - 1]
-    slack = slot - upstream - 150 - span
-    begin = upstream + (rng.random(len(span)) * slack).astype(np.int64)
-    strand = rng.choice(np.array([1, -1]), size=len(span))
-    index = np.tile(np.arange(n_genes), len(settings.contigs))
-    half = n_genes // 2
-    base = np.repeat(contigs.offsets[:-1], n_genes) + edge + width + index * slot
-    base += np.where(index >= half, middle, 0)
-    tss = np.where(strand > 0, base + begin, base + slot - 1 - begin)
-    genes = Genes(tss, strand, n_exons, lo, hi)
+    slack = room - hi[np.arange(count), n_exons - 1]
+    begin = frame.upstream + (rng.random(count) * slack).astype(np.int64)
+    strand = rng.choice(np.array([1, -1]), size=count)
+    index = np.tile(np.arange(frame.n_genes), len(settings.contigs))
+    base = np.repeat(contigs.offsets[:-1], frame.n_genes) + frame.edge + width + index * frame.slot
+    base += np.where(index >= frame.n_genes // 2, frame.middle, 0)
+    tss = np.where(strand > 0, base + begin, base + frame.slot - 1 - begin)
+    return Genes(tss, strand, n_exons, lo, hi)
 
-    centre = contigs.offsets[:-1] + edge + width + half * slot
+
+def make_layout(settings: Settings, p: Parameters, width: int, rng: np.random.Generator) -> Layout:
+    """Lay out gaps, isochores, domains and genes.
+
+    Raises
+    ------
+    InputError
+        If genes or gaps do not fit.
+    """
+    contigs, frame = contig_map(settings), _frame(settings, p, width)
+    space = Space(contigs.total)
+    genes = draw_genes(settings, p, width, rng)
+    first, last = contigs.offsets[:-1], contigs.offsets[1:]
+    centre = first + frame.edge + width + frame.n_genes // 2 * frame.slot
     gaps = np.concatenate(
         [
-            np.stack([contigs.offsets[:-1], contigs.offsets[:-1] + edge], axis=1),
-            np.stack([centre, centre + middle], axis=1),
-            np.stack([contigs.offsets[1:] - edge, contigs.offsets[1:]], axis=1),
+            np.stack([first, first + frame.edge], axis=1),
+            np.stack([centre, centre + frame.middle], axis=1),
+            np.stack([last - frame.edge, last], axis=1),
         ]
     )
     space.mark(gaps[:, 0] - 200, gaps[:, 1] + 200)
-    mask = genes.exon_mask()
-    starts, ends = genes.interval(lo - 60, hi + 60)
+    mask, count = genes.exon_mask(), len(genes.tss)
+    starts, ends = genes.interval(genes.lo - 60, genes.hi + 60)
     space.mark(starts[mask], ends[mask])
-    starts, ends = genes.interval(
-        np.full(len(tss), -int(0.7 * width) - 50), np.full(len(tss), int(0.3 * width) + 50)
-    )
+    before, after = int(0.7 * width) + 50, int(0.3 * width) + 50
+    starts, ends = genes.interval(np.full(count, -before), np.full(count, after))
     space.mark(starts, ends)
 
     small = space.take(
@@ -256,10 +283,12 @@ class Regions:
 
     @property
     def end(self) -> Ints:
+        """Global ends."""
         return self.start + self.width
 
     @property
     def centre(self) -> Ints:
+        """Global centres."""
         return self.start + self.width // 2
 
     def containing(self, positions: Ints, margin: int = 0) -> Ints:
@@ -274,7 +303,7 @@ class Regions:
 def place_regions(
     layout: Layout, settings: Settings, p: Parameters, width: int, rng: np.random.Generator
 ) -> Regions:
-    """Place promoter regions at the genes and distal regions in free cells, denser in some domains."""
+    """Place promoter regions at the genes and distal ones in free cells, unevenly over domains."""
     genes, total = layout.genes, layout.map.total
     count = round(settings.regions_per_mb * total / 1e6)
     upstream = np.full(len(genes.tss), -int(0.7 * width))
@@ -282,7 +311,7 @@ def place_regions(
     if settings.null_labels:  # promoters unrelated to regions
         promoter_start = promoter_start[:0]
     n_distal = max(count - len(promoter_start), count // 4)
-    cell = max(p.cell, width + 250)
+    cell = max(p.cell, width + 120)
     density = np.exp(rng.normal(0, p.domain_density_sd, size=len(layout.domains)))
     weight = np.repeat(density, np.diff(np.append(layout.domains, total)))
     cells = layout.space.take(n_distal, cell, rng, "regions", weight=weight)
@@ -294,8 +323,9 @@ def place_regions(
     constitutive = np.zeros(len(start), dtype=bool)
     share = min(p.constitutive_promoters, wanted / max(len(promoter_start), 1))
     constitutive[: len(promoter_start)] = rng.random(len(promoter_start)) < share
+    # Distal regions are in random order, so the first ones are a random draw.
     more = max(0, wanted - int(constitutive.sum()))
-    constitutive[len(promoter_start) : len(promoter_start) + more] = True  # distal is in random order
+    constitutive[len(promoter_start) : len(promoter_start) + more] = True
     order = np.argsort(start)
     start = start[order]
     return Regions(

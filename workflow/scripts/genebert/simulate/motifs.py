@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pyjaspar import jaspardb
 
-from genebert.genome import N, Codes
+from genebert.genome import Codes, N
 from genebert.simulate.parameters import Parameters
 
 Floats = NDArray[np.float64]
@@ -98,6 +98,7 @@ class Motif:
 
     @property
     def width(self) -> int:
+        """Number of columns."""
         return len(self.probability)
 
     def strength(self, codes: Codes) -> Floats:
@@ -118,7 +119,8 @@ class Motif:
         means = self.gain * (tempered * self.log_odds).sum(axis=(1, 2)) + self.offset
         b = np.interp(targets, means, exponents)
         noise = rng.gumbel(size=(len(targets), self.width, 4))
-        return (b[:, None, None] * logp + noise).argmax(axis=2).astype(np.uint8)
+        drawn = (b[:, None, None] * logp + noise).argmax(axis=2)
+        return np.asarray(drawn, dtype=np.uint8)
 
 
 def score_at(log_odds: Floats, p_value: float, step: float = 0.01) -> float:
@@ -148,13 +150,16 @@ class Panel:
 
     @property
     def names(self) -> list[str]:
+        """Names in order."""
         return [motif.name for motif in self.motifs]
 
     @property
     def max_width(self) -> int:
+        """Width of the widest motif."""
         return max(motif.width for motif in self.motifs)
 
     def index(self, name: str) -> int:
+        """Return the place of a factor."""
         return self.names.index(name)
 
 
@@ -172,7 +177,9 @@ def load_panel(parameters: Parameters) -> Panel:
         high = min(0.9 * log_odds.max(axis=1).sum(), low + parameters.strong_score)
         gain = (parameters.strong_strength - parameters.weak_strength) / (high - low)
         offset = parameters.weak_strength - gain * low
-        motifs.append(Motif(name, matrix_id, probability, smooth, log_odds, float(gain), float(offset)))
+        motifs.append(
+            Motif(name, matrix_id, probability, smooth, log_odds, float(gain), float(offset))
+        )
     count = len(motifs)
     partner = [
         NAMES.index(PARTNERS[name]) if name in PARTNERS else (i + 1) % count
@@ -186,7 +193,7 @@ def _triples(codes: Codes, extra: int) -> NDArray[np.intp]:
     """Return the index of the three bases from each position, in base 5, N beyond the end."""
     padded = np.full((len(codes), codes.shape[1] + extra + 2), N, dtype=np.intp)
     padded[:, : codes.shape[1]] = codes
-    return 25 * padded[:, :-2] + 5 * padded[:, 1:-1] + padded[:, 2:]
+    return np.asarray(25 * padded[:, :-2] + 5 * padded[:, 1:-1] + padded[:, 2:])
 
 
 def _triple_tables(log_odds: Floats) -> list[NDArray[np.float32]]:

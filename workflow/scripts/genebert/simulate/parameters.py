@@ -31,7 +31,7 @@ class Parameters:
     isochore_share: tuple[float, ...] = (0.20, 0.33, 0.25, 0.14, 0.08)  # Costantini 2006
     isochore_length: tuple[int, int] = (100_000, 400_000)  # Bernardi 2000: > 200 kb
     island_gc: float = 0.65  # CpG islands: GC 0.60-0.70
-    island_cpg: float = 0.85  # observed / expected CpG in islands; 0.31 elsewhere in the real genome
+    island_cpg: float = 0.85  # observed / expected CpG in islands; real genome 0.31 elsewhere
     island_length: tuple[int, int] = (500, 1_500)  # Gardiner-Garden 1987: > 200; mean about 1 kb
     orphan_islands: float = 0.5  # per gene; half of the islands are orphan (Illingworth 2010)
     open_gc_class: int = 3  # isochore class of distal open sequence; GC of real open sequence 0.49
@@ -45,11 +45,11 @@ class Parameters:
     # repeats: share of the genome, length of the consensus, divergence (RepeatMasker, hg19)
     repeat_open_keep: float = 0.45  # repeats kept in distal regions: 0.2 of open bases are repeats
     # layout
-    cell: int = 750  # one element per cell, so region centres are >= 600 apart
+    cell: int = 620  # one region per cell, so that centres are >= 560 apart
     domain_length: tuple[int, int] = (20_000, 200_000)  # topological and regulatory domains
     domain_density_sd: float = 0.5  # log-normal spread of region density between domains
     cluster_length: tuple[int, int] = (1_000, 8_000)  # enhancer clusters within a domain
-    constitutive: float = 0.165  # of the regions, besides those open everywhere by chance
+    constitutive: float = 0.16  # of the regions, besides those open everywhere by chance
     constitutive_promoters: float = 0.80  # of labelled promoters; housekeeping share 0.6-0.9
     # sites
     sites_per_region: tuple[int, int] = (2, 8)  # clusters of sites in enhancers (Spitz 2012)
@@ -57,7 +57,8 @@ class Parameters:
     homotypic: float = 0.20  # next site is of the same motif (Gotea 2010: 20-60 % of enhancers)
     cofactor: float = 0.22  # next site is the partner's at one of the two spacings
     cofactor_spacing: tuple[int, int] = (3, 10)  # edge to edge: near, and one helical turn
-    cofactor_term: tuple[float, float] = (1.6, 0.8)  # logits (Jolma 2015: cooperativity 2-10 fold)
+    cofactor_term: tuple[float, float] = (2.5, 1.25)  # logits (Jolma 2015: up to 10-fold)
+    collaboration: float = 0.35  # share of the drive of other factors (Zhu 2018, Grossman 2017)
     site_gap: float = 16.0  # mean free bases between sites; nucleosome-free stretch of 150-250
     site_strength: tuple[float, float] = (-2.5, 3.0)  # graded, uniform target
     weak_strength: float = -4.5  # logit of a match at p = 1e-4 (1 in 10 regions has one by chance)
@@ -65,20 +66,24 @@ class Parameters:
     strong_score: float = 7.5  # nats above p = 1e-4, so a nat of score is at least a logit (kT)
     decoys_per_site: float = 1.0  # in closed sequence; most strong matches are unbound in vivo
     # cell types
-    activity_mean: float = -0.6  # logit of a site of strength 0
-    activity_sd: tuple[float, float] = (1.5, 2.3)  # between cell types
+    activity_mean: float = -0.9  # logit of a site of strength 0
+    activity_sd: tuple[float, float] = (2.2, 3.2)  # between cell types: on or off, as expression is
     activity_sd_housekeeping: float = 0.25  # CTCF: 0.93 of the sites agree between lines [m]
-    opening: tuple[float, float] = (0.9, 1.5)  # logits per unit of activity and occupied site
-    open_intercept: float = -1.25  # variable regions open in 1/3 of the types; real blood 0.33
-    open_cell_sd: float = 0.22  # unequal sizes: real blood 264-693 peaks
-    open_region_sd: float = 0.9  # breadth of regions
-    open_domain_sd: float = 0.85  # gives profile correlation 0.20 at 5-20 kb
-    open_cluster_sd: float = 0.95  # gives 0.30 at 0.5-2 kb
-    open_noise_sd: float = 1.1  # region x cell type, correlated along the tree
+    opening: tuple[float, float] = (3.6, 5.8)  # logits per occupied site of an active factor:
+    # motif content alone tells open from closed with AUROC 0.7-0.85 (sequence models: 0.75-0.9)
+    open_intercept: float = -4.7  # mean breadth about 0.4; real blood 0.33
+    open_cell_sd: float = 1.9  # sizes differ 2-3 fold (real blood 264-693 peaks); gives profile
+    # correlation 0.08 beyond 1 Mb [m]
+    open_region_sd: float = 0.6  # breadth of regions
+    open_domain_sd: float = 2.7  # gives profile correlation 0.20 at 5-20 kb, 0.11 at 50-200 kb [m]
+    open_cluster_sd: float = 2.2  # gives 0.30 at 0.5-2 kb [m]
+    open_noise_sd: float = 0.6  # region x cell type, correlated along the tree
     open_constitutive: float = 7.0
     # peaks
     depth_sd: float = 0.45  # log-normal; ENCODE depths differ 3-fold
     miss_intercept: float = 3.2  # 5 % of open regions missed at mean depth
+    signal_bound: float = 0.5  # log signal per bound factor: peak strength alone has AUROC 0.6-0.7
+    # for binding (0.73 over 45 real sets [m])
     false_peaks: float = 0.02  # of the true ones; IDR 0.02-0.05
     summit_sd: float = 20.0  # MACS2 summit error
     peak_width: tuple[float, float] = (450.0, 0.35)  # median, log sd; real blood: 500-bp windows
@@ -103,7 +108,7 @@ class Parameters:
     # variants
     neutrals: int = 9  # per causal, as in TraitGym
     causal_midpoint: float = 0.28  # |change of binding probability| with even odds to be causal
-    causal_slope: float = 16.0
+    causal_slope: float = 10.0
     # cohort
     prevalence: tuple[float, ...] = (0.06, 0.12)  # per population
     fst: float = 0.08  # 0.05-0.15 between continents
@@ -199,7 +204,7 @@ class Settings:
             raise InputError("needs two cell types", file=f"{KEY}.cell_types", found=1)
         ranges = (
             ("contig_length", 300_000, 250_000_000),
-            ("regions_per_mb", 50, 600),
+            ("regions_per_mb", 50, 1_200),
             ("genes_per_mb", 5, 70),
             ("causal_variants", 1, 100_000),
             ("individuals", 20, 100_000),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from genebert.genome import N, Codes, reverse_complement
+from genebert.genome import Codes, N, reverse_complement
 from genebert.simulate.layout import ISLAND, Ints, Map
 from genebert.simulate.parameters import Parameters
 
@@ -56,7 +56,7 @@ def _symmetric(noise: Floats) -> Floats:
     """Return log odds of k-mers averaged with those of the reverse complement."""
     k = noise.ndim
     flipped = noise[(slice(None, None, -1),) * k].transpose(*range(k - 1, -1, -1))
-    return (noise + flipped) / np.sqrt(2)
+    return np.asarray((noise + flipped) / np.sqrt(2))
 
 
 def transition_tables(p: Parameters, rng: np.random.Generator) -> Floats:
@@ -168,7 +168,7 @@ def add_repeats(
         lengths = np.clip(lengths, 40, family.consensus).astype(np.int64)
         starts = rng.integers(0, total - family.consensus, size=number)
         same = contigs.contig_of(starts) == contigs.contig_of(starts + lengths)
-        rates = np.clip(rng.normal(family.divergence, family.divergence / 4, size=number), 0.01, 0.4)
+        rates = rng.normal(family.divergence, family.divergence / 4, size=number).clip(0.01, 0.4)
         minus = rng.random(number) < 0.5
         copies = []
         for length, rate, flip in zip(lengths[same], rates[same], minus[same], strict=True):
@@ -212,9 +212,7 @@ def add_gaps(codes: Codes, mask: NDArray[np.bool_], gaps: Ints) -> None:
         mask[start:end] = False
 
 
-def islands(
-    table: NDArray[np.int8], starts: Ints, ends: Ints
-) -> None:
+def islands(table: NDArray[np.int8], starts: Ints, ends: Ints) -> None:
     """Set the class of CpG islands in place."""
     for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
         table[start:end] = ISLAND

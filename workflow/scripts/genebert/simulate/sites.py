@@ -29,7 +29,8 @@ class Sites:
     strand: Ints  # +1 or -1
     width: Ints
     strength: Floats  # logits, of the sequence as written
-    cofactor: Floats  # logits added by a partner at a cooperative spacing
+    cofactor: Floats  # logits that an active partner at a cooperative spacing adds
+    partner: Ints  # motif of that partner (its own where there is none)
 
     def __len__(self) -> int:
         return len(self.region)
@@ -142,11 +143,17 @@ def plant(
     room = np.where(regions.promoter >= 0, int(0.7 * width) - 130, width - 80)
     fits = valid & (ends <= room[:, None])
     term = np.where(fits, bonus, 0.0)
-    term[:, :-1] = np.maximum(term[:, :-1], np.where(fits[:, 1:], bonus[:, 1:], 0.0))
+    partner = motif.copy()
+    partner[:, 1:] = np.where(term[:, 1:] > 0, motif[:, :-1], motif[:, 1:])
+    first = fits[:, 1:] & (bonus[:, 1:] > 0)
+    term[:, :-1] = np.where(first, bonus[:, 1:], term[:, :-1])
+    partner[:, :-1] = np.where(first, motif[:, 1:], partner[:, :-1])
     total = np.where(fits, ends, 0).max(axis=1)
     spread = np.clip(rng.normal(0, 25, size=len(total)), -40, 40).astype(np.int64)
-    origin = regions.start + (width - total) // 2 + np.clip(
-        spread, -(width - total) // 2 + 20, (width - total) // 2 - 20
+    origin = (
+        regions.start
+        + (width - total) // 2
+        + np.clip(spread, -(width - total) // 2 + 20, (width - total) // 2 - 20)
     )
     gene = regions.promoter
     at_promoter = gene >= 0
@@ -185,12 +192,28 @@ def plant(
         widths[all_motif][order],
         measure(codes, panel, all_motif, all_start, all_strand)[order],
         np.concatenate([term[rows, ranks], np.zeros(n_decoys)])[order],
+        np.concatenate([partner[rows, ranks], decoy_motif])[order],
     )
 
 
-def cofactor_terms(sites: Sites, n_regions: int, n_motifs: int) -> Floats:
-    """Return float64[n_regions, n_motifs], the largest cofactor term of a motif in a region."""
-    out = np.zeros((n_regions, n_motifs))
-    rows = sites.region >= 0
-    np.maximum.at(out, (sites.region[rows], sites.motif[rows]), sites.cofactor[rows])
-    return out
+@dataclass(frozen=True)
+class Pairs:
+    """The largest pair bonus of each region and motif: float64 and int64, both [n, M]."""
+
+    bonus: Floats
+    partner: Ints
+
+    def rows(self, index: Ints) -> Pairs:
+        """Return the pairs of some regions."""
+        return Pairs(self.bonus[index], self.partner[index])
+
+
+def pairs_of(sites: Sites, n_regions: int, n_motifs: int) -> Pairs:
+    """Collect the cooperative pairs of every region."""
+    bonus = np.zeros((n_regions, n_motifs))
+    partner = np.tile(np.arange(n_motifs), (n_regions, 1))
+    rows = np.flatnonzero(sites.cofactor > 0)
+    rows = rows[np.argsort(sites.cofactor[rows], kind="stable")]  # the largest is written last
+    bonus[sites.region[rows], sites.motif[rows]] = sites.cofactor[rows]
+    partner[sites.region[rows], sites.motif[rows]] = sites.partner[rows]
+    return Pairs(bonus, partner)

@@ -18,7 +18,7 @@ def auroc(score: Floats, label: NDArray[Any]) -> float:
     label = np.asarray(label).astype(bool)
     if label.all() or not label.any():
         return float("nan")
-    values, inverse, counts = np.unique(score, return_inverse=True, return_counts=True)
+    _, inverse, counts = np.unique(score, return_inverse=True, return_counts=True)
     rank = np.cumsum(counts) - (counts - 1) / 2
     positive = label.sum()
     total = rank[inverse][label].sum() - positive * (positive + 1) / 2
@@ -49,10 +49,9 @@ def profile_correlation(
             pairs = same & (distance >= low) & (distance < high)
             total[k] += value[pairs].sum()
             count[k] += pairs.sum()
-    return {
-        f"{low}-{high}" if high < 10**12 else f">{low}": round(float(t / c), 4) if c else float("nan")
-        for (low, high), t, c in zip(DISTANCES, total, count, strict=True)
-    }
+    names = [f"{low}-{high}" if high < 10**12 else f">{low}" for low, high in DISTANCES]
+    mean = np.round(total / np.maximum(count, 1), 4)
+    return dict(zip(names, mean.tolist(), strict=True))
 
 
 def jaccard(opened: NDArray[np.bool_]) -> Floats:

@@ -18,7 +18,6 @@ from genebert.simulate.parameters import KEY
 _LABEL = re.compile(r"([A-Za-z0-9._-]*)(?::([0-9.]+))?")
 
 
-
 def parse_newick(text: str) -> dict[str, list[tuple[int, float]]]:
     """Return, for each leaf, its path from the root as (branch number, branch length).
 

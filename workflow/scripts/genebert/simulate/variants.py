@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from genebert.errors import InputError
 from genebert.genome import Codes
+from genebert.simulate.binding import energies
 from genebert.simulate.cells import Cells, Openness, sigmoid
 from genebert.simulate.layout import Ints, Map, Regions
 from genebert.simulate.motifs import Panel
 from genebert.simulate.parameters import KEY, Parameters, Settings
-from genebert.simulate.sites import Sites
+from genebert.simulate.sites import Pairs, Sites
 
 Floats = NDArray[np.float64]
 NEUTRAL_CLASSES = ("low_information", "inactive", "elsewhere")
@@ -37,9 +38,17 @@ class World:
     panel: Panel
     sites: Sites
     strength: Floats  # float64[n, M]
-    cofactor: Floats  # float64[n, M]
+    pairs: Pairs
     cells: Cells
     openness: Openness
+    parameters: Parameters
+
+    def energies(self, strength: Floats, rows: Ints, cell: int) -> Floats:
+        """Return the binding logits of regions ``rows`` with the given strengths."""
+        return energies(
+            strength, self.pairs.rows(rows), self.cells, self.openness, self.panel,
+            self.parameters, cell,
+        )  # fmt: skip
 
 
 def _local_mass(world: World, position: Ints, base: Codes) -> Floats:
@@ -84,16 +93,17 @@ def strength_change(world: World, position: Ints, alt: Codes) -> tuple[Ints, Flo
 def effects(world: World, position: Ints, alt: Codes, cell: Ints) -> Floats:
     """Return float64[n], the change of binding probability in the given cell types."""
     out = np.empty(len(position))
-    for start in range(0, len(position), 4_000):
-        part = slice(start, start + 4_000)
-        region, ref, changed = strength_change(world, position[part], alt[part])
-        row = np.maximum(region, 0)
-        shift = world.cofactor[row] + world.cells.activity[cell[part]]
-        change = sigmoid(changed + shift) - sigmoid(ref + shift)
-        top = np.abs(change).argmax(axis=1)
-        value = change[np.arange(len(row)), top]
-        active = (region >= 0) & world.openness.open[row, cell[part]]
-        out[part] = np.where(active, value, 0.0)
+    for c in np.unique(cell):
+        own = np.flatnonzero(cell == c)
+        for start in range(0, len(own), 4_000):
+            part = own[start : start + 4_000]
+            region, ref, changed = strength_change(world, position[part], alt[part])
+            row = np.maximum(region, 0)
+            change = sigmoid(world.energies(changed, row, int(c)))
+            change -= sigmoid(world.energies(ref, row, int(c)))
+            value = change[np.arange(len(row)), np.abs(change).argmax(axis=1)]
+            active = (region >= 0) & world.openness.open[row, c]
+            out[part] = np.where(active, value, 0.0)
     return out
 
 
@@ -170,8 +180,8 @@ def site_classes(world: World, cell: int) -> tuple[NDArray[np.bool_], NDArray[np
     sites = world.sites
     inside = sites.region >= 0
     row = np.maximum(sites.region, 0)
-    energy = world.strength[row, sites.motif] + world.cofactor[row, sites.motif]
-    bound = sigmoid(energy + world.cells.activity[cell, sites.motif])
+    everywhere = np.arange(len(world.regions.start))
+    bound = sigmoid(world.energies(world.strength, everywhere, cell))[row, sites.motif]
     opened = world.openness.open[row, cell] & inside
     active = opened & (bound >= 0.3)
     strong = inside & (sites.strength >= -1)

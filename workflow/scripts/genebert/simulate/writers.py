@@ -131,11 +131,9 @@ def write_motifs(path: str, panel: Panel) -> None:
     lines += [" ".join(f"{b} {f:.3f}" for b, f in zip("ACGT", BACKGROUND, strict=True)), ""]
     for motif in panel.motifs:
         lines.append(f"MOTIF {motif.name} {motif.matrix_id}")
-        lines.append(
-            f"letter-probability matrix: alength= 4 w= {motif.width} nsites= 1000 E= 0"
-        )
+        lines.append(f"letter-probability matrix: alength= 4 w= {motif.width} nsites= 1000 E= 0")
         rows = np.round(motif.published, 6)
-        rows[:, 0] += 1 - rows.sum(axis=1)
+        rows[np.arange(len(rows)), rows.argmax(axis=1)] += 1 - rows.sum(axis=1)
         lines += [" " + "  ".join(f"{value:.6f}" for value in row) for row in rows]
         lines.append("")
     write_lines(path, lines)
@@ -153,28 +151,33 @@ def write_gtf(
     lo, hi = genes.interval(genes.lo, genes.hi)
     contig, _ = contigs.local(genes.tss)
     offset = contigs.offsets[contigs.contig_of(genes.tss)]
-    lines = []
+    lines: list[str] = []
     first = np.minimum(lo[:, 0], lo[np.arange(len(lo)), genes.n_exons - 1])
     for g in np.argsort(first, kind="stable").tolist():
         n = int(genes.n_exons[g])
         strand = "+" if genes.strand[g] > 0 else "-"
         exons = [(int(lo[g, k] - offset[g]) + 1, int(hi[g, k] - offset[g])) for k in range(n)]
 
-        def line(kind: str, start: int, end: int, attributes: str, g: int = g, s: str = strand) -> str:
-            return f"{contig[g]}\tsimulated\t{kind}\t{start}\t{end}\t.\t{s}\t.\t{attributes}"
-
         common = f'gene_id "{names[g]}"; '
         label = f'gene_name "{names[g]}"; gene_type "protein_coding";'
-        lines.append(line("gene", min(exons)[0], max(exons)[1], common + label))
-        keep = [list(range(n))]
+        rows = [("gene", *_hull(exons), common + label)]
+        kept = [list(range(n))]
         if skipped[g] >= 0:
-            keep.append([k for k in range(n) if k != skipped[g]])
-        for number, kept in enumerate(keep, start=1):
-            chosen = [exons[k] for k in kept]
+            kept.append([k for k in range(n) if k != skipped[g]])
+        for number, some in enumerate(kept, start=1):
+            chosen = [exons[k] for k in some]
             ids = common + f'transcript_id "{names[g]}.{number}"; ' + label
-            lines.append(line("transcript", min(chosen)[0], max(chosen)[1], ids))
-            lines += [
-                line("exon", *exon, ids + f" exon_number {k};")
-                for k, exon in enumerate(chosen, start=1)
+            rows.append(("transcript", *_hull(chosen), ids))
+            rows += [
+                ("exon", *exon, f"{ids} exon_number {k};") for k, exon in enumerate(chosen, start=1)
             ]
+        lines += [
+            f"{contig[g]}\tsimulated\t{kind}\t{start}\t{end}\t.\t{strand}\t.\t{attributes}"
+            for kind, start, end, attributes in rows
+        ]
     write_lines(path, lines)
+
+
+def _hull(exons: list[tuple[int, int]]) -> tuple[int, int]:
+    """Return the first start and the last end."""
+    return min(exons)[0], max(exons)[1]

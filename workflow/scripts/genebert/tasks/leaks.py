@@ -32,9 +32,16 @@ def kmers(codes: NDArray[np.uint8], k: int, *, canonical: bool = True) -> NDArra
 
     With ``canonical`` a k-mer and its reverse complement have one number, the smaller.
     """
+    return _kmers_at(codes, k, canonical)[0]
+
+
+def _kmers_at(
+    codes: NDArray[np.uint8], k: int, canonical: bool
+) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Return the numbers of the k-mers without N, and where each starts."""
     count = len(codes) - k + 1
     if count <= 0:
-        return np.zeros(0, dtype=np.uint64)
+        return np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.int64)
     known = np.where(codes == N, 0, codes).astype(np.uint64)
     forward = np.zeros(count, dtype=np.uint64)
     backward = np.zeros(count, dtype=np.uint64)
@@ -44,7 +51,27 @@ def kmers(codes: NDArray[np.uint8], k: int, *, canonical: bool = True) -> NDArra
         backward |= (np.uint64(3) - base) << np.uint64(2 * j)
     unknown = np.concatenate([[0], np.cumsum(codes == N)])
     out = np.minimum(forward, backward) if canonical else forward
-    return out[unknown[k:] == unknown[:count]]
+    at = np.flatnonzero(unknown[k:] == unknown[:count])
+    return out[at], at
+
+
+def kmer_sets(
+    sequences: Sequence[str], k: int, *, canonical: bool = True, chunk: int = 4096
+) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Return the distinct k-mers of each sequence: their numbers and the sequence of each."""
+    numbers, owners = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
+    for first in range(0, len(sequences), chunk):
+        part = sequences[first : first + chunk]
+        ends = np.cumsum([len(sequence) + 1 for sequence in part])
+        number, at = _kmers_at(encode("N".join(part)), k, canonical)
+        owner = np.searchsorted(ends, at, "right")
+        order = np.lexsort((number, owner))
+        number, owner = number[order], owner[order]
+        new = np.ones(len(number), dtype=bool)
+        new[1:] = (number[1:] != number[:-1]) | (owner[1:] != owner[:-1])
+        numbers.append(number[new])
+        owners.append(owner[new] + first)
+    return np.concatenate(numbers), np.concatenate(owners)
 
 
 def containment(
@@ -54,15 +81,10 @@ def containment(
 
     A sequence without a k-mer (too short, all N) has 0.
     """
-    parts = [kmers(encode(sequence), k) for sequence in references]
-    known = np.unique(np.concatenate([*parts, np.zeros(0, dtype=np.uint64)]))
-    out = np.zeros(len(sequences))
-    for i, sequence in enumerate(sequences):
-        own = np.unique(kmers(encode(sequence), k))
-        if len(own) and len(known):
-            place = np.minimum(np.searchsorted(known, own), len(known) - 1)
-            out[i] = np.mean(known[place] == own)
-    return out
+    known = np.unique(kmer_sets(references, k)[0])
+    own, owner = kmer_sets(sequences, k)
+    shared = np.bincount(owner, np.isin(own, known), minlength=len(sequences))
+    return shared / np.maximum(np.bincount(owner, minlength=len(sequences)), 1)
 
 
 def find_copies(sequences: Sequence[str], references: Sequence[str]) -> pd.DataFrame:
@@ -196,17 +218,16 @@ def related(
     al. 2016, doi:10.1186/s13059-016-0997-x). A query is related to a reference if at least
     ``coverage`` of its bins share a k-mer with that reference and, in these bins together, at
     least identity ** k of the k-mers do. Unrelated bins share a k-mer by chance about once in
-    4 ** k / (100 * length of the reference). Sequences are compared on the strand given.
+    4 ** k / (100 * length of the reference). Sequences are compared on the strand given, N left
+    out; one without a full bin of k-mers is taken as unrelated.
     """
-    parts = [np.unique(kmers(encode(sequence), k, canonical=False)) for sequence in references]
-    owner = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-    known = np.concatenate([*parts, np.zeros(0, dtype=np.uint64)])
+    known, owner = kmer_sets(references, k, canonical=False)
     order = np.argsort(known, kind="stable")
     known, owner = known[order], owner[order]
     out = np.zeros(len(queries), dtype=bool)
     for i, sequence in enumerate(queries):
         own = kmers(encode(sequence), k, canonical=False)
-        if not len(own):
+        if len(own) < bin_bases:
             continue
         bins = np.arange(len(own)) // bin_bases
         first, last = (np.searchsorted(known, own, side) for side in ("left", "right"))
@@ -216,7 +237,7 @@ def related(
         columns = owner[np.repeat(first, count) + within]
         size = np.bincount(bins)
         shared = sp.coo_array(
-            (np.ones(len(rows)), (columns, rows)), shape=(len(parts), len(size))
+            (np.ones(len(rows)), (columns, rows)), shape=(len(references), len(size))
         ).tocsr()
         covered = np.diff(shared.indptr) >= coverage * len(size)
         for j in np.flatnonzero(covered):

@@ -100,11 +100,16 @@ def imbalance(
 
 def composition(genome: Genome, items: pd.DataFrame) -> pd.DataFrame:
     """Return gc (of the known bases), repeat (soft-masked) and n (unknown): fractions per item."""
-    rows = []
-    for contig, start, end in zip(items["contig"], items["start"], items["end"], strict=True):
-        raw = genome.raw(contig, int(start), int(end))
-        rows.append(_composition(raw[None, :])[0])
-    return pd.DataFrame(rows, columns=["gc", "repeat", "n"], index=items.index, dtype=float)
+    out = np.zeros((len(items), 3))
+    lengths = (items["end"] - items["start"]).to_numpy()
+    starts = items["start"].to_numpy()
+    for (contig, length), rows in items.groupby(["contig", lengths], sort=False).indices.items():
+        low, high = int(starts[rows].min()), int(starts[rows].max() + length)
+        raw = genome.raw(str(contig), low, high)
+        windows = np.lib.stride_tricks.sliding_window_view(raw, int(length))
+        for part in np.array_split(rows, len(rows) // 10_000 + 1):
+            out[part] = _composition(windows[starts[part] - low])
+    return pd.DataFrame(out, columns=["gc", "repeat", "n"], index=items.index)
 
 
 def _composition(raw_NL: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -149,7 +154,8 @@ def genomic_windows(
         raw = genome.raw(interval.contig, interval.start, interval.end)
         offsets = starts - interval.start
         windows = np.lib.stride_tricks.sliding_window_view(raw, length)[offsets]
-        covariates = _composition(windows)
+        chunks = np.array_split(windows, len(windows) // 10_000 + 1)
+        covariates = np.concatenate([_composition(chunk) for chunk in chunks])
         parts.append(
             pd.DataFrame(
                 {

@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from genebert.errors import InputError
-from genebert.genome import Genome, decode, reverse_complement
+from genebert.genome import Genome, N, decode, reverse_complement
 from genebert.splits import SPLITS, Splits
 from genebert.tasks import annotation, negatives
 from genebert.tasks.dataset import (
@@ -135,7 +135,8 @@ def build(
             "items": "400 bases along the gene's strand; donor: first intron base at offset 200;"
             " acceptor: last intron base at offset 199 (0-based)",
             "negatives": _CAPTIONS[kind],
-            "genes": "valid and test genes with over 80 % identity to a training gene are removed",
+            "genes": "valid and test genes whose exons (repeats left out) have over 80 % identity"
+            " to those of a training gene are removed",
         },
         **extra,
     }
@@ -253,13 +254,14 @@ def place(
 
 
 def gene_sequences(exons: pd.DataFrame, genome: Genome) -> dict[tuple[str, str], str]:
-    """Return {(contig, gene): the union of its exons, spliced, along its strand}."""
+    """Return {(contig, gene): the union of its exons, spliced, along its strand}; repeats are N."""
     out = {}
     for (contig, gene, strand), part in exons.groupby(["contig", "gene", "strand"], sort=True):
         pieces, reach = [], 0
         for start, end in part[["start", "end"]].sort_values(["start", "end"]).to_numpy().tolist():
             if end > reach:
-                pieces.append(genome.codes(contig, max(start, reach), end))
+                codes = genome.codes(contig, max(start, reach), end)
+                pieces.append(np.where(genome.repeats(contig, max(start, reach), end), N, codes))
                 reach = end
         codes = np.concatenate(pieces)
         out[contig, gene] = decode(reverse_complement(codes) if strand == "-" else codes)

@@ -49,8 +49,8 @@ from genebert.tasks.dataset import (
 log = logging.getLogger("genebert")
 
 CLASSES = ["unbound", "bound"]
-NEGATIVES = ("matched", "natural")
-BINS = (0.04, 0.05)  # GC and strength: half a decile, since strengths are rank percentiles
+NEGATIVES = ("matched", "natural", "discordant")
+BINS = (0.02, 0.05)  # GC and strength: half a decile, since strengths are rank percentiles
 PARTS = ("train", "valid", "chromosome", "cell-type", "both")
 INDUCTIVE = ("chromosome", "both")
 # what is capped together, and its part of ``max_items``; a locus stays whole within one of them
@@ -107,7 +107,8 @@ def build(
 
     ``extra`` are the peak files in the order of the table ``labels`` (none: the paths in the
     table). ``row`` may set ``negatives`` (``matched``: one to one on GC and strength within TF,
-    cell type and split; ``natural``: every open region), ``contigs`` (the contigs that the assay
+    cell type and split; ``natural``: every open region; ``discordant``: every item of the stratum,
+    for which a matched set holds few negatives), ``contigs`` (the contigs that the assay
     covers; else those with a peak of any file) and ``block_bp``.
 
     Raises
@@ -125,6 +126,9 @@ def build(
     n_in = len(items)
     items["discordant"] = discordant(items)
     items = items[items["part"] != ""]
+    if kind == "discordant":
+        dropped["not_discordant"] = int((~items["discordant"]).sum())
+        items = items[items["discordant"]]
     items, skipped = usable_tfs(items, dropped)
     if items.empty:
         raise InputError(
@@ -182,6 +186,8 @@ _CAPTIONS = {
     "matched": "open regions of the same cell type without a peak, one to one, matched on GC and"
     " accessibility strength (bins of half a decile) within TF, cell type and split",
     "natural": "every open region of the cell type without a peak: natural prevalence",
+    "discordant": "only items of the stratum discordant, bound and unbound at natural prevalence:"
+    " loci that a training cell type labels otherwise",
 }
 
 
@@ -350,9 +356,9 @@ def pair_negatives(
 
     Matched are GC and strength, not the labels of other cell types: that would handicap every
     model that knows a locus from elsewhere (``cell-average``). The column ``pair`` numbers what
-    must stay together. With ``natural`` all items are kept.
+    must stay together. With ``natural`` and ``discordant`` all items are kept.
     """
-    if kind == "natural":
+    if kind != "matched":
         return items.assign(pair=np.arange(len(items))), {}
     pair = np.full(len(items), -1, dtype=np.int64)
     label = items["label"].to_numpy()
@@ -363,7 +369,7 @@ def pair_negatives(
         rng = np.random.default_rng([seed, 21, int(number), PARTS.index(str(part))])
         positive, negative = rows[label[rows] == 1], rows[label[rows] == 0]
         chosen = negatives.match(
-            covariates[positive], covariates[negative], BINS, rng, max_radius=2
+            covariates[positive], covariates[negative], BINS, rng, max_radius=3
         )
         positive, chosen = positive[chosen >= 0], chosen[chosen >= 0]
         pair[positive] = pair[negative[chosen]] = positive
@@ -385,8 +391,8 @@ def pair_negatives(
 def cap(items: pd.DataFrame, most: int, seed: int, dropped: Counter[str]) -> pd.DataFrame:
     """Keep at most ``most`` items, evenly over TFs, locus by locus.
 
-    A locus of a TF is taken with all its pairs in all cell types, in random order, until the
-    quota of its TF and split is full: so bound and unbound cell types of a locus stay together.
+    A locus of a TF is taken with all its pairs in all cell types, in random order, until one does
+    not fit into the quota of its TF and split: so bound and unbound cell types stay together.
     """
     if len(items) <= most:
         return items
@@ -406,11 +412,12 @@ def cap(items: pd.DataFrame, most: int, seed: int, dropped: Counter[str]) -> pd.
             of_locus.setdefault(locus[item], []).append(item)
         taken = 0
         for region in rng.permutation(sorted(of_locus)).tolist():
-            for item in of_locus[region]:
-                both = partners[pair[item]]
-                if not keep[item] and taken + len(both) <= quota[str(name)]:
-                    keep[both] = True
-                    taken += len(both)
+            both = {other for item in of_locus[region] for other in partners[pair[item]]}
+            more = [item for item in sorted(both) if not keep[item]]
+            if taken + len(more) > quota[str(name)]:
+                break
+            keep[more] = True
+            taken += len(more)
     dropped["over_max_items"] = int((~keep).sum())
     return items[keep].reset_index(drop=True)
 

@@ -14,7 +14,8 @@ from genebert.genome import Genome, decode
 from genebert.lines import text_lines
 
 FIELDS = (
-    "contig", "position", "ref", "alt", "label", "cell_type", "tss_distance", "class", "pvalue"
+    "contig", "position", "ref", "alt", "label", "cell_type", "tss_distance", "class", "match",
+    "pvalue",
 )  # fmt: skip
 REQUIRED = ("contig", "position", "ref", "alt", "label")
 VCF_COLUMNS = ("CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO")

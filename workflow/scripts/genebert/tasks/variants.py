@@ -7,7 +7,8 @@ Keys of the dataset's row in the configuration (all optional):
 
 ``columns``
     Where the fields are, field -> column (VCF: INFO key): contig, position, ref, alt, label,
-    cell_type, tss_distance, class, pvalue.
+    cell_type, tss_distance, class (of a negative), match (names a positive and the negatives that
+    were chosen for it; choose them on its chromosome), pvalue.
 ``positive``
     How a column becomes a binary label. For effects ``{pvalue: 1e-5, effect: 0}``: positive where
     the p-value is below and the absolute effect above. For words
@@ -187,6 +188,7 @@ def read_items(
                 "tss_distance": labeller.number(record, "tss_distance"),
                 "effect": effect,
                 "class": record.fields.get("class", ""),
+                "match": record.fields.get("match", ""),
             }
         )
     if not rows:
@@ -215,8 +217,11 @@ def add_strata(frame: pd.DataFrame, held_out: Sequence[str]) -> pd.Series:
     return pd.Series(tags, index=frame.index)
 
 
-def read_truth(path: str, frame: pd.DataFrame) -> pd.Series:
-    """Return the generator's probability of the label of each variant (NaN where not listed)."""
+def read_truth(path: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the generator's ``probability`` of the label and ``effect`` of each variant.
+
+    NaN where a variant is not listed, or the table has no such column.
+    """
     truth = pd.read_csv(path, sep="\t", dtype={"contig": str, "ref": str, "alt": str})
     for column in ("contig", "position", "ref", "alt", "probability"):
         if column not in truth:
@@ -225,10 +230,10 @@ def read_truth(path: str, frame: pd.DataFrame) -> pd.Series:
     if "cell_type" in truth and (frame["cell_type"] != "").any():
         truth["cell_type"] = truth["cell_type"].fillna("").astype(str)
         keys.append("cell_type")
-    truth = truth.drop_duplicates(keys).set_index(keys)["probability"]
-    return pd.Series(
-        truth.reindex(pd.MultiIndex.from_frame(frame[keys])).to_numpy(float), index=frame.index
-    )
+    truth = truth.drop_duplicates(keys).set_index(keys)
+    truth = truth.reindex(columns=["probability", "effect"]).astype(float)
+    found = truth.reindex(pd.MultiIndex.from_frame(frame[keys]))
+    return found.set_axis(frame.index)
 
 
 def drop_copies(frame: pd.DataFrame, *, file: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -326,18 +331,26 @@ def build(
     frame, dropped, n_in = read_items(labels, reference, row, Splits.from_config(splits), width)
     frame["in_pretraining"] = ds.in_pretraining(frame, table)
     frame["region"] = ds.region_at(frame["contig"].tolist(), frame["position"] - 1, table)
-    frame["oracle"] = read_truth(truth[0], frame) if ds.as_list(truth) else np.nan
+    binary = set(frame["label"]) <= {0.0, 1.0}
+    if binary and not row.get("positive"):
+        frame["effect"] = np.nan  # the label is no measurement
+    frame["oracle"] = np.nan
+    if ds.as_list(truth):
+        known = read_truth(ds.as_list(truth)[0], frame)
+        frame["oracle"] = known["probability"]
+        frame["effect"] = frame["effect"].fillna(known["effect"])
     frame, checks = drop_copies(frame, file=labels)
     dropped["copy on another contig"] += int(checks["removed"].iloc[0])
     kept = thin(frame, max_items, seed)
     dropped["beyond max_items"] += len(frame) - len(kept)
     frame = kept
     values = set(frame["label"])
-    binary = values <= {0.0, 1.0}
     if len(values) < 2:
         raise InputError(
             "all variants have one label", file=labels, found=values, expected="two classes"
         )
+    if binary:  # scores have no direction then, and their correlation with effects must not either
+        frame["effect"] = frame["effect"].abs()
     frame["stratum"] = add_strata(frame, splits.get("held_out_cell_types", ()))
     frame = ds.sort_items(frame, list(reference.lengths))
     info = {

@@ -1,0 +1,191 @@
+"""Nested regression of a cohort: right optimum, nothing estimated on the people left out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from genebert import cohort_models as cm
+
+
+def make_people(
+    n: int = 240, variants: int = 60, causal: int = 6, seed: int = 0, *, structure: float = 0.0
+) -> tuple[cm.People, np.ndarray]:
+    """Return people whose risk comes from the first ``causal`` variants, and dosages."""
+    rng = np.random.default_rng(seed)
+    population = rng.integers(0, 2, n)
+    frequency = rng.uniform(0.1, 0.5, variants)
+    shift = rng.normal(0, structure, variants)
+    p = np.clip(frequency + np.outer(population - 0.5, shift), 0.02, 0.98)
+    dosage = rng.binomial(2, p).astype(np.int8)
+    risk = (dosage[:, :causal] - dosage[:, :causal].mean(axis=0)).sum(axis=1)
+    liability = risk + rng.normal(0, 0.7 * risk.std(), n)
+    labels = (liability > np.median(liability)).astype(np.int8)
+    covariates = np.column_stack([population, rng.normal(50, 10, n)]).astype(np.float32)
+    return cm.People(labels, covariates, dosage), dosage.astype(np.float32)
+
+
+def folds(people: cm.People, x: np.ndarray | None, count: int = 5) -> list[cm.Fold]:
+    outer = cm.stratified_folds(people.labels, count, [3])
+    return cm.make_folds(x, people, outer)
+
+
+@pytest.mark.parametrize("strength", [0.01, 1.0, 100.0])
+def test_dual_form_equals_scikit_learn(strength: float) -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(80, 30))
+    y = (x[:, 0] + rng.normal(size=80) > 0).astype(float)
+    model = LogisticRegression(C=strength, fit_intercept=False, tol=1e-10, max_iter=10_000)
+    expected = model.fit(x, y).decision_function(x)
+    kernel = strength * x @ x.T
+    a = cm.kernel_logistic(kernel, y)
+    np.testing.assert_allclose(kernel @ a, expected, rtol=1e-3, atol=1e-3)
+    warm = cm.kernel_logistic(kernel, y, start=np.full(80, 0.3))
+    np.testing.assert_allclose(kernel @ warm, kernel @ a, atol=1e-3)
+
+
+def test_folds_are_stratified_and_seeded() -> None:
+    labels = np.repeat([0, 1], [50, 23]).astype(np.int8)
+    found = cm.stratified_folds(labels, 5, [1])
+    for value in (0, 1):
+        counts = np.bincount(found[labels == value], minlength=5)
+        assert np.ptp(counts) <= 1
+    np.testing.assert_array_equal(found, cm.stratified_folds(labels, 5, [1]))
+    assert (found != cm.stratified_folds(labels, 5, [2])).any()
+
+
+def test_principal_components_find_the_population_in_people_left_out() -> None:
+    people, _ = make_people(structure=0.25)
+    train, out = np.arange(160), np.arange(160, 240)
+    first = cm.principal_components(people.dosage, train, 3)[:, 0]
+    assert abs(np.corrcoef(first[out], people.covariates[out, 0])[0, 1]) > 0.8
+
+
+def test_principal_components_equal_scikit_learn_and_ignore_who_is_left_out() -> None:
+    from sklearn.decomposition import PCA
+
+    people, _ = make_people()
+    train = np.arange(150)
+    found = cm.principal_components(people.dosage, train, 4)
+    p = people.dosage[train].mean(axis=0) / 2
+    z = (people.dosage - 2 * p) / np.sqrt(p * (1 - p))
+    expected = PCA(4, svd_solver="full").fit(z[train]).transform(z)
+    np.testing.assert_allclose(np.abs(found), np.abs(expected), rtol=1e-2, atol=1e-2)
+    changed = people.dosage.copy()
+    changed[200:] = 2
+    again = cm.principal_components(changed, train, 4)
+    np.testing.assert_allclose(again[:200], found[:200], atol=1e-9)
+
+
+def test_missing_dosages_get_the_mean_of_the_training_people() -> None:
+    dosage = np.array([[0], [2], [-1], [2], [-1]], dtype=np.int8)
+    assert cm.fill_missing(dosage, np.arange(3))[:, 0].tolist() == [0, 2, 1, 2, 1]
+    x = np.array([[0.0], [2], [np.nan], [2], [np.nan]] * 5, dtype=np.float32)
+    train = np.arange(20)
+    out = cm.prepare(x, train, per_feature=False)
+    assert out[[2, 4], 0].tolist() == [0, 0]
+    assert out[0, 0] == pytest.approx(-4 / 3)
+
+
+def test_rare_features_are_left_out_by_their_carriers_in_training() -> None:
+    x = np.zeros((40, 3), dtype=np.float32)
+    x[: cm.MIN_CARRIERS, 0] = 1
+    x[: cm.MIN_CARRIERS - 1, 1] = 1
+    x[30:, 2] = 1  # carriers are all left out
+    assert cm.prepare(x, np.arange(30), per_feature=True).shape == (40, 1)
+
+
+def test_screening_finds_the_causal_features() -> None:
+    people, x = make_people(n=600)
+    rows = np.arange(600)
+    scaled = cm.prepare(x, rows, per_feature=True)
+    assert set(range(6)) <= set(cm.screen(scaled, people.labels.astype(float), rows, 12).tolist())
+
+
+def test_dosages_predict_and_covariates_do_not() -> None:
+    people, x = make_people()
+    with_genotypes = cm.nested(folds(people, x), [1])
+    without = cm.nested(folds(people, None), [1])
+    assert cm.auroc(people.labels, with_genotypes.test) > 0.7
+    assert cm.auroc(people.labels, without.test) < 0.62
+    assert all(choice == cm.Choice() for choice in without.chosen)
+    assert np.isfinite(with_genotypes.valid).all()
+
+
+def test_covariates_know_nothing_of_causal_variants() -> None:
+    """Shuffling single variants between people of a fold changes nothing but the PCs."""
+    people, _ = make_people(variants=1, causal=1)
+    constant = cm.People(people.labels, people.covariates, np.zeros_like(people.dosage))
+    rare = people.dosage.copy()
+    rare[:] = 0
+    rare[:4] = 1  # below the burden filter: no PC either
+    a = cm.nested(folds(constant, None), [1]).test
+    b = cm.nested(folds(cm.People(people.labels, people.covariates, rare), None), [1]).test
+    np.testing.assert_allclose(a, b, atol=1e-9)
+
+
+def test_no_label_or_genotype_of_people_left_out_is_used() -> None:
+    people, x = make_people()
+    outer = cm.stratified_folds(people.labels, 5, [3])
+    out = np.flatnonzero(outer == 2)
+    first = cm.nested(cm.make_folds(x, people, outer), [1])
+    labels = people.labels.copy()
+    labels[out] = 1 - labels[out]
+    other = cm.nested(
+        cm.make_folds(x, cm.People(labels, people.covariates, people.dosage), outer), [1]
+    )
+    np.testing.assert_array_equal(other.test[out], first.test[out])
+    assert (other.test[outer == 1] != first.test[outer == 1]).any()
+    # one person's genotypes move that person's score only
+    changed, dosage = x.copy(), people.dosage.copy()
+    changed[out[0]], dosage[out[0]] = 2, 2
+    moved = cm.nested(
+        cm.make_folds(changed, cm.People(people.labels, people.covariates, dosage), outer), [1]
+    )
+    np.testing.assert_allclose(moved.test[out[1:]], first.test[out[1:]], atol=1e-6)
+    assert moved.test[out[0]] != first.test[out[0]]
+
+
+def test_shuffled_labels_include_chance_and_a_leak_would_show() -> None:
+    people, x = make_people()
+    control = cm.permutation_control(folds(people, x), [5])
+    assert control["low"] < 0.5 < control["high"]
+    assert control["high"] < 0.65
+    assert cm.auroc(people.labels, cm.nested(folds(people, x), [1]).test) > control["high"]
+
+
+def test_the_seed_decides_all() -> None:
+    people, x = make_people(n=120)
+    first, again = (cm.nested(folds(people, x, 3), [1]) for _ in range(2))
+    np.testing.assert_array_equal(first.test, again.test)
+    assert first.chosen == again.chosen
+
+
+def test_populations_left_out_are_centred() -> None:
+    people, x = make_people(structure=0.2)
+    population = people.covariates[:, 0].astype(int)
+    result = cm.nested(cm.make_folds(x, people, population), [1], centre=True)
+    odds = np.log(result.test / (1 - result.test))
+    for k in (0, 1):
+        assert odds[population == k].mean() == pytest.approx(0, abs=1e-6)
+        assert cm.auroc(people.labels[population == k], result.test[population == k]) > 0.65
+
+
+def test_haplotype_features_add_both_copies() -> None:
+    rows = np.array([[0.0, 1], [2, 1], [5, 5], [5, 8]])
+    hap_index = np.array([[[0, 2], [1, 3]], [[1, 2], [1, 2]]], dtype=np.int32)  # [n, 2, E]
+    found = cm.haplotype_features(rows, hap_index, np.array([0, 2], dtype=np.int32))
+    assert found.tolist() == [[2, 0, 0, 3], [4, 0, 0, 0]]
+
+
+def test_reduced_columns_keep_the_largest_changes() -> None:
+    rng = np.random.default_rng(1)
+    axis = rng.normal(size=20)
+    delta = np.outer(rng.normal(size=50), axis) + rng.normal(0, 1e-3, (50, 20))
+    found = cm.reduce_columns(delta, delta, 1)
+    assert found.shape == (50, 1)
+    assert (found**2).sum() == pytest.approx((delta**2).sum(), rel=1e-3)
+    assert cm.reduce_columns(delta[:, :8], delta[:, :8]) is not None
+    assert cm.reduce_columns(delta[:, :8], delta[:, :8]).shape == (50, 8)

@@ -1,0 +1,324 @@
+"""The disease models end to end on toys: tracks, seeds, items, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+from genebert import disease_models, pretrained
+from genebert.errors import InputError
+from genebert.genome import decode, encode, pack
+from genebert.model import GeneBert, ModelConfig
+from genebert.shards import Shards
+from genebert.tasks.dataset import LEAK_COLUMNS, write_dataset
+
+WIDTH, FLANK, N_REGIONS = 48, 4, 90
+SITE = "TGACTCAGCA"
+PRETRAIN = {
+    "tokens": {"k": 4, "stride": 2}, "neighbours": 2,
+    "model": {"size": "tiny", "d_model": 16, "n_layers": 1, "n_heads": 2},
+}  # fmt: skip
+EFFORT = {
+    "pretrain_seeds": 2, "finetune_seeds": 1, "finetune_steps": 3, "finetune_batch": 8,
+    "learning_rates": [1e-3],
+}  # fmt: skip
+
+
+def plant(sequence: str, at: int = 20) -> str:
+    return sequence[:at] + SITE + sequence[at + len(SITE) :]
+
+
+def toy_shards() -> Any:
+    """Regions open in B where they hold SITE, and in NK (held out) where they do not."""
+    rng = np.random.default_rng(0)
+    has = np.arange(N_REGIONS) % 2 == 0
+    rows = []
+    for i in range(N_REGIONS):
+        text = decode(rng.integers(0, 4, WIDTH + 2 * FLANK).astype(np.uint8))
+        rows.append(encode(plant(text, int(rng.integers(FLANK, WIDTH - 6))) if has[i] else text))
+    packed, n_mask = pack(np.array(rows))
+    cells = [np.flatnonzero(has), np.arange(0, N_REGIONS, 3), np.flatnonzero(~has)]
+    return SimpleNamespace(
+        packed=packed, n_mask=n_mask, width=WIDTH, flank=FLANK, motifs=["M1", "M2"],
+        contigs=["chr1"], contig=np.zeros(N_REGIONS, int), start=np.arange(N_REGIONS) * 1000,
+        split=np.arange(N_REGIONS) // 40, held_out_only=np.zeros(N_REGIONS, bool),
+        held_out=np.array([False, False, True]), cell_types=["B", "HSC", "NK"],
+        open_regions=np.concatenate(cells).astype(np.int32),
+        indptr=np.cumsum([0, *map(len, cells)]),
+    )  # fmt: skip
+
+
+class ToyMotifs:
+    """Counts SITE and GATA."""
+
+    def best_dense(self, codes: Any) -> np.ndarray:
+        texts = [decode(c) for c in codes]
+        return np.array([[float(SITE in t), float(t.count("GATA"))] for t in texts], np.float32)
+
+    def scan(self, codes: Any) -> Any:
+        return SimpleNamespace(sum=sparse.csr_matrix(self.best_dense(codes)))
+
+
+@pytest.fixture(autouse=True)
+def toys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Shards, "open", staticmethod(lambda path, **_: toy_shards()))
+    from genebert import motifs
+
+    monkeypatch.setattr(motifs.MotifSet, "read", staticmethod(lambda path: ToyMotifs()))
+
+
+def leaks() -> pd.DataFrame:
+    return pd.DataFrame([("none", 0, 0, 0.0)], columns=list(LEAK_COLUMNS))
+
+
+@pytest.fixture
+def variants(tmp_path: Path) -> Path:
+    """120 variants on three contigs; those that break the site are causal."""
+    rng = np.random.default_rng(1)
+    rows = []
+    for i in range(120):
+        text = plant(decode(rng.integers(0, 4, WIDTH).astype(np.uint8)))
+        at = WIDTH // 2 if i % 4 == 0 else 40
+        alt = "ACGT"[("ACGT".index(text[at]) + 1 + i % 3) % 4]
+        rows.append(
+            {
+                "item": f"v{i}", "contig": f"chr{i % 3 + 1}", "start": i * 500,
+                "end": i * 500 + WIDTH, "strand": ".", "sequence": text,
+                "label": float(i % 4 == 0), "group": "", "cell_type": ["B", "NK", ""][i % 3],
+                "split": ["train", "valid", "test"][i % 3], "in_pretraining": False, "region": -1,
+                "stratum": "", "oracle": 0.9 if i % 4 == 0 else np.nan,
+                "alternative": text[:at] + alt + text[at + 1 :], "position": i * 500 + at + 1,
+                "ref": text[at], "alt": alt, "tss_distance": float(i),
+            }
+        )  # fmt: skip
+    info = {
+        "task": "disease", "dataset": "v", "kind": "variants", "classes": ["neutral", "causal"],
+        "label": "binary", "direction": "both", "uses_regions": False, "strand_specific": False,
+        "block_bp": 1000, "n_in": 120, "dropped": {}, "captions": {},
+    }  # fmt: skip
+    paths = (tmp_path / "dataset.parquet", tmp_path / "dataset.json", tmp_path / "leaks.tsv")
+    write_dataset(pd.DataFrame(rows), info, *paths, leaks())
+    return tmp_path
+
+
+@pytest.fixture
+def cohort(tmp_path: Path) -> Path:
+    """120 people; element 0 has a variant that breaks the site and decides the risk."""
+    rng = np.random.default_rng(2)
+    rows, sequences = [], []
+    for e in range(6):
+        text = plant(decode(rng.integers(0, 4, WIDTH).astype(np.uint8)))
+        at = 24 if e == 0 else 40
+        sequences += [text, text[:at] + ("A" if text[at] != "A" else "C") + text[at + 1 :]]
+    for i, text in enumerate(sequences):
+        rows.append(
+            {
+                "item": f"h{i}", "region": i // 2, "contig": "chr1", "start": i // 2 * 1000,
+                "end": i // 2 * 1000 + WIDTH, "sequence": text, "split": "all",
+            }
+        )  # fmt: skip
+    haplotypes = rng.integers(0, 2, (120, 2, 6))
+    dosage = haplotypes.sum(axis=1)
+    labels = (dosage[:, 0] + rng.normal(0, 0.5, 120) > 1).astype(np.int8)
+    np.savez_compressed(
+        tmp_path / "cohort.npz", samples=np.array([f"p{i:03d}" for i in range(120)]),
+        labels=labels, covariates=rng.normal(size=(120, 1)).astype(np.float32),
+        covariate_names=np.array(["age"]), population=np.array(["x", "y"] * 60),
+        oracle=np.linspace(0.01, 0.99, 120), hap_index=(haplotypes + 2 * np.arange(6)).astype("i4"),
+        reference_row=np.arange(0, 12, 2).astype("i4"), dosage=dosage.astype(np.int8),
+        variants=np.array([f"v{i}" for i in range(6)]), variant_contig=np.array(["chr1"] * 6),
+        variant_row=np.arange(1, 12, 2).astype("i4"),
+        variant_reference=np.arange(0, 12, 2).astype("i4"),
+    )  # fmt: skip
+    info = {
+        "task": "disease", "dataset": "c", "kind": "cohort", "classes": ["control", "case"],
+        "uses_regions": False, "strand_specific": False, "block_bp": 0, "n_in": 6, "dropped": {},
+        "captions": {},
+    }  # fmt: skip
+    paths = (tmp_path / "dataset.parquet", tmp_path / "dataset.json", tmp_path / "leaks.tsv")
+    write_dataset(pd.DataFrame(rows), info, *paths, leaks())
+    return tmp_path
+
+
+def weights(folder: Path) -> list[str]:
+    """Write two random models as if pre-trained."""
+    config = ModelConfig.from_pretrain(PRETRAIN, 2)
+    for seed in (1, 2):
+        pretrained.save(folder / f"seed-{seed}", GeneBert(config, seed))
+    return [str(folder / f"seed-{seed}" / "model.safetensors") for seed in (1, 2)]
+
+
+def run(folder: Path, model: str, kind: str) -> tuple[pd.DataFrame, dict[str, Any]]:
+    needs = model.startswith("genebert") or model == "dosage-lr-weighted"
+    getattr(disease_models, f"predict_{kind}")(
+        dataset=str(folder / "dataset.parquet"), description=str(folder / "dataset.json"),
+        cohort=[str(folder / "cohort.npz")] if kind == "cohort" else [], motif_set="m", shards="s",
+        weights=weights(folder) if needs else [], predictions=str(folder / "predictions.parquet"),
+        fit=str(folder / "info.json"), model=model, effort=EFFORT, pretrain=PRETRAIN, seed=1,
+        threads=1,
+    )  # fmt: skip
+    return (
+        pd.read_parquet(folder / "predictions.parquet"),
+        json.loads((folder / "info.json").read_text()),
+    )
+
+
+NEURAL = {"llr", "embedding", "accessibility"}
+
+
+@pytest.mark.parametrize(
+    ("model", "tracks", "seeds"),
+    [
+        ("genebert", NEURAL, [(1, 1), (2, 1)]),
+        ("genebert-sequence", NEURAL, [(1, 1), (2, 1)]),
+        ("scratch", NEURAL, [(1, 1), (2, 1)]),
+        ("cnn", {"accessibility"}, [(0, 1)]),
+        ("kmer-lr", {"accessibility"}, [(0, 1)]),
+        ("motif-lr", {"accessibility", "motif"}, [(0, 1)]),
+        ("gc", {"accessibility"}, [(0, 1)]),
+        ("tss-distance", set(), [(0, 1)]),
+        ("oracle", set(), [(0, 1)]),
+    ],
+)
+def test_tracks_and_seeds_of_variants(
+    variants: Path, model: str, tracks: set[str], seeds: list[tuple[int, int]]
+) -> None:
+    frame, info = run(variants, model, "variants")
+    assert set(frame["track"]) == {"supervised"} | {f"zeroshot:{name}" for name in tracks}
+    assert set(frame["model"]) == {model}
+    assert sorted({*zip(frame["pretrain_seed"], frame["finetune_seed"], strict=True)}) == seeds
+    tests = frame[frame["split"] == "test"]
+    for _, part in tests.groupby(["track", "pretrain_seed", "finetune_seed"]):
+        assert sorted(part["item"]) == sorted(f"v{i}" for i in range(120))
+    assert np.isfinite(frame["score"]).all()
+    assert set(frame.loc[frame["split"] == "valid", "track"]) <= {"supervised"}
+    assert info["pretraining"] == {"genebert": "full", "genebert-sequence": "sequence"}.get(model)
+    assert info["n_train"] == 120
+    zero = frame.loc[frame["track"].str.startswith("zeroshot"), "score"]
+    assert (zero >= 0).all()  # no direction
+
+
+def area(frame: pd.DataFrame, track: str) -> float:
+    from genebert.cohort_models import auroc
+
+    part = frame[(frame["track"] == track) & (frame["split"] == "test")]
+    label = part["item"].str[1:].astype(int) % 4 == 0
+    return auroc(label.to_numpy(float), part["score"].to_numpy())
+
+
+def test_motif_model_sees_the_broken_site(variants: Path) -> None:
+    frame, _ = run(variants, "motif-lr", "variants")
+    for track in ("supervised", "zeroshot:motif", "zeroshot:accessibility"):
+        assert area(frame, track) > 0.95
+
+
+def test_effects_keep_their_sign(variants: Path) -> None:
+    info = json.loads((variants / "dataset.json").read_text())
+    frame = pd.read_parquet(variants / "dataset.parquet")
+    frame["label"] = np.where(frame["label"] == 1, -1.0, 0.1)
+    frame.to_parquet(variants / "dataset.parquet", index=False)
+    (variants / "dataset.json").write_text(json.dumps({**info, "label": "effect"}))
+    found, _ = run(variants, "motif-lr", "variants")
+    part = found[found["track"] == "zeroshot:accessibility"].set_index("item")["score"]
+    assert part.min() < 0
+    assert np.corrcoef(part.loc[frame["item"]], frame["label"])[0, 1] > 0.7
+
+
+def test_unlikely_alleles_score_high_where_only_loss_counts(variants: Path) -> None:
+    both, _ = run(variants, "scratch", "variants")
+    info = json.loads((variants / "dataset.json").read_text())
+    (variants / "dataset.json").write_text(json.dumps({**info, "direction": "loss"}))
+    loss, _ = run(variants, "scratch", "variants")
+    a, b = (f.loc[f["track"] == "zeroshot:llr", "score"].to_numpy() for f in (both, loss))
+    np.testing.assert_allclose(np.abs(b), a)
+    assert (b < 0).any()
+
+
+def test_oracle_fills_what_is_unknown_with_the_mean(variants: Path) -> None:
+    frame, _ = run(variants, "oracle", "variants")
+    np.testing.assert_allclose(frame["score"], 0.9)
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["genebert", "scratch", "kmer-lr", "motif-lr", "gc", "covariates", "dosage-lr",
+     "dosage-lr-weighted", "oracle"],
+)  # fmt: skip
+def test_people_of_a_cohort(cohort: Path, model: str) -> None:
+    frame, info = run(cohort, model, "cohort")
+    seeds = 2 if model in ("genebert", "scratch", "dosage-lr-weighted") else 1
+    tests = frame[frame["split"] == "test"]
+    assert set(tests["track"]) == {"", "lopo"}
+    for _, part in tests.groupby(["track", "pretrain_seed", "finetune_seed"]):
+        assert sorted(part["item"]) == [f"p{i:03d}" for i in range(120)]
+    assert len(tests) == 2 * 120 * seeds
+    assert frame["score"].between(0, 1).all()
+    if model != "oracle":
+        assert info["permutation"]["low"] < 0.5 < info["permutation"]["high"] + 0.05
+        assert set(frame["split"]) == {"test", "valid"}
+        assert ("folds/0/1" in info["chosen"]) == (seeds == 1 and model != "oracle") or seeds == 2
+
+
+def test_who_knows_the_causal_variant(cohort: Path) -> None:
+    from genebert.cohort_models import auroc
+
+    with np.load(cohort / "cohort.npz") as file:
+        labels = pd.Series(file["labels"], file["samples"])
+    found = {}
+    for model in ("motif-lr", "dosage-lr", "covariates"):
+        frame, _ = run(cohort, model, "cohort")
+        part = frame[(frame["split"] == "test") & (frame["track"] == "")].set_index("item")
+        found[model] = auroc(labels.to_numpy(float), part.loc[labels.index, "score"].to_numpy())
+    assert found["motif-lr"] > 0.85  # only the site counts, and only element 0 changes it
+    assert found["dosage-lr"] > 0.8
+
+
+def test_one_population_has_no_track_of_its_own(cohort: Path) -> None:
+    with np.load(cohort / "cohort.npz") as file:
+        arrays = {name: file[name] for name in file.files}
+    arrays["population"] = np.array([""] * 120)
+    np.savez_compressed(cohort / "cohort.npz", **arrays)
+    frame, _ = run(cohort, "covariates", "cohort")
+    assert set(frame["track"]) == {""}
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "change", "message"),
+    [
+        ("variants", "context-lr", None, "no accessibility read-out; found 'context-lr'"),
+        ("cohort", "tss-distance", None, "no accessibility read-out; found 'tss-distance'"),
+        ("variants", "oracle", "oracle", "no true probabilities for the model 'oracle'"),
+        ("variants", "tss-distance", "tss_distance", "no variant has a tss_distance"),
+        ("cohort", "covariates", "npz", "cannot be read as a cohort"),
+    ],
+)
+def test_what_cannot_be_done_is_a_one_line_error(
+    request: pytest.FixtureRequest, kind: str, model: str, change: str | None, message: str
+) -> None:
+    folder = request.getfixturevalue(kind)
+    if change == "npz":
+        (folder / "cohort.npz").write_bytes(b"PK\x03\x04 no archive")
+    elif change:
+        frame = pd.read_parquet(folder / "dataset.parquet")
+        frame[change] = np.nan
+        frame.to_parquet(folder / "dataset.parquet", index=False)
+    with pytest.raises(InputError, match=message) as caught:
+        run(folder, model, kind)
+    assert "\n" not in str(caught.value)
+    assert not (folder / "predictions.parquet").exists()
+
+
+def test_a_model_without_its_weights(variants: Path) -> None:
+    with pytest.raises(InputError, match="needs pre-trained weights"):
+        disease_models.predict_variants(
+            dataset=str(variants / "dataset.parquet"), description=str(variants / "dataset.json"),
+            cohort=[], motif_set="m", shards="s", weights=[], predictions="p", fit="f",
+            model="genebert", effort=EFFORT, pretrain=PRETRAIN, seed=1, threads=1,
+        )  # fmt: skip

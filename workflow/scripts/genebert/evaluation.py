@@ -1,0 +1,171 @@
+"""Judge a model on a fixed set of rows: every objective by itself, n1 and n2 of SRM apart.
+
+The set is drawn once from a population (validation chromosomes with training cell types, or with
+held-out ones) and never depends on the run's seed, so that runs can be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from genebert import probes
+from genebert.objectives import MGM, NGSP, SRM, accuracy, auroc, nucleotide_loss
+from genebert.population import Population
+from genebert.rng import fold, permute
+from genebert.sampler import N1, N2, Rows, Sampler
+from genebert.trainer import Losses
+
+EVALUATION_SEED = 20_211_005
+CHUNK = 64
+
+
+@dataclass(frozen=True)
+class FixedSet:
+    """Loci on which models are judged.
+
+    Attributes
+    ----------
+    name : "valid" or "held_out".
+    sampler : of the population, with the seed of evaluation.
+    loci : int64[n], region ids, for all but n2.
+    pair_loci : int64[m], for n2.
+    epoch : the draw; sets of different epochs differ.
+    """
+
+    name: str
+    sampler: Sampler
+    loci: Tensor
+    pair_loci: Tensor
+    epoch: int = 0
+
+    @classmethod
+    def of(cls, name: str, population: Population, n: int, epoch: int = 0) -> FixedSet:
+        """Draw n loci of each kind (all, if there are fewer) of a population, keyed."""
+        plan = replace(population.plan, seed=EVALUATION_SEED, srm_loss="bce")
+
+        def draw(loci: Tensor) -> Tensor:
+            total = loci.numel()
+            order = permute(torch.arange(min(n, total)), total, fold(EVALUATION_SEED, epoch))
+            return loci[order.to(loci.device)]
+
+        sampler = Sampler(replace(population, plan=plan))
+        return cls(name, sampler, draw(population.loci), draw(population.pair_loci), epoch)
+
+    def chunks(self, contrast: int) -> Iterator[tuple[Rows, Rows]]:
+        """Yield rows of CHUNK loci at a time: those that match, and the same that do not.
+
+        Both have the same loci, crops and masks; the partner follows A in the first only.
+        """
+        loci = self.pair_loci if contrast == N2 else self.loci
+        for at in range(0, loci.numel(), CHUNK):
+            locus = loci[at : at + CHUNK]
+            epoch = torch.full_like(locus, self.epoch)
+            yes = torch.ones_like(locus, dtype=torch.bool)
+            kind = torch.full_like(locus, contrast)
+            right, wrong = (
+                self.sampler.rows(locus, epoch, label, kind, locus, epoch, label)
+                for label in (yes, ~yes)
+            )
+            yield right, wrong
+
+    def probe_data(self) -> tuple[probes.Pairs | None, probes.Partners]:
+        """Return what the probes see of the set."""
+        pairs, partners = [], []
+        population = self.sampler.population
+        for contrast in (N1, N2):
+            for both in self.chunks(contrast):
+                if contrast == N1:
+                    partners += [probes.partners_of(population, rows) for rows in both]
+                if SRM in population.plan.objectives:
+                    pairs += [probes.pairs_of(population, rows) for rows in both]
+        return probes.join_pairs(pairs) if pairs else None, probes.join_partners(partners)
+
+
+def _numpy(parts: list[Tensor]) -> NDArray[np.float64]:
+    return torch.cat(parts).double().cpu().numpy()
+
+
+@torch.no_grad()
+def evaluate(losses: Losses, fixed: FixedSet, bf16: bool = False) -> dict[str, float]:
+    """Return the figures of a model on a fixed set.
+
+    ``mgm`` (nats per hidden base), ``mgm_repeat``, ``mgm_unique``; ``ngsp`` (nats),
+    ``ngsp_accuracy``, ``ngsp_auroc``; for n1 and n2: ``srm_n1_accuracy``, ``srm_n1_auroc``,
+    ``srm_n1_pairs``. Objectives that are off are left out.
+    """
+    model, names = losses.model, losses.objectives
+    was_training = model.training
+    model.eval()
+    hidden: list[list[Tensor]] = [[], [], []]
+    next_: list[tuple[Tensor, Tensor]] = []
+    match: dict[int, list[tuple[Tensor, Tensor]]] = {N1: [], N2: []}
+    with torch.autocast(fixed.loci.device.type, dtype=torch.bfloat16, enabled=bf16):
+        for right, wrong in fixed.chunks(N1):
+            S = right.anchor.numel()
+            x_BTD = model.sequence(right.ids)
+            if MGM in names:
+                index = right.index[:, :, None].expand(-1, -1, x_BTD.shape[-1])
+                logits = model.mgm(x_BTD.gather(1, index), right.offset)
+                loss = nucleotide_loss(logits, right.target, right.weight)
+                for store, value in zip(hidden, (loss, right.weight, right.repeat), strict=True):
+                    store.append(value.flatten())
+            if NGSP in names:
+                apart = model.sequence(wrong.ids[S:])
+                next_.append((model.ngsp(x_BTD[S:, 0]), model.ngsp(apart[:, 0])))
+            if SRM in names:
+                e_SD = model.sequence.pool(x_BTD[:S])
+                match[N1].append(_match_logits(losses, e_SD, right, wrong))
+        if SRM in names:
+            for right, wrong in fixed.chunks(N2):
+                e_SD = model.embed_sequence(right.ids[: right.anchor.numel()])
+                match[N2].append(_match_logits(losses, e_SD, right, wrong))
+    model.train(was_training)
+    out: dict[str, float] = {}
+    if MGM in names:
+        loss_N, weight_N, repeat_N = (_numpy(part) for part in hidden)
+        for name, weight in (
+            ("mgm", weight_N), ("mgm_repeat", weight_N * repeat_N),
+            ("mgm_unique", weight_N * (1 - repeat_N)),
+        ):  # fmt: skip
+            if weight.sum() > 0:
+                out[name] = float(loss_N[weight > 0].sum() / weight.sum())
+    if NGSP in names:
+        logit, label = _with_labels(next_)
+        out["ngsp"] = float(np.logaddexp(0.0, np.where(label, -logit, logit)).mean())
+        out["ngsp_accuracy"], out["ngsp_auroc"] = accuracy(logit, label), auroc(logit, label)
+    for contrast, name in ((N1, "srm_n1"), (N2, "srm_n2")):
+        if SRM in names and match[contrast]:
+            logit, label = _with_labels(match[contrast])
+            out[f"{name}_pairs"] = float(label.sum())
+            out[f"{name}_accuracy"] = accuracy(logit, label)
+            out[f"{name}_auroc"] = auroc(logit, label)
+    return out
+
+
+def _match_logits(losses: Losses, e_SD: Tensor, right: Rows, wrong: Rows) -> tuple[Tensor, Tensor]:
+    return match_logit(losses, e_SD, right), match_logit(losses, e_SD, wrong)
+
+
+def match_logit(losses: Losses, e_SD: Tensor, rows: Rows) -> Tensor:
+    """Return the model's logit that the rows' matrices belong to the sequences."""
+    assert rows.matrix is not None
+    r_SD = losses.model.embed_region(rows.matrix, True)
+    if losses.infonce:
+        similarity = losses.model.srm.similarity(e_SD[:, None], r_SD[:, None])
+        return similarity[:, 0, 0] / losses.temperature
+    return losses.model.srm(e_SD, r_SD).float()
+
+
+def _with_labels(
+    pairs: list[tuple[Tensor, Tensor]],
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Join the logits of right and wrong pairs; returns logits and labels."""
+    right_N, wrong_N = (_numpy([pair[i] for pair in pairs]) for i in (0, 1))
+    label = np.arange(len(right_N) + len(wrong_N)) < len(right_N)
+    return np.concatenate([right_N, wrong_N]), label

@@ -1,0 +1,501 @@
+"""Pre-training: from shards to `model.safetensors`, `config.json` and `metrics.jsonl`.
+
+One process:     python pretrain.py --config run.json --output results/pretrain/full/seed-1
+Several:         python -m torch.distributed.run --nproc-per-node=8 pretrain.py --config ...
+
+The program resumes from ``state/{hash}`` in its output directory; the hash covers the settings,
+the seed and the shards. On SIGTERM, SIGUSR1, SIGINT or after ``--stop-after`` seconds it writes its
+state and ends with exit code 75; on bad input, and when a loss is no longer finite, with 1 and one
+line. ``metrics.jsonl`` is the same for the same run but for the groups named ``timing``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+if __name__ == "__main__":  # find the package beside this file, however it is started
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import torch
+import torch.distributed as dist
+
+from genebert.errors import InputError
+from genebert.evaluation import FixedSet, evaluate
+from genebert.objectives import MGM, NGSP, OBJECTIVES, SRM, chance
+from genebert.plan import Plan
+from genebert.population import build_population
+from genebert.pretrained import CONFIG, WEIGHTS, save, write_atomic
+from genebert.probes import ngsp_probe, srm_probes
+from genebert.sampler import Sampler
+from genebert.samples import TRAIN, VALID, Corpus
+from genebert.train_state import StateDirectory, digest, run_hash
+from genebert.trainer import Place, Trainer
+
+if TYPE_CHECKING:
+    from genebert.shards import Shards
+
+VERSION = 1
+EXIT_STOPPED = 75  # EX_TEMPFAIL: try again, it resumes
+METRICS = "metrics.jsonl"
+DIVERGED = 4.0  # a mean loss above this many times its chance level
+LOG_SECONDS = 10.0
+CHECK_EVERY = 10  # steps between looks at the clock and at signals, with several processes
+# dense bf16 peak of a device, FLOP/s, by a part of its name
+PEAKS = {"H100": 989.4e12, "H200": 989.4e12, "A100": 312e12}
+# settings that do not change what is learned
+UNHASHED = ("checkpoint_seconds", "keep_state", "processes", "micro_batch", "name")
+
+log = logging.getLogger("genebert")
+
+
+class StopFlag:
+    """Set by signals and by the clock; asks the run to write its state and end."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self.started = time.monotonic()
+        self.deadline = None if seconds is None else self.started + seconds
+        self.signalled = False
+
+    def listen(self) -> None:
+        """Take SIGTERM, SIGUSR1 and SIGINT."""
+        with suppress(ValueError):  # not in the main thread
+            for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
+                signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.signalled = True
+
+    def __bool__(self) -> bool:
+        """Whether to stop now."""
+        late = self.deadline is not None and time.monotonic() >= self.deadline
+        return self.signalled or late
+
+
+class Run:
+    """One pre-training run: trains, logs, checkpoints, evaluates, writes its outputs."""
+
+    def __init__(
+        self, settings: dict[str, Any], shards: Shards, output: Path, state: str, place: Place
+    ) -> None:
+        self.block: dict[str, Any] = settings["variant"]
+        self.seed, self.steps = int(settings["seed"]), int(settings["steps"])
+        self.output, self.hash, self.place = output, state, place
+        self.state = StateDirectory(output / "state" / state)
+        self.state.check_marker()
+        plan = Plan.from_pretrain(self.block, self.seed)
+        self.corpus = Corpus.from_shards(shards, place.device)
+        population = build_population(self.corpus, plan, TRAIN, "training")
+        self.trainer = Trainer(Sampler(population), self.block, self.steps, place)
+        self.motifs = list(shards.motifs)
+        self.rows: list[dict[str, Any]] = []
+        self.sets: list[FixedSet] = []
+        self.population = population
+        n = int(self.block.get("evaluation_loci", 256))
+        for name, roles in (("valid", "training"), ("held_out", "held_out")):
+            if name == "held_out" and not bool(self.corpus.held_out.any()):
+                continue
+            try:
+                self.sets.append(
+                    FixedSet.of(name, build_population(self.corpus, plan, VALID, roles), n)
+                )
+            except InputError as error:  # too few validation regions: train, but say so
+                log.warning("no evaluation on %s: %s", name, error)
+        self.log_every = int(self.block.get("log_every") or max(1, min(100, self.steps // 50)))
+        evaluations = int(self.block.get("evaluations", 4 if self.steps >= 500 else 1))
+        self.evaluate_at = {round(self.steps * (i + 1) / evaluations) for i in range(evaluations)}
+        self.clock = Clock(self.trainer)
+
+    # -- the loop --------------------------------------------------------------------------------
+
+    def train(self, stop: StopFlag) -> bool:
+        """Train to the end; return False if asked to stop before."""
+        trainer = self.trainer
+        state = self.state.load(self.place.device)
+        if state is not None:
+            trainer.restore(state, self.state.path)
+            self.rows = json.loads(state["rows"])
+            log.info("resuming at step %d of %d", trainer.step, self.steps)
+        log.info(
+            "%s: %d loci, %d parameters, %d steps of %d rows, %s",
+            self.block.get("name", "run"), self.population.loci.numel(),
+            trainer.model.n_parameters(), self.steps, trainer.sampler.plan.batch_size,
+            self.place.device,
+        )  # fmt: skip
+        saved = time.monotonic()
+        every = float(self.block.get("checkpoint_seconds", 600))
+        trainer.model.train()
+        self.clock.start()
+        while trainer.step < self.steps:
+            with self.clock.waiting():
+                batches = trainer.sample(trainer.step)
+            trainer.train_step(batches)
+            done = trainer.step == self.steps
+            if trainer.step % self.log_every == 0 or done:
+                self.report()
+            if trainer.step in self.evaluate_at:
+                self.evaluate()
+            if done:
+                break
+            stopping, saving = self.agree(bool(stop), time.monotonic() - saved > every)
+            if stopping or saving:
+                self.checkpoint()
+                saved = time.monotonic()
+            if stopping:
+                log.info("stopped at step %d of %d; state is written", trainer.step, self.steps)
+                return False
+        return True
+
+    def agree(self, stopping: bool, saving: bool) -> tuple[bool, bool]:
+        """Let all processes stop and save at the same step."""
+        if self.place.world == 1:
+            return stopping, saving
+        if self.trainer.step % CHECK_EVERY:
+            return False, False
+        flags = torch.tensor([stopping, saving], dtype=torch.int64, device=self.place.device)
+        dist.all_reduce(flags, op=dist.ReduceOp.MAX)
+        return bool(flags[0]), bool(flags[1])
+
+    # -- figures -----------------------------------------------------------------------------------
+
+    def summed(self, value: torch.Tensor, op: Any = None) -> torch.Tensor:
+        """Return the sum (or another reduction) of a tensor over all processes."""
+        value = value.clone()
+        if self.place.world > 1:
+            dist.all_reduce(value, op=op or dist.ReduceOp.SUM)
+        return value
+
+    def check_finite(self) -> None:
+        """End the run if a loss was not finite.
+
+        Raises
+        ------
+        InputError
+            With the step and the objective; a marker is left for the next try.
+        """
+        big = torch.iinfo(torch.int64).max
+        first = torch.where(self.trainer.first_bad < 0, big, self.trainer.first_bad)
+        if self.place.world > 1:
+            dist.all_reduce(first, op=dist.ReduceOp.MIN)
+        steps = first.tolist()
+        if min(steps) < big:
+            which = steps.index(min(steps))
+            self.diverged(f"loss of {OBJECTIVES[which]} is not finite", which, min(steps))
+        if not bool(torch.isfinite(self.trainer.grad_norm)):
+            self.diverged("gradient is not finite", 0, self.trainer.step - 1)
+
+    def diverged(self, what: str, which: int, step: int) -> None:
+        """Leave the marker and raise the one line."""
+        name = str(self.block.get("name", "run"))
+        message = f"pre-training {name}, seed {self.seed}, diverged at step {step + 1}: {what}"
+        if self.place.rank == 0:
+            self.state.mark_diverged(message, step + 1, OBJECTIVES[which])
+        raise InputError(message)
+
+    def report(self) -> None:
+        """Note the mean losses since the last report."""
+        trainer = self.trainer
+        self.check_finite()
+        totals = self.summed(trainer.totals).tolist()
+        trainer.totals.zero_()
+        loss = {
+            name: totals[i][0] / max(totals[i][1], 1.0)
+            for i, name in enumerate(OBJECTIVES)
+            if name in trainer.names
+        }
+        for name, value in loss.items():
+            level = chance(name, 2.0 * trainer.sampler.plan.group if self.infonce(name) else 2.0)
+            if value > DIVERGED * level:
+                self.diverged(
+                    f"mean loss of {name} is {value:.3f}, chance is {level:.3f}",
+                    OBJECTIVES.index(name), trainer.step - 1,
+                )  # fmt: skip
+        timing = self.clock.lap(trainer.step)
+        row = {
+            "kind": "train",
+            "step": trainer.step,
+            "loss": loss,
+            "learning_rate": trainer.optimizer_config.rate(trainer.step - 1, self.steps),
+            "grad_norm": float(trainer.grad_norm),
+            "timing": timing,
+        }
+        self.rows.append(row)
+        if self.clock.due(trainer.step == self.steps):
+            parts = [f"{name} {value:.4f}" for name, value in loss.items()]
+            parts += [f"{key} {value:.4g}" for key, value in timing.items()]
+            log.info("step %d/%d  %s", trainer.step, self.steps, "  ".join(parts))
+
+    def infonce(self, name: str) -> bool:
+        """Whether an objective is scored against a group of matrices."""
+        return name == SRM and self.trainer.losses.infonce
+
+    def evaluate(self) -> None:
+        """Judge the model on the fixed sets (on the first process; the others go on and wait)."""
+        if self.place.rank == 0:
+            for fixed in self.sets:
+                figures = evaluate(self.trainer.losses, fixed, self.trainer.bf16)
+                row = {
+                    "kind": "evaluation",
+                    "step": self.trainer.step,
+                    "set": fixed.name,
+                    **figures,
+                }
+                self.rows.append(row)
+                shown = "  ".join(f"{k} {v:.4g}" for k, v in figures.items())
+                log.info("evaluation on %s at step %d: %s", fixed.name, self.trainer.step, shown)
+        self.clock.skip()
+
+    def probe(self) -> None:
+        """Fit the probes on training loci and judge them on the fixed sets."""
+        n = max((fixed.loci.numel() for fixed in self.sets), default=0)
+        if n == 0:
+            return
+        pairs, partners = FixedSet.of("train", self.population, 4 * n, epoch=1).probe_data()
+        for fixed in self.sets:
+            test_pairs, test_partners = fixed.probe_data()
+            found: dict[str, Any] = {}
+            if NGSP in self.trainer.names:
+                found["ngsp"] = ngsp_probe(partners, test_partners)
+            if pairs is not None and test_pairs is not None:
+                found |= {f"srm_{k}": v for k, v in srm_probes(pairs, test_pairs).items()}
+            for name, figures in found.items():
+                self.rows.append({"kind": "probe", "set": fixed.name, "probe": name, **figures})
+
+    # -- files -------------------------------------------------------------------------------------
+
+    def checkpoint(self) -> None:
+        """Write the state."""
+        self.check_finite()
+        state = self.trainer.state()
+        state["totals"] = self.summed(self.trainer.totals)
+        if self.place.rank == 0:
+            # JSON text: the numbers come back bit for bit, and loading needs no pickled objects
+            self.state.save(self.trainer.step, {**state, "rows": json.dumps(self.rows)})
+        if self.place.world > 1:
+            dist.barrier()
+
+    def finish(self) -> None:
+        """Write the outputs, `config.json` last, and remove the state."""
+        if self.place.rank != 0:
+            return
+        self.probe()
+        self.output.mkdir(parents=True, exist_ok=True)
+        lines = "".join(json.dumps(row) + "\n" for row in self.rows)
+        write_atomic(self.output / METRICS, lines)
+        save(
+            self.output, self.trainer.model, run=self.hash, version=VERSION, seed=self.seed,
+            steps=self.steps, objectives=list(self.trainer.names), motifs=self.motifs,
+            pretrain=self.block,
+        )  # fmt: skip
+        if not self.block.get("keep_state", False):
+            self.state.remove()
+
+
+class Clock:
+    """Throughput, model-FLOP utilisation, waiting for data, memory and time to finish.
+
+    MFU = FLOPs of a step / (seconds * peak of the processes' devices); FLOPs of the sequence
+    encoder by ``GeneBert.flops_per_token`` for all tokens, plus ``flops_per_matrix`` for the
+    matrices of SRM. It is left out where the device's peak is not known.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+        plan, model = trainer.sampler.plan, trainer.model
+        self.tokens = plan.batch_size * plan.row_tokens
+        hidden = trainer.sampler.layout.single.masking.n_hidden / plan.row_tokens
+        share = hidden if MGM in trainer.names else 0.0
+        self.flops = self.tokens * model.flops_per_token(plan.row_tokens, share)
+        if SRM in trainer.names:
+            matrices = plan.batch_size // 2 * (2 if trainer.losses.infonce else 1)
+            self.flops += matrices * model.flops_per_matrix()
+        device = trainer.place.device
+        self.cuda = device.type == "cuda"
+        name = torch.cuda.get_device_name(device) if self.cuda else ""
+        self.peak = next((peak for part, peak in PEAKS.items() if part in name), None)
+        self.logged = -LOG_SECONDS
+        self.start()
+
+    def start(self) -> None:
+        """Begin a lap now."""
+        self.since, self.step, self.waited = time.perf_counter(), self.trainer.step, 0.0
+
+    def skip(self) -> None:
+        """Leave what happened since the last report out of the next lap."""
+        self.start()
+
+    def waiting(self) -> Waiting:
+        """Return a context whose time counts as waiting for data (host time)."""
+        return Waiting(self)
+
+    def due(self, last: bool) -> bool:
+        """Whether it is time for a line in the log."""
+        if not last and time.monotonic() - self.logged < LOG_SECONDS:
+            return False
+        self.logged = time.monotonic()
+        return True
+
+    def lap(self, step: int) -> dict[str, float]:
+        """Return the figures since the last lap and begin a new one."""
+        if self.cuda:
+            torch.cuda.synchronize()
+        seconds = max(time.perf_counter() - self.since, 1e-9)
+        n = max(step - self.step, 1)
+        out = {
+            "seconds": seconds,
+            "tokens_per_second": n * self.tokens / seconds,
+            "data_wait_fraction": self.waited / seconds,
+            "seconds_to_finish": (self.trainer.steps - step) * seconds / n,
+        }
+        if self.peak is not None:
+            world = self.trainer.place.world
+            out["mfu"] = n * self.flops / (seconds * self.peak * world)
+        if self.cuda:
+            out["memory_gb"] = torch.cuda.max_memory_allocated() / 1e9
+        self.start()
+        self.step = step
+        return out
+
+
+class Waiting:
+    """Adds the time inside a ``with`` block to a clock's waiting time."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+
+    def __enter__(self) -> None:
+        """Start."""
+        self.entered = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        """Stop."""
+        self.clock.waited += time.perf_counter() - self.entered
+
+
+def open_place(device: str) -> Place:
+    """Return this process's place; joins the others where it was started as one of several."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    rank, local = int(os.environ.get("RANK", "0")), int(os.environ.get("LOCAL_RANK", "0"))
+    kind = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    if kind == "cuda":
+        torch.cuda.set_device(local)
+        torch.set_float32_matmul_precision("high")
+    if world > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if kind == "cuda" else "gloo")
+    where = torch.device("cuda", local) if kind == "cuda" else torch.device("cpu")
+    return Place(where, rank, world)
+
+
+def read_settings(path: str) -> dict[str, Any]:
+    """Read the JSON file of a run.
+
+    Raises
+    ------
+    InputError
+        If it is not there, is no JSON, or lacks a key.
+    """
+    try:
+        settings: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError("no such file", file=path) from None
+    except json.JSONDecodeError as error:
+        raise InputError(f"is not JSON ({error})", file=path) from None
+    for key in ("variant", "seed", "steps", "index"):
+        if key not in settings:
+            raise InputError(f"key {key!r} is missing", file=path)
+    if int(settings["steps"]) < 1:
+        raise InputError("no steps", file=path, found=settings["steps"], expected="at least 1")
+    return settings
+
+
+def hash_of(settings: dict[str, Any], index_sha256: str) -> str:
+    """Return the hash that names the state: settings, seed, steps, shards, version."""
+    block = {key: value for key, value in settings["variant"].items() if key not in UNHASHED}
+    return run_hash(
+        {
+            "version": VERSION, "variant": block, "seed": settings["seed"],
+            "steps": settings["steps"], "index": index_sha256,
+        }
+    )  # fmt: skip
+
+
+def is_finished(output: Path, state: str) -> bool:
+    """Whether the outputs of this very run are there."""
+    if not all((output / name).exists() for name in (CONFIG, WEIGHTS, METRICS)):
+        return False
+    try:
+        return bool(json.loads((output / CONFIG).read_text()).get("run") == state)
+    except json.JSONDecodeError:
+        return False
+
+
+def run(
+    settings: dict[str, Any],
+    shards: Shards,
+    output: Path,
+    *,
+    index_sha256: str,
+    stop: StopFlag,
+    device: str = "cpu",
+) -> int:
+    """Train on opened shards; return 0, or EXIT_STOPPED if asked to stop before the end."""
+    place = open_place(device)
+    job = Run(settings, shards, output, hash_of(settings, index_sha256), place)
+    if not job.train(stop):
+        return EXIT_STOPPED
+    job.finish()
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program; return its exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--config", required=True, help="JSON file of the run")
+    parser.add_argument("--output", help="directory; default: `output` of the file")
+    parser.add_argument("--stop-after", type=float, help="seconds; then write the state and end")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    options = parser.parse_args(argv)
+    try:
+        settings = read_settings(options.config)
+        limit = settings.get("stop_after") if options.stop_after is None else options.stop_after
+        stop = StopFlag(limit)
+        stop.listen()
+        torch.set_num_threads(int(settings.get("threads") or 1))
+        output = options.output or settings.get("output")
+        if output is None:
+            raise InputError("no output directory", file=options.config, expected="--output")
+        sha = digest(settings["index"]) if Path(settings["index"]).exists() else ""
+        if is_finished(Path(output), hash_of(settings, sha)):
+            log.info("%s: this run is finished", output)
+            return 0
+        from genebert.shards import Shards  # late: reads the genome library, needed for files only
+
+        return run(
+            settings, Shards.open(settings["index"]), Path(output),
+            index_sha256=sha, stop=stop, device=options.device,
+        )  # fmt: skip
+    except InputError as error:
+        log.error("%s", error)
+        return 1
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    from genebert.job import setup_log
+
+    setup_log(None)
+    sys.exit(main())

@@ -1,0 +1,196 @@
+"""Simple probes that say what an objective could be solved with: P0, one modality, P1, NGSP.
+
+Each is a ridge logistic regression, fitted on rows of the training population and judged on the
+fixed evaluation rows, as the network is. A probe above chance that the network does not beat means
+that the sampler left a shortcut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genebert.objectives import accuracy, auroc
+from genebert.population import Population
+from genebert.sampler import Rows
+from genebert.samples import neighbours
+
+Floats = NDArray[np.float64]
+COMPONENTS = 12  # principal components of each side of the bilinear probe
+RIDGE = 1.0
+NEWTON_STEPS = 25
+
+
+@dataclass(frozen=True)
+class Logistic:
+    """A fitted logistic regression on standardised features."""
+
+    mean: Floats
+    scale: Floats
+    weights: Floats  # [features + 1], the last is the intercept
+
+    def logits(self, features_ND: Floats) -> Floats:
+        """Return logits_N."""
+        z = (features_ND - self.mean) / self.scale
+        return np.asarray(z @ self.weights[:-1] + self.weights[-1])
+
+
+def fit_logistic(features_ND: Floats, label_N: NDArray[np.bool_], ridge: float = RIDGE) -> Logistic:
+    """Fit by Newton's method; the intercept is not penalised."""
+    mean, scale = features_ND.mean(axis=0), features_ND.std(axis=0)
+    scale = np.where(scale > 1e-9, scale, 1.0)
+    z = np.concatenate([(features_ND - mean) / scale, np.ones((len(label_N), 1))], axis=1)
+    penalty = np.full(z.shape[1], ridge)
+    penalty[-1] = 1e-6
+    weights = np.zeros(z.shape[1])
+    for _ in range(NEWTON_STEPS):
+        p = 1.0 / (1.0 + np.exp(-np.clip(z @ weights, -30, 30)))
+        gradient = z.T @ (p - label_N) + penalty * weights
+        hessian = (z * (p * (1 - p) + 1e-9)[:, None]).T @ z + np.diag(penalty)
+        change = np.linalg.solve(hessian, gradient)
+        weights -= change
+        if np.abs(change).max() < 1e-8:
+            break
+    return Logistic(mean, scale, weights)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """SRM rows as the probes see them: labels and features of N pairs."""
+
+    matches: NDArray[np.bool_]
+    contrast: NDArray[np.int64]
+    nuisance: Floats  # [N, 6]
+    anchor: Floats  # [N, M], motif row of the anchor
+    context: Floats  # [N, F], mean column of the matrix
+
+
+@dataclass(frozen=True)
+class Partners:
+    """NGSP rows as the probe sees them."""
+
+    follows: NDArray[np.bool_]
+    features: Floats
+
+
+def pairs_of(population: Population, rows: Rows) -> Pairs:
+    """Compute the features of SRM rows.
+
+    The nuisance features are GC, motif count and breadth of the anchor; span and nearest distance
+    (log) of the matrix before any control shuffles it; open regions of its cell type (log).
+    """
+    corpus, view = population.corpus, population.view
+    matrix = rows.matrix
+    assert matrix is not None
+    centre = corpus.start[rows.place] + corpus.width // 2
+    entry, _ = neighbours(
+        view, corpus.width, rows.cell, corpus.contig[rows.place], centre,
+        population.plan.neighbours, population.layout.exclude,
+    )  # fmt: skip
+    start = corpus.start[view.region[entry]]
+    own = corpus.start[rows.place][:, None]
+    first, end = view.cell_bounds(rows.cell)
+    columns = (
+        corpus.gc[rows.anchor],
+        corpus.motif_count[rows.anchor],
+        corpus.breadth[rows.anchor],
+        (start[:, -1] - start[:, 0]).clamp(min=1).log(),
+        (start - own).abs().min(dim=1).values.clamp(min=1).log(),
+        (end - first).clamp(min=1).log(),
+    )
+    half = population.plan.neighbours // 2
+    real = np.delete(matrix.double().cpu().numpy(), half, axis=2)
+    return Pairs(
+        rows.matches.cpu().numpy(),
+        rows.contrast.cpu().numpy(),
+        np.stack([c.double().cpu().numpy() for c in columns], axis=1),
+        corpus.columns(rows.anchor).double().cpu().numpy(),
+        real.mean(axis=2),
+    )
+
+
+def partners_of(population: Population, rows: Rows) -> Partners:
+    """Compute the features of NGSP rows: GC, repeats and breadth of A and B, and differences."""
+    corpus = population.corpus
+    sides = []
+    for region in (rows.pair_anchor, rows.partner):
+        values = (corpus.gc[region], corpus.repeat[region], corpus.breadth[region])
+        sides.append(np.stack([v.double().cpu().numpy() for v in values], axis=1))
+    features = np.concatenate([*sides, np.abs(sides[0] - sides[1])], axis=1)
+    return Partners(rows.follows.cpu().numpy(), features)
+
+
+def join_pairs(parts: list[Pairs]) -> Pairs:
+    """Concatenate."""
+    names = ("matches", "contrast", "nuisance", "anchor", "context")
+    return Pairs(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+def join_partners(parts: list[Partners]) -> Partners:
+    """Concatenate."""
+    return Partners(
+        np.concatenate([part.follows for part in parts]),
+        np.concatenate([part.features for part in parts]),
+    )
+
+
+def _directions(x_ND: Floats, n: int) -> tuple[Floats, Floats]:
+    """Return the mean and the first n principal directions, sign-fixed."""
+    mean = x_ND.mean(axis=0)
+    _, _, vt = np.linalg.svd(x_ND - mean, full_matrices=False)
+    vt = vt[: min(n, len(vt))]
+    sign = np.sign(vt[np.arange(len(vt)), np.abs(vt).argmax(axis=1)])
+    return mean, (vt * sign[:, None]).T
+
+
+def _bilinear(train: Pairs, test: Pairs) -> tuple[Floats, Floats]:
+    """Return P1's features: both sides' components and all their products."""
+    a_mean, a_axes = _directions(train.anchor, COMPONENTS)
+    c_mean, c_axes = _directions(train.context, COMPONENTS)
+
+    def features(pairs: Pairs) -> Floats:
+        a, c = (pairs.anchor - a_mean) @ a_axes, (pairs.context - c_mean) @ c_axes
+        products = (a[:, :, None] * c[:, None, :]).reshape(len(a), -1)
+        return np.concatenate([a, c, products], axis=1)
+
+    return features(train), features(test)
+
+
+def _judge(
+    train: Floats, train_label: NDArray[np.bool_], test: Floats, test_label: NDArray[np.bool_]
+) -> Mapping[str, float]:
+    logits = fit_logistic(train, train_label).logits(test)
+    return {"accuracy": accuracy(logits, test_label), "auroc": auroc(logits, test_label)}
+
+
+def srm_probes(train: Pairs, test: Pairs) -> dict[str, Mapping[str, float]]:
+    """Fit every probe of SRM for each contrast.
+
+    Returns
+    -------
+    ``{"n1": {...}}``-like names ``p0:n1``, ``sequence:n1``, ``matrix:n1``, ``p1:n1`` and the same
+    for n2, each with accuracy and AUROC; contrasts without both labels are left out.
+    """
+    out: dict[str, Mapping[str, float]] = {}
+    bilinear = _bilinear(train, test)
+    views = {
+        "p0": (train.nuisance, test.nuisance),
+        "sequence": (train.anchor, test.anchor),
+        "matrix": (train.context, test.context),
+        "p1": bilinear,
+    }
+    for number, contrast in enumerate(("n1", "n2")):
+        a, b = train.contrast == number, test.contrast == number
+        if min(len(np.unique(train.matches[a])), len(np.unique(test.matches[b]))) < 2:
+            continue
+        for name, (x, y) in views.items():
+            out[f"{name}:{contrast}"] = _judge(x[a], train.matches[a], y[b], test.matches[b])
+    return out
+
+
+def ngsp_probe(train: Partners, test: Partners) -> Mapping[str, float]:
+    """Fit the probe of NGSP."""
+    return _judge(train.features, train.follows, test.features, test.follows)
