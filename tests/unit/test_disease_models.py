@@ -263,7 +263,7 @@ def test_people_of_a_cohort(cohort: Path, model: str) -> None:
     if model != "oracle":
         assert info["permutation"]["low"] < 0.5 < info["permutation"]["high"] + 0.05
         assert set(frame["split"]) == {"test", "valid"}
-        assert ("folds/0/1" in info["chosen"]) == (seeds == 1 and model != "oracle") or seeds == 2
+        assert ("folds/2/1" if seeds == 2 else "lopo/0/1") in info["chosen"]
 
 
 def test_who_knows_the_causal_variant(cohort: Path) -> None:
@@ -276,8 +276,10 @@ def test_who_knows_the_causal_variant(cohort: Path) -> None:
         frame, _ = run(cohort, model, "cohort")
         part = frame[(frame["split"] == "test") & (frame["track"] == "")].set_index("item")
         found[model] = auroc(labels.to_numpy(float), part.loc[labels.index, "score"].to_numpy())
-    assert found["motif-lr"] > 0.85  # only the site counts, and only element 0 changes it
-    assert found["dosage-lr"] > 0.8
+    # only element 0 changes the site; half of the risk is noise
+    assert found["motif-lr"] > 0.75
+    assert found["dosage-lr"] > 0.75
+    assert found["covariates"] < 0.65
 
 
 def test_one_population_has_no_track_of_its_own(cohort: Path) -> None:

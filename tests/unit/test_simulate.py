@@ -18,6 +18,7 @@ from genebert.genome import Genome, decode, encode, reverse_complement
 from genebert.simulate import NAMES, motifs, simulate, tree
 from genebert.simulate.atlas import build_atlas
 from genebert.simulate.build import build_genome
+from genebert.simulate.cells import sigmoid
 from genebert.simulate.parameters import Parameters, Settings, stream
 from genebert.simulate.statistics import auroc
 from genebert.simulate.variants import World, strength_change, substitution_class
@@ -334,7 +335,7 @@ def test_planted_sites_score_as_their_motif(made: Path, genome: Genome) -> None:
         assert row.strength > np.median(chance)
     inside = sites[sites["class"] == "site"]
     per_region = inside.groupby(["contig", "region_start"]).size()
-    assert 2 <= per_region.min()
+    assert per_region.min() >= 2
     assert per_region.max() <= 8
     assert (inside.start >= inside.region_start).all()
     assert (inside.end <= inside.region_end).all()
@@ -355,7 +356,7 @@ def test_statistics_of_the_regions(report: dict[str, Any]) -> None:
     assert regions["count"] == 900
     near = regions["nearest_type"]
     assert near["NK"][0] == "B"
-    assert near["NK"][1] > 0.55 > near["Mono"][1]
+    assert near["NK"][1] > 0.5 > near["Mono"][1]
     correlation = regions["profile_correlation"]
     assert correlation["500-2000"] > correlation["50000-200000"]
     assert correlation["500-2000"] > 0.15
@@ -370,7 +371,7 @@ def test_binding_is_discordant_and_follows_the_truth(report: dict[str, Any]) -> 
 
 def test_motif_content_of_open_regions_follows_the_activity(world: World) -> None:
     opened = world.openness.open
-    occupied = 1 / (1 + np.exp(-world.strength))
+    occupied = sigmoid(world.strength)
     content = np.stack([occupied[opened[:, c]].mean(axis=0) for c in range(opened.shape[1])])
     lineage = ~world.panel.housekeeping
     shift = (content - content.mean(axis=0))[:, lineage]
@@ -412,8 +413,9 @@ def test_variant_effect_equals_a_full_rescan(world: World) -> None:
     windows = world.codes[world.regions.start[region][:, None] + np.arange(500)]
     windows[np.arange(40), position - world.regions.start[region]] = alt
     full, _ = motifs.region_strength(windows, world.panel)
-    mass = np.maximum(np.exp(full), 1e-4)  # the floor of strength_change
-    np.testing.assert_allclose(np.exp(changed), mass, rtol=2e-3, atol=2e-4)
+    np.testing.assert_allclose(sigmoid(changed), sigmoid(full), atol=3e-3)
+    before = world.strength[region]
+    assert np.abs(sigmoid(changed) - sigmoid(before)).max() > 0.1
 
 
 def test_cohort_has_two_populations_and_an_oracle(made: Path, report: dict[str, Any]) -> None:
@@ -431,7 +433,8 @@ def test_cohort_has_two_populations_and_an_oracle(made: Path, report: dict[str, 
             for record in pysam.VariantFile(str(made / "cohort.vcf.gz"))
         ]
     )
-    r2 = np.corrcoef(dosage) ** 2
+    assert (dosage.std(axis=1) > 0).mean() > 0.97
+    r2 = np.corrcoef(dosage[dosage.std(axis=1) > 0]) ** 2
     assert np.diag(r2, 1).mean() > 3 * np.diag(r2, 40).mean()  # linkage disequilibrium
     causal = report["cohort_causal"]
     assert len(causal) == SETTINGS["cohort"]["causal"]

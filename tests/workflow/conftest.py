@@ -31,8 +31,3 @@ def snakemake(root: Path, tmp_path: Path) -> Run:
         )
 
     return run
-
-
-def last_line(text: str) -> str:
-    """Return the last line that is not empty."""
-    return [line for line in text.splitlines() if line.strip()][-1]

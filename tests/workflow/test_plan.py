@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from .conftest import last_line
+from workflow_tools import last_line
 
 TABLES = [f"results/{t}.tsv" for t in ("promoter", "tfbs", "disease", "splicing", "ablation")]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from .conftest import last_line
+from workflow_tools import last_line
 
 TINY = {
     "simulate": {

@@ -83,7 +83,8 @@ class FixedSet:
                 if contrast == N1:
                     partners += [probes.partners_of(population, rows) for rows in both]
                 if SRM in population.plan.objectives:
-                    pairs += [probes.pairs_of(population, rows) for rows in both]
+                    found = [probes.pairs_of(population, rows) for rows in both]
+                    pairs += [part.of_contrast(contrast) for part in found]
         return probes.join_pairs(pairs) if pairs else None, probes.join_partners(partners)
 
 
@@ -120,11 +121,11 @@ def evaluate(losses: Losses, fixed: FixedSet, bf16: bool = False) -> dict[str, f
                 next_.append((model.ngsp(x_BTD[S:, 0]), model.ngsp(apart[:, 0])))
             if SRM in names:
                 e_SD = model.sequence.pool(x_BTD[:S])
-                match[N1].append(_match_logits(losses, e_SD, right, wrong))
+                match[N1].append(_match_logits(losses, e_SD, right, wrong, N1))
         if SRM in names:
             for right, wrong in fixed.chunks(N2):
                 e_SD = model.embed_sequence(right.ids[: right.anchor.numel()])
-                match[N2].append(_match_logits(losses, e_SD, right, wrong))
+                match[N2].append(_match_logits(losses, e_SD, right, wrong, N2))
     model.train(was_training)
     out: dict[str, float] = {}
     if MGM in names:
@@ -143,13 +144,18 @@ def evaluate(losses: Losses, fixed: FixedSet, bf16: bool = False) -> dict[str, f
         if SRM in names and match[contrast]:
             logit, label = _with_labels(match[contrast])
             out[f"{name}_pairs"] = float(label.sum())
-            out[f"{name}_accuracy"] = accuracy(logit, label)
-            out[f"{name}_auroc"] = auroc(logit, label)
+            if label.any():
+                out[f"{name}_accuracy"] = accuracy(logit, label)
+                out[f"{name}_auroc"] = auroc(logit, label)
     return out
 
 
-def _match_logits(losses: Losses, e_SD: Tensor, right: Rows, wrong: Rows) -> tuple[Tensor, Tensor]:
-    return match_logit(losses, e_SD, right), match_logit(losses, e_SD, wrong)
+def _match_logits(
+    losses: Losses, e_SD: Tensor, right: Rows, wrong: Rows, contrast: int
+) -> tuple[Tensor, Tensor]:
+    """Return the logits of the pairs that are of the contrast (some fall back from n2 to n1)."""
+    keep = right.contrast == contrast
+    return match_logit(losses, e_SD, right)[keep], match_logit(losses, e_SD, wrong)[keep]
 
 
 def match_logit(losses: Losses, e_SD: Tensor, rows: Rows) -> Tensor:

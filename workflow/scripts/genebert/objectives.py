@@ -74,5 +74,3 @@ def auroc(score: ArrayLike, label: ArrayLike) -> float:
 def accuracy(logit: ArrayLike, label: ArrayLike) -> float:
     """Return the share of logits on the right side of 0."""
     return float(np.mean((np.asarray(logit) > 0) == np.asarray(label).astype(bool)))
-
-

@@ -37,6 +37,7 @@ class Population:
     cells : int64[c], the cell types that take part.
     anchor_cells : bool[c], those in which an anchor is drawn for MGM, NGSP and the contrast n1.
     pair_weight : float64[c, c] of small integers: weight of (open in row, closed in column) in n2.
+    pair_accept : int64[c, c], of 2**16 drawn pairs so many are used; the others fall back to n1.
     motif_bin, breadth_bin : int64[R], for matching.
     """
 
@@ -49,6 +50,7 @@ class Population:
     cells: Tensor
     anchor_cells: Tensor
     pair_weight: Tensor
+    pair_accept: Tensor
     motif_bin: Tensor
     breadth_bin: Tensor
 
@@ -90,12 +92,13 @@ def bins(value: Array, reference: Array, n: int) -> Array:
     return np.searchsorted(edges, value, side="right").astype(np.int64)
 
 
-def balanced_weights(open_nc: Array, closed_nc: Array, roles_cc: Array) -> Array:
-    """Weigh pairs (open in c, closed in c') so that both directions are expected equally often.
+def balanced_weights(open_nc: Array, closed_nc: Array, roles_cc: Array) -> tuple[Array, Array]:
+    """Weigh pairs (open in c, closed in c') so that both directions are used equally often.
 
     A locus draws one pair with probability proportional to the weights of its possible pairs.
-    The weight of (c, c') is multiplied by sqrt(expected(c', c) / expected(c, c')) until both
-    agree (20 rounds), then rounded to integers of 1 .. 1023.
+    The weight of (c, c') is multiplied by sqrt(expected(c', c) / expected(c, c')) for 20 rounds
+    and rounded to integers of 1 .. 1023. Loci with few possible pairs can make it impossible that
+    both directions agree; of the direction that is still drawn more often a part is then not used.
 
     Parameters
     ----------
@@ -104,21 +107,30 @@ def balanced_weights(open_nc: Array, closed_nc: Array, roles_cc: Array) -> Array
 
     Returns
     -------
-    float64[c, c]; 0 where a pair, or its reverse, never occurs.
+    weight_cc : float64; 0 where a pair, or its reverse, never occurs.
+    accept_cc : int64, of 2**16 draws of a pair so many are used.
     """
     is_open, closed = open_nc.astype(np.float64), closed_nc.astype(np.float64)
     count = is_open.T @ closed
     usable = roles_cc & (count > 0) & (count.T > 0)
     weight = np.where(usable, 1.0 / np.maximum(count, 1.0), 0.0)
+    if not usable.any():
+        return weight, np.zeros(weight.shape, dtype=np.int64)
     for _ in range(20):
-        total = ((is_open @ weight) * closed).sum(axis=1)
-        share = np.where(total > 0, 1.0 / np.maximum(total, 1e-300), 0.0)
-        expected = weight * ((is_open * share[:, None]).T @ closed)
+        expected = _expected(is_open, closed, weight)
         ratio = np.where(usable, expected.T / np.where(usable, expected, 1.0), 1.0)
         weight = weight * np.sqrt(ratio)
-    if not usable.any():
-        return weight
-    return np.where(usable, np.clip(np.rint(1023 * weight / weight.max()), 1, 1023), 0.0)
+    weight = np.where(usable, np.clip(np.rint(1023 * weight / weight.max()), 1, 1023), 0.0)
+    expected = _expected(is_open, closed, weight)
+    share = np.where(usable, np.minimum(1.0, expected.T / np.where(usable, expected, 1.0)), 0.0)
+    return weight, np.rint(share * 2**16).astype(np.int64)
+
+
+def _expected(is_open: Array, closed: Array, weight: Array) -> Array:
+    """Return how often each pair of cell types is expected to be drawn, float64[c, c]."""
+    total = ((is_open @ weight) * closed).sum(axis=1)
+    share = np.where(total > 0, 1.0 / np.maximum(total, 1e-300), 0.0)
+    return np.asarray(weight * ((is_open * share[:, None]).T @ closed))
 
 
 def build_population(
@@ -166,7 +178,8 @@ def build_population(
         pair_loci=torch.zeros(0, dtype=torch.int64, device=corpus.device),
         cells=put(cells),
         anchor_cells=put(is_held if roles != "training" else np.ones(len(cells), dtype=bool)),
-        pair_weight=torch.zeros(len(cells), len(cells), dtype=torch.float64, device=corpus.device),
+        pair_weight=put(np.zeros(roles_cc.shape)),
+        pair_accept=put(np.zeros(roles_cc.shape, dtype=np.int64)),
         motif_bin=put(bins(motif_count, motif_count[in_training], MOTIF_BINS)),
         breadth_bin=put(bins(breadth, breadth[in_training], BREADTH_BINS)),
     )
@@ -192,11 +205,12 @@ def build_population(
         )
     either = is_open.any(dim=1) & closed.any(dim=1)
     chosen = np.flatnonzero(either.numpy())[:: max(1, int(either.sum()) // sample)]
-    weight = balanced_weights(is_open.numpy()[chosen], closed.numpy()[chosen], roles_cc)
+    weight, accept = balanced_weights(is_open.numpy()[chosen], closed.numpy()[chosen], roles_cc)
     possible = (is_open.numpy() @ (weight > 0) & closed.numpy()).any(axis=1)
     return replace(
         population,
         loci=candidates[usable.to(candidates.device)],
         pair_loci=candidates[put(possible)],
         pair_weight=put(weight),
+        pair_accept=put(accept),
     )

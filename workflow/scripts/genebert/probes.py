@@ -67,6 +67,14 @@ class Pairs:
     anchor: Floats  # [N, M], motif row of the anchor
     context: Floats  # [N, F], mean column of the matrix
 
+    def of_contrast(self, contrast: int) -> Pairs:
+        """Return those of one contrast."""
+        keep = self.contrast == contrast
+        return Pairs(
+            self.matches[keep], self.contrast[keep], self.nuisance[keep], self.anchor[keep],
+            self.context[keep],
+        )  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Partners:
@@ -184,7 +192,7 @@ def srm_probes(train: Pairs, test: Pairs) -> dict[str, Mapping[str, float]]:
     }
     for number, contrast in enumerate(("n1", "n2")):
         a, b = train.contrast == number, test.contrast == number
-        if min(len(np.unique(train.matches[a])), len(np.unique(test.matches[b]))) < 2:
+        if min(len(set(train.matches[a])), len(set(test.matches[b]))) < 2:
             continue
         for name, (x, y) in views.items():
             out[f"{name}:{contrast}"] = _judge(x[a], train.matches[a], y[b], test.matches[b])

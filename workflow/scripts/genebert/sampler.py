@@ -263,7 +263,8 @@ class Sampler:
         """Draw cell type and negative of every anchor.
 
         n2 draws (c, c') together, by weights under which both directions are used equally often.
-        A locus that is closed in no cell type has no n2 and falls back to n1, whatever its label.
+        A locus that is closed in no cell type has no n2 and falls back to n1, whatever its label;
+        so does a part of the pairs whose reverse is rarer.
         """
         population = self.population
         open_Sc, closed_Sc = self.population.eligible(anchor_S)
@@ -272,7 +273,8 @@ class Sampler:
         weight = closed_Sc.double() * population.pair_weight[column_n2]
         other, _ = draw(weight, word_SW[:, 1])
         column_n1, _ = draw(open_Sc & population.anchor_cells, word_SW[:, 0])
-        contrast_S = torch.where(possible, contrast_S, N1)
+        used = (word_SW[:, 3] >> 16) < population.pair_accept[column_n2, other]
+        contrast_S = torch.where(possible & used, contrast_S, N1)
         cell = population.cells[torch.where(contrast_S == N2, column_n2, column_n1)]
         locus = self._matched_locus(anchor_S, cell, word_SW[:, 4 : 4 + CANDIDATES])
         return {

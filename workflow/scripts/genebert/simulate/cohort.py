@@ -143,6 +143,30 @@ def _blocks(variants: CohortVariants, world: World, p: Parameters) -> list[slice
     return blocks
 
 
+def _allele(
+    pooled: Floats, ancestry: Ints, floor: float, rng: np.random.Generator
+) -> NDArray[np.int8]:
+    """Return int8[h], which haplotypes carry ALT, with a minor allele frequency above ``floor``.
+
+    Carriers are neighbours in ``ancestry``; k carriers have weight 1 / k, as a neutral spectrum
+    has. The most frequent of 30 tries is taken if none reaches the floor.
+    """
+    h = len(pooled)
+    odds = 1 / np.arange(1, h)
+    best, most = np.zeros(h, dtype=np.int8), -1.0
+    for _ in range(30):
+        carriers = int(rng.choice(np.arange(1, h), p=odds / odds.sum()))
+        allele = np.zeros(h, dtype=np.int8)
+        allele[np.roll(ancestry, int(rng.integers(0, h)))[:carriers]] = 1
+        frequency = float(pooled @ allele)
+        minor = min(frequency, 1 - frequency)
+        if minor > most:
+            best, most = allele, minor
+        if minor >= floor:
+            return allele
+    return best
+
+
 def _normal_cdf(x: Floats) -> Floats:
     return np.array([0.5 * (1 + erf(value / np.sqrt(2))) for value in x])
 
@@ -166,11 +190,10 @@ def sample_cohort(
         base = rng.dirichlet(np.full(h, 1.5))
         for k in range(n_pop):
             shares[k, b] = rng.dirichlet(base * (1 - p.fst) / p.fst + 0.02)
+        pooled = shares[:, b].mean(axis=0)
         for v in range(block.start, block.stop):
-            odds = 1 / np.arange(1, h)
-            carriers = int(rng.choice(np.arange(1, h), p=odds / odds.sum()))
-            first = int(rng.integers(0, h))
-            alleles[v, np.roll(ancestry, -first)[:carriers]] = 1
+            floor = p.causal_frequency if variants.weight[v] else p.least_frequency
+            alleles[v] = _allele(pooled, ancestry, floor, rng)
     size = int(count / 2 / min(p.prevalence) * 1.4) + 200
     population = rng.integers(0, n_pop, size=size)
     haplotype = np.empty((size, 2, len(blocks)), dtype=np.uint8)

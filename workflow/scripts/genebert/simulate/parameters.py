@@ -114,7 +114,9 @@ class Parameters:
     fst: float = 0.08  # 0.05-0.15 between continents
     block_variants: int = 10  # per haplotype block; blocks of 5-50 kb
     block_haplotypes: int = 12
-    indels: float = 0.02
+    least_frequency: float = 0.01  # of the minor allele in both populations together
+    causal_frequency: float = 0.10  # common causal variants, so that 1,000 people can tell
+    indels: float = 0.02  # of variants; 15 % in 1000 Genomes
     missing: float = 0.002
     covariate_variance: float = 0.05
     risk_from_loss: float = 0.85  # share of causal alleles that raise risk by losing binding

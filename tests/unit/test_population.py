@@ -1,0 +1,90 @@
+"""Loci and cell types of a split: nothing of another split, and balanced pairs of cell types."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from pretrain_toys import toy_block, toy_shards
+
+from genebert.errors import InputError
+from genebert.plan import Plan
+from genebert.population import balanced_weights, bins, build_population
+from genebert.samples import TRAIN, VALID, Corpus
+
+SHARDS = toy_shards()
+CORPUS = Corpus.from_shards(SHARDS)
+
+
+def population(split=TRAIN, roles="training", **changes):
+    return build_population(CORPUS, Plan.from_pretrain(toy_block(**changes), 1), split, roles)
+
+
+def test_only_the_split_and_its_cell_types_take_part():
+    train = population()
+    assert set(SHARDS.split[train.view.region.numpy()]) == {TRAIN}
+    assert set(SHARDS.split[train.loci.numpy()]) == {TRAIN}
+    assert train.cells.tolist() == [0, 1, 2, 3, 4]
+    held_out = population(VALID, "held_out")
+    assert set(SHARDS.split[held_out.view.region.numpy()]) == {VALID}
+    assert held_out.cells[held_out.anchor_cells].tolist() == [5]
+
+
+def test_loci_at_the_ends_of_a_contig_have_no_neighbours():
+    loci = population(neighbours=20).loci.tolist()
+    assert 0 not in loci
+    assert 149 not in loci
+    assert 75 in loci
+    assert len(loci) < len(population(neighbours=2).loci)
+
+
+def test_pairs_of_held_out_types_have_one_on_either_side():
+    weight = population(VALID, "held_out").pair_weight.numpy()
+    assert (weight[:5, :5] == 0).all()
+    assert weight[5, :5].any()
+    assert weight[:5, 5].any()
+
+
+def test_pairs_are_used_equally_often_in_both_directions():
+    rng = np.random.default_rng(0)
+    n, chance = 4000, np.array([0.15, 0.3, 0.5, 0.8])  # cell types of very unequal depth
+    is_open = rng.random((n, 4)) < chance
+    weight, accept = balanced_weights(is_open, ~is_open, ~np.eye(4, dtype=bool))
+    assert (weight == np.rint(weight)).all()
+    joint = is_open[:, :, None] * (~is_open)[:, None, :] * weight
+    total = joint.sum(axis=(1, 2), keepdims=True)
+    drawn = (joint / np.where(total > 0, total, 1)).sum(axis=0)
+    used = drawn * accept / 2**16
+    off = ~np.eye(4, dtype=bool)
+    assert np.abs(used / np.where(off, used.T, 1) - 1)[off].max() < 0.02
+    assert used.sum() > 0.5 * drawn.sum()
+    plain = (is_open[:, :, None] * (~is_open)[:, None, :]).sum(axis=0)
+    assert np.abs(plain / np.where(off, plain.T, 1) - 1)[off].max() > 1  # it was not so before
+
+
+def test_a_pair_that_occurs_in_one_direction_only_is_not_used():
+    is_open = np.array([[True, False], [True, False], [True, True]])
+    weight, accept = balanced_weights(is_open, ~is_open, ~np.eye(2, dtype=bool))
+    assert not weight.any()
+    assert not accept.any()
+
+
+def test_bins_hold_equal_shares_of_the_reference():
+    values = np.random.default_rng(0).random(1000)
+    assert np.bincount(bins(values, values, 4)).tolist() == [250] * 4
+    assert bins(np.array([-1.0, 2.0]), values, 4).tolist() == [0, 3]
+
+
+def test_too_many_neighbours_is_one_line():
+    with pytest.raises(InputError, match="neighbours"):
+        population(neighbours=400)
+
+
+def test_eligible_means_open_with_neighbours_and_closed_is_closed():
+    train = population()
+    region = torch.arange(300)
+    anchor, closed = train.eligible(region)
+    is_open = torch.as_tensor(SHARDS.is_open[:5, :300].T)
+    assert not bool((anchor & ~is_open).any())
+    assert not bool((closed & is_open).any())
+    assert bool(anchor[75].any())

@@ -1,0 +1,267 @@
+"""Rows: a function of (seed, epoch, locus) alone; labels, negatives, strands and controls."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from pretrain_toys import toy_block, toy_shards
+
+from genebert import tokens
+from genebert.plan import Plan
+from genebert.population import NGSP_GAP, build_population
+from genebert.sampler import N1, N2, NGSP_NEAR, Sampler, best_candidate, draw, mismatch
+from genebert.samples import TRAIN, Corpus
+
+SHARDS = toy_shards()
+CORPUS = Corpus.from_shards(SHARDS)
+
+
+def sampler(seed=1, **changes):
+    plan = Plan.from_pretrain(toy_block(**changes), seed)
+    return Sampler(build_population(CORPUS, plan, TRAIN, "training"))
+
+
+FULL = sampler()
+
+
+def together(made, steps=30, **kwargs):
+    """Return the rows of many steps, joined by name."""
+    parts = [made.batch(step, **kwargs).tensors() for step in range(steps)]
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def test_an_epoch_visits_every_locus_once():
+    n, B = FULL.population.loci.numel(), 16
+    seen = torch.cat([FULL.visits(step)[0] for step in range(-(-n // B))])[:n]
+    # rows of a step are in the order of their positions
+    assert torch.equal(seen.sort().values, FULL.population.loci)
+    assert not torch.equal(seen, sampler(seed=2).visits(0)[0])
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_processes_together_see_what_one_sees(world):
+    whole = FULL.batch(7).tensors()
+    parts = [FULL.batch(7, rank, world).tensors() for rank in range(world)]
+    for name, value in whole.items():
+        if value.shape[0] == 16:  # single rows of all processes, then pair rows
+            halves = [p[name].chunk(2) for p in parts]
+            joined = torch.cat([h[0] for h in halves] + [h[1] for h in halves])
+        else:
+            joined = torch.cat([p[name] for p in parts])
+        assert torch.equal(joined, value), name
+
+
+def test_a_row_depends_on_seed_epoch_and_locus_not_on_its_company():
+    locus = FULL.population.loci[:8]
+    zero, yes = torch.zeros(8, dtype=torch.int64), torch.ones(8, dtype=torch.bool)
+    a = FULL.rows(locus, zero, yes, zero, locus, zero, yes).tensors()
+    b = FULL.rows(locus[3:5], zero[:2], yes[:2], zero[:2], locus[3:5], zero[:2], yes[:2]).tensors()
+    assert torch.equal(a["ids"][3:5], b["ids"][:2])
+    assert torch.equal(a["ids"][11:13], b["ids"][2:])
+    assert torch.equal(a["matrix"][3:5], b["matrix"])
+    c = FULL.rows(locus, zero + 1, yes, zero, locus, zero + 1, yes).tensors()
+    assert not torch.equal(a["ids"], c["ids"])
+
+
+def test_rows_have_their_tokens_and_targets_are_the_hidden_bases():
+    rows = FULL.batch(3)
+    single, pair = rows.ids[:8], rows.ids[8:]
+    assert bool((rows.ids[:, 0] == tokens.CLS).all())
+    assert not bool((single == tokens.SEP).any())
+    assert bool((pair[:, 32] == tokens.SEP).all())
+    assert rows.ids.shape == (16, 64)
+    # visible tokens that predict a kept base hold it
+    token = rows.ids.gather(1, rows.index)
+    visible = token >= tokens.N_SPECIAL
+    base = (token - tokens.N_SPECIAL) // 4 ** (2 - rows.offset) % 4
+    agree = (base == rows.target)[visible].double().mean()
+    assert float(visible.double().mean()) > 0.05
+    assert float(agree) > 0.45  # kept ones agree, a quarter of the replaced ones do
+
+
+def test_segments_come_from_the_region_on_either_strand():
+    whole = SHARDS.codes
+    rows = sampler(objectives={"mgm": {"hidden_fraction": 0.01, "span": 1}}).batch(0)
+    strands = []
+    for i, region in enumerate(rows.anchor.tolist()):
+        stored = torch.as_tensor(whole[region][None])
+        ids = rows.ids[i, 1:]
+        matches = []
+        for codes in (stored, tokens.reverse_complement(stored)):
+            every = tokens.tokenize(codes, 3, 1)[0]
+            matches.append(
+                max(
+                    float((every[o : o + 63] == ids).double().mean())
+                    for o in range(len(every) - 62)
+                )
+            )
+        assert max(matches) > 0.8
+        strands.append(matches[0] > matches[1])
+    assert len(set(strands)) == 2
+
+
+def test_half_of_the_pairs_follow_and_partners_are_where_they_should_be():
+    rows = together(FULL, steps=60)
+    assert float(rows["follows"].double().mean()) == 0.5
+    near = far = 0
+    for a, b, follows in zip(
+        rows["pair_anchor"].tolist(), rows["partner"].tolist(), rows["follows"].tolist(), strict=True
+    ):
+        assert SHARDS.contig[a] == SHARDS.contig[b]
+        assert SHARDS.split[b] == TRAIN
+        both = np.flatnonzero(SHARDS.is_open[:5, a] & SHARDS.is_open[:5, b])
+        assert len(both)  # open in the same training cell type
+        between = [SHARDS.is_open[c, min(a, b) : max(a, b)].sum() for c in both]
+        if follows:
+            gap = SHARDS.start[b] - SHARDS.start[a]
+            assert gap >= FULL.layout.partner
+            in_reach = SHARDS.start - SHARDS.start[a] >= FULL.layout.partner
+            skipped = [SHARDS.is_open[c, a + 1 : b][in_reach[a + 1 : b]].sum() for c in both]
+            assert min(skipped) == 0
+        else:
+            assert max(between) > NGSP_GAP
+            near += max(between) <= NGSP_NEAR
+            far += min(between) > NGSP_NEAR
+    assert near > 20
+    assert far > 20
+
+
+def test_false_partners_match_true_ones_in_gc_and_breadth():
+    rows = together(FULL, steps=60)
+    gc = torch.as_tensor(SHARDS.gc)[rows["partner"]]
+    breadth = torch.as_tensor(SHARDS.breadth)[rows["partner"]].double()
+    follows = rows["follows"]
+    assert abs(float(gc[follows].mean() - gc[~follows].mean())) < 0.01
+    assert abs(float(breadth[follows].mean() - breadth[~follows].mean())) < 0.25
+
+
+def test_no_negative_is_a_cell_type_in_which_the_anchor_is_open():
+    rows = together(FULL, steps=60)
+    is_open = torch.as_tensor(SHARDS.is_open)[rows["cell"], rows["anchor"]]
+    n1, n2 = rows["contrast"] == N1, rows["contrast"] == N2
+    assert bool(is_open[rows["matches"]].all())
+    assert not bool(is_open[n2 & ~rows["matches"]].any())
+    assert torch.equal(rows["place"][n2 | rows["matches"]], rows["anchor"][n2 | rows["matches"]])
+    wrong = n1 & ~rows["matches"]
+    assert bool((rows["place"] != rows["anchor"])[wrong].all())
+    assert bool(torch.as_tensor(SHARDS.is_open)[rows["cell"], rows["place"]][wrong].all())
+    assert int((n2 & ~rows["matches"]).sum()) > 50
+    assert int(rows["cell"].max()) < 5  # the held-out cell type is never used
+
+
+def test_labels_are_balanced_and_independent_of_cell_type_and_contrast():
+    rows = together(FULL, steps=400)
+    for contrast in (N1, N2):
+        at = rows["contrast"] == contrast
+        assert float(rows["matches"][at].double().mean()) == pytest.approx(0.5, abs=0.03)
+        for cell in range(5):
+            mine = at & (rows["cell"] == cell)
+            share = float(rows["matches"][mine].double().mean())
+            assert share == pytest.approx(0.5, abs=4 * 0.5 / int(mine.sum()) ** 0.5)
+
+
+def test_another_locus_is_matched_and_far_away():
+    rows = together(FULL, steps=60)
+    wrong = (rows["contrast"] == N1) & ~rows["matches"]
+    anchor, place, cell = (rows[name][wrong].numpy() for name in ("anchor", "place", "cell"))
+    gc = np.abs(SHARDS.gc[anchor] - SHARDS.gc[place])
+    assert (gc <= 0.02 + 1e-6).mean() > 0.8
+    random = np.abs(SHARDS.gc[anchor] - SHARDS.gc[np.roll(place, 1)])
+    assert gc.mean() < 0.5 * random.mean()
+    for a, p, c in zip(anchor, place, cell, strict=True):
+        low, high = min(a, p), max(a, p)
+        assert SHARDS.is_open[c, low:high].sum() > FULL.plan.neighbours
+
+
+def test_matrices_are_complete_and_their_anchor_column_is_empty():
+    rows = together(FULL, steps=20)
+    accessibility = rows["matrix"][:, -1]
+    assert bool((accessibility[:, 3] == 0).all())
+    assert bool((accessibility[:, [0, 1, 2, 4, 5, 6]] > 0).all())
+    assert rows["matrix"].shape[1:] == (12, 7)
+
+
+def test_controls_keep_the_rows_and_change_the_matrices():
+    real = together(FULL, steps=10)
+    for matrix in ("shuffled", "shuffled_cells", "permuted_tfs"):
+        control = together(sampler(matrix=matrix), steps=10)
+        assert torch.equal(control["ids"], real["ids"])
+        assert torch.equal(control["cell"], real["cell"])
+        same = (control["matrix"] == real["matrix"]).flatten(1).all(dim=1)
+        assert float(same.double().mean()) < 0.5, matrix
+        assert control["matrix"].shape == real["matrix"].shape
+    permuted = together(sampler(matrix="permuted_tfs"), steps=10)["matrix"]
+    assert torch.equal(permuted[:, -1], real["matrix"][:, -1])
+    assert torch.equal(permuted[:, :-1].sort(dim=1).values, real["matrix"][:, :-1].sort(dim=1).values)
+
+
+def test_shuffled_matrices_tell_nothing_of_the_label():
+    """Under `shuffled`, the window shown is that of another place, for both labels."""
+    made = sampler(matrix="shuffled")
+    zero = torch.zeros(64, dtype=torch.int64)
+    locus = made.population.loci[:64]
+    yes, n1 = torch.ones(64, dtype=torch.bool), zero + N1
+    right = made.rows(locus, zero, yes, n1, locus, zero, yes).matrix
+    wrong = made.rows(locus, zero, ~yes, n1, locus, zero, yes).matrix
+    # n1 keeps the cell type, and the window depends on the cell type and the draw alone
+    assert torch.equal(right, wrong)
+
+
+def test_accessibility_can_be_left_out():
+    matrix = sampler(accessibility=False).batch(0).matrix
+    assert matrix[:, -1].unique().tolist() == [0.0, 1.0]
+
+
+def test_under_infonce_no_forbidden_matrix_stands_against_a_row():
+    made = sampler(objectives={"srm": {"loss": "infonce", "group": 4}})
+    allowed_any = 0
+    for step in range(20):
+        rows = made.batch(step)
+        assert rows.matrix.shape[0] == 16
+        for g in range(2):
+            for i in range(4):
+                row = g * 4 + i
+                assert bool(rows.allowed[g, i, i])
+                assert bool(rows.allowed[g, i, 4 + i])
+                for j in range(8):
+                    if j % 4 != i and bool(rows.allowed[g, i, j]):
+                        allowed_any += 1
+                        # the cell type of a right matrix is that of a row with matches = True
+                        if j < 4 and bool(rows.matches[g * 4 + j]):
+                            cell = rows.cell[g * 4 + j]
+                            assert not SHARDS.is_open[cell, rows.anchor[row]]
+    assert allowed_any > 50
+
+
+def test_sequence_objectives_need_no_matrix():
+    rows = sampler(objectives=["mgm", "ngsp"]).batch(0)
+    assert rows.matrix is None
+    assert torch.equal(rows.ids, FULL.batch(0).ids)  # equal samples for all variants
+
+
+def test_draw_follows_the_weights():
+    word = torch.arange(0, 2**32, 2**22)
+    weight = torch.tensor([[1, 0, 3]]).expand(len(word), -1)
+    column, possible = draw(weight, word)
+    share = torch.bincount(column, minlength=3).double() / len(word)
+    assert share.tolist() == pytest.approx([0.25, 0, 0.75], abs=0.01)
+    assert bool(possible.all())
+    assert not bool(draw(weight * 0, word)[1].any())
+
+
+def test_candidates_rank_by_tier_then_by_order():
+    which, tier = best_candidate(torch.tensor([[3, 1, 1], [0, 0, 5]]))
+    assert which.tolist() == [1, 0]
+    assert tier.tolist() == [1, 0]
+    gc = torch.tensor([0.0, 0.01, 0.03, 0.2])
+    other = torch.tensor([False, True, False, False])
+    assert mismatch(gc, other).tolist() == [0, 1, 2, 6]
+
+
+def test_seeds_differ():
+    a, b = (replace(FULL.plan, seed=s) for s in (1, 2))
+    rows = [Sampler(replace(FULL.population, plan=plan)).batch(0).ids for plan in (a, b)]
+    assert not torch.equal(*rows)
