@@ -105,3 +105,11 @@ def test_introns_are_the_gaps_of_each_transcript_once(tmp_path: Path) -> None:
     assert introns[["start", "end"]].to_numpy().tolist() == [[10, 20], [10, 40], [30, 40]]
     tss = annotation.transcripts(exons).set_index("name")["tss"]
     assert tss.to_dict() == {"t1": 49, "t2": 49, "t3": 69}
+
+
+def test_a_window_of_no_length_is_a_point_between_bases(tmp_path):
+    path = tmp_path / "tss.bed"
+    path.write_text("chr1\t11873\t11873\ta\tA\t+\nchr1\t29370\t29370\tb\tB\t-\n")
+    assert annotation.read_tss_windows(path, 0)["tss"].tolist() == [11873, 29369]
+    with pytest.raises(InputError, match="TSS lies outside the window"):
+        annotation.read_tss_windows(path, 1)

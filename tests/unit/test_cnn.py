@@ -46,3 +46,12 @@ def test_items_of_a_batch_do_not_mix(network: SequenceCnn) -> None:
     codes = torch.randint(0, 4, (5, 90), dtype=torch.uint8)
     alone = torch.cat([logits(network, codes[i : i + 1]) for i in range(5)])
     assert torch.allclose(logits(network, codes), alone, atol=1e-5)
+
+
+def test_focus_is_read_at_full_resolution() -> None:
+    torch.manual_seed(1)
+    network = SequenceCnn(outputs=1, focus=(29, 30)).eval()
+    blind = SequenceCnn(outputs=1).eval()
+    assert sum(p.numel() for p in network.parameters()) > sum(p.numel() for p in blind.parameters())
+    codes = torch.randint(0, 4, (4, 60), dtype=torch.uint8)
+    assert logits(network, codes).shape == (4, 1)

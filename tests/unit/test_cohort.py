@@ -80,7 +80,9 @@ def write_vcf(
     return path
 
 
-def build(place: Path, vcf: str, **changes: Any) -> tuple[pd.DataFrame, dict, dict[str, np.ndarray]]:
+def build(
+    place: Path, vcf: str, **changes: Any
+) -> tuple[pd.DataFrame, dict, dict[str, np.ndarray]]:
     out = {key: str(place / key) for key in ("dataset", "description", "leaks", "cohort")}
     arguments: dict[str, Any] = dict(
         genome=str(place / "genome.fa"), index="", block_index="", accessibility="", contigs="",
@@ -150,9 +152,7 @@ def test_phase_is_used_and_its_absence_counted(place: Path) -> None:
     swapped = [(p, r, a, [c[::-1] if "|" in c else c for c in calls]) for p, r, a, calls in RECORDS]
     _, _, other = build(place, write_vcf(place, swapped))
     assert phased["hap_index"][0, 0, 0] != phased["hap_index"][0, 1, 0]
-    np.testing.assert_array_equal(
-        phased["hap_index"][:2, ::-1], other["hap_index"][:2]
-    )
+    np.testing.assert_array_equal(phased["hap_index"][:2, ::-1], other["hap_index"][:2])
 
 
 @pytest.mark.parametrize(

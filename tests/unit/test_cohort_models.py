@@ -77,6 +77,8 @@ def test_principal_components_equal_scikit_learn_and_ignore_who_is_left_out() ->
     changed[200:] = 2
     again = cm.principal_components(changed, train, 4)
     np.testing.assert_allclose(again[:200], found[:200], atol=1e-9)
+    assert cm.principal_components(people.dosage, train, 10).shape == (240, 6)
+    assert cm.principal_components(people.dosage[:, :9], train, 10).shape == (240, 0)
 
 
 def test_missing_dosages_get_the_mean_of_the_training_people() -> None:

@@ -49,7 +49,9 @@ def binary(tmp_path_factory):
         "genebert", predict(frame, "genebert", 2.0, 1, pretrain_seeds=(1, 2)), pretraining="full"
     )
     home.add(
-        "genebert-sequence", predict(frame, "genebert-sequence", 1.0, 2), pretraining="sequence"
+        "genebert-sequence",
+        predict(frame, "genebert-sequence", 1.0, 2, pretrain_seeds=(1,)),
+        pretraining="sequence",
     )
     return frame, home, *run(home)
 
@@ -201,12 +203,31 @@ def test_zero_shot_scores_have_no_threshold_and_no_probability(tmp_path):
     home = write_home(tmp_path, frame, task="disease", name="variants", kind="variants")
     tracks = [predict(frame, "genebert", 1.0, track=t) for t in ("supervised", "zeroshot:llr")]
     home.add("genebert", pd.concat(tracks), pretraining="full")
-    wide, long = run(home)
+    wide, _ = run(home)
     assert wide["dataset"].tolist() == ["variants-supervised", "variants-zeroshot:llr"]
     assert np.isfinite(wide.loc[0, [*THRESHOLD, "brier", "ece"]].astype(float)).all()
     assert np.isnan(wide.loc[1, [*THRESHOLD, "brier", "ece"]].astype(float)).all()
     assert np.isfinite(wide.loc[1, ["auroc", "auroc_low"]].astype(float)).all()
-    assert len(long[(long["metric"] == "auprc_by_contig") & (long["pretrain_seed"] == "all")]) == 2
+
+
+def test_scores_of_folds_are_also_compared_within_contigs_only(tmp_path):
+    """An intercept that differs between left-out contigs moves the pooled AUROC alone."""
+    frame = make_frame(600)
+    frame["contig"] = np.where(np.arange(600) % 3, "chr1", "chr2")
+    home = write_home(tmp_path, frame, task="disease", name="variants", kind="variants")
+    rows = predict(frame, "gc", 1.0, track="supervised").assign(split="test")
+    home.add("gc", rows.assign(score=rows["score"] / 4 + (frame["contig"] == "chr1") * 0.5))
+    wide, long = run(home)
+    wanted = {"auroc_by_contig": [], "auprc_by_contig": []}
+    for contig in ("chr1", "chr2"):
+        at = frame["contig"] == contig
+        pair = frame.loc[at, "label"] == 1, rows.loc[at, "score"]
+        wanted["auroc_by_contig"].append(sk.roc_auc_score(*pair))
+        wanted["auprc_by_contig"].append(sk.average_precision_score(*pair))
+    for metric, values in wanted.items():
+        found = value(long, metric=metric)["value"]
+        assert found == pytest.approx(np.average(values, weights=[400, 200]), abs=6e-5)
+    assert wide.loc[0, "auroc"] < np.mean(wanted["auroc_by_contig"]) - 0.05
 
 
 def test_scores_beyond_one_have_no_brier(tmp_path):

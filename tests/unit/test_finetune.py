@@ -218,6 +218,29 @@ def test_strand_is_kept_where_it_has_a_meaning(tmp_path: Path) -> None:
     np.testing.assert_allclose(total, 1, atol=1e-9)
 
 
+@pytest.mark.parametrize(("k", "stride"), [(6, 1), (6, 3), (4, 2)])
+def test_focus_tokens_are_those_that_cover_the_site(k: int, stride: int) -> None:
+    config = ModelConfig(k=k, stride=stride)
+    n = (60 - k) // stride + 1
+    for first, last in ((29, 30), (0, 0), (17, 17)):
+        found = list(range(1 + n))[classifier.focus_tokens((first, last), config)]
+        slow = [1 + i for i in range(n) if i * stride <= last and i * stride + k > first]
+        assert found == slow
+
+
+def test_focus_helps_where_the_site_is_at_a_fixed_place(tmp_path: Path) -> None:
+    area_of = {}
+    effort = {**EFFORT, "finetune_steps": 60, "learning_rates": [5e-3]}
+    for name, window in (("seen", {"donor_offset": 30, "acceptor_offset": 30}), ("blind", {})):
+        paths = write(tmp_path / name, splice_frame(480), kind="multiclass", window=window)
+        made = network_job("scratch", paths, toy_shards(), effort=effort)
+        predictions = finetune.predict_network(made)[0].query("split == 'test'")
+        both = predictions.drop(columns="split").merge(splice_frame(480), on="item")
+        area_of[name] = auroc(both["label"].to_numpy() == 1, both["score_1"].to_numpy())
+    assert area_of["seen"] > 0.9
+    assert area_of["seen"] > area_of["blind"]
+
+
 def test_a_variant_without_srm_has_no_region_branch(tmp_path: Path) -> None:
     shards = toy_shards(80)
     files = weights(tmp_path / "sequence", shards, objectives=("mgm", "ngsp"))

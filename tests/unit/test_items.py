@@ -21,6 +21,15 @@ def test_labels_of_the_test_split_are_blank(tmp_path: Path) -> None:
     assert np.isfinite(read_items(**paths, blind=False).label).all()
 
 
+def test_focus_is_where_the_label_is_about(tmp_path: Path) -> None:
+    window = {"length": 60, "donor_offset": 30, "acceptor_offset": 29}
+    items = read_items(**write(tmp_path / "a", splice_frame(), kind="multiclass", window=window))
+    assert items.focus == (29, 30)
+    assert read_items(**write(tmp_path / "b", binary_frame())).focus is None
+    paths = write(tmp_path / "c", binary_frame(), window={"tss_offset": 10})
+    assert read_items(**paths).focus is None  # both strands are read: no fixed place
+
+
 def test_equal_sequences_are_stored_once(tmp_path: Path) -> None:
     frame = binary_frame(100)
     frame.loc[7, "sequence"] = frame.loc[3, "sequence"]

@@ -75,7 +75,13 @@ def test_dnabert_masking_leaks_and_span_masking_does_not():
 
 @pytest.mark.parametrize(
     "settings",
-    [("other", 0.15, 5), ("span", 0.0, 5), ("span", 1.5, 5), ("span", 0.15, 500), ("span", 0.15, 0)],
+    [
+        ("other", 0.15, 5),
+        ("span", 0.0, 5),
+        ("span", 1.5, 5),
+        ("span", 0.15, 500),
+        ("span", 0.15, 0),
+    ],
 )
 def test_bad_settings_are_one_line(settings):
     mode, fraction, span = settings

@@ -108,6 +108,9 @@ def test_calibration_error_by_hand():
     labels = np.array([0, 1] * 10, bool)
     assert metrics.expected_calibration_error(labels, np.full(20, 0.5)) == pytest.approx(0)
     assert metrics.expected_calibration_error(labels, np.full(20, 0.8)) == pytest.approx(0.3)
+    assert metrics.expected_calibration_error(np.sort(labels), np.full(20, 0.8)) == (
+        pytest.approx(0.3)  # tied scores share a bin, in whatever order they come
+    )
     scores = np.arange(20) / 20
     mean, share, size = metrics.reliability(labels, scores)
     assert size.tolist() == [2] * 10

@@ -31,7 +31,8 @@ def lively(model, seed=0):
 
 @pytest.mark.parametrize("encoder", ["swin", "transformer"])
 @pytest.mark.parametrize(
-    ("features", "columns", "depths"), [(1, 3, (1,)), (11, 7, (2, 2)), (46, 11, (2, 2, 1)), (5, 65, (1, 1))]
+    ("features", "columns", "depths"),
+    [(1, 3, (1,)), (11, 7, (2, 2)), (46, 11, (2, 2, 1)), (5, 65, (1, 1))],
 )
 def test_region_encoders_take_any_matrix(encoder, features, columns, depths):
     config = small(
@@ -176,7 +177,11 @@ def test_bad_keys_of_the_block_are_one_line(model):
 
 def test_the_block_overrides_its_preset():
     config = ModelConfig.from_pretrain(
-        {"tokens": {"k": 4, "stride": 2}, "neighbours": 4, "model": {"size": "small", "n_layers": 3}},
+        {
+            "tokens": {"k": 4, "stride": 2},
+            "neighbours": 4,
+            "model": {"size": "small", "n_layers": 3},
+        },
         9,
         dropout=0.1,
     )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from pretrain_toys import toy_block, toy_shards
 
 from genebert.errors import InputError
 from genebert.plan import Layout, Plan, objectives_of
 from genebert.samples import Corpus
+from pretrain_toys import toy_block, toy_shards
 
 CORPUS = Corpus.from_shards(toy_shards(per_contig=20))
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from pretrain_toys import toy_block, toy_shards
 
 from genebert.errors import InputError
 from genebert.plan import Plan
 from genebert.population import balanced_weights, bins, build_population
 from genebert.samples import TRAIN, VALID, Corpus
+from pretrain_toys import toy_block, toy_shards
 
 SHARDS = toy_shards()
 CORPUS = Corpus.from_shards(SHARDS)

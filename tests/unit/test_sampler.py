@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from pretrain_toys import toy_block, toy_shards
 
 from genebert import tokens
 from genebert.plan import Plan
 from genebert.population import NGSP_GAP, build_population
 from genebert.sampler import N1, N2, NGSP_NEAR, Sampler, best_candidate, draw, mismatch
 from genebert.samples import TRAIN, Corpus
+from pretrain_toys import toy_block, toy_shards
 
 SHARDS = toy_shards()
 CORPUS = Corpus.from_shards(SHARDS)
@@ -108,7 +108,10 @@ def test_half_of_the_pairs_follow_and_partners_are_where_they_should_be():
     assert float(rows["follows"].double().mean()) == 0.5
     near = far = 0
     for a, b, follows in zip(
-        rows["pair_anchor"].tolist(), rows["partner"].tolist(), rows["follows"].tolist(), strict=True
+        rows["pair_anchor"].tolist(),
+        rows["partner"].tolist(),
+        rows["follows"].tolist(),
+        strict=True,
     ):
         assert SHARDS.contig[a] == SHARDS.contig[b]
         assert SHARDS.split[b] == TRAIN
@@ -195,7 +198,9 @@ def test_controls_keep_the_rows_and_change_the_matrices():
         assert control["matrix"].shape == real["matrix"].shape
     permuted = together(sampler(matrix="permuted_tfs"), steps=10)["matrix"]
     assert torch.equal(permuted[:, -1], real["matrix"][:, -1])
-    assert torch.equal(permuted[:, :-1].sort(dim=1).values, real["matrix"][:, :-1].sort(dim=1).values)
+    assert torch.equal(
+        permuted[:, :-1].sort(dim=1).values, real["matrix"][:, :-1].sort(dim=1).values
+    )
 
 
 def test_shuffled_matrices_tell_nothing_of_the_label():

@@ -7,10 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from pretrain_toys import toy_shards
 
 from genebert.errors import InputError
 from genebert.samples import TEST, TRAIN, VALID, Corpus, neighbourhood, neighbours
+from pretrain_toys import toy_shards
 
 SHARDS = toy_shards()
 CORPUS = Corpus.from_shards(SHARDS)

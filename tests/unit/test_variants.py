@@ -55,7 +55,9 @@ def other(base: str) -> str:
     return "ACGT"[("ACGT".index(base) + 1) % 4]
 
 
-def table(genome: Genome, positions: list[int], contigs: tuple[str, ...] = ("chr1", "chr2", "chr3")):
+def table(
+    genome: Genome, positions: list[int], contigs: tuple[str, ...] = ("chr1", "chr2", "chr3")
+):
     """Right rows of a variant table: alternating labels, one variant per position and contig."""
     rows = []
     for contig in contigs:

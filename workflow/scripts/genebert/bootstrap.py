@@ -272,18 +272,26 @@ def _unit_draws(
         pair = metrics.correlations(items.effect[rows][known], scores[known])
         out["spearman"], out["pearson"] = (np.array([value]) for value in pair)
     if items.kind == "variants":
-        value = _by_contig(unit.labels, scores, items.contig[rows])
-        out["auprc_by_contig"] = np.array([value])
+        # models that leave contigs out: scores of two contigs come from two fits
+        by_contig = _by_contig(unit.labels, scores, items.contig[rows])
+        out["auroc_by_contig"], out["auprc_by_contig"] = (np.array([x]) for x in by_contig)
     return out
 
 
-def _by_contig(labels: Bools, scores: Floats, contig: np.ndarray) -> float:
-    """Return the AUPRC per contig, averaged with the number of items as weight (TraitGym)."""
+def _by_contig(labels: Bools, scores: Floats, contig: np.ndarray) -> tuple[float, float]:
+    """Return AUROC and AUPRC per contig, averaged with the numbers of items as weights.
+
+    This is the AUPRC of TraitGym; contigs with one class only are left out.
+    """
     parts = [contig == name for name in sorted(set(contig))]
-    values = np.array([metrics.auprc(labels[part], scores[part]) for part in parts])
-    sizes = np.array([part.sum() for part in parts], dtype=float)
-    known = np.isfinite(values)
-    return float(np.average(values[known], weights=sizes[known])) if known.any() else float("nan")
+    pairs = [(labels[part], scores[part]) for part in parts]
+    sizes = np.array([len(pair[0]) for pair in pairs], dtype=float)
+    values_CM = np.array([(metrics.auroc(*pair), metrics.auprc(*pair)) for pair in pairs])
+    known = np.isfinite(values_CM[:, 0])
+    if not known.any():
+        return float("nan"), float("nan")
+    auroc, auprc = np.average(values_CM[known], axis=0, weights=sizes[known])
+    return float(auroc), float(auprc)
 
 
 def _multiclass_draws(

@@ -27,6 +27,7 @@ from genebert.pretrained import Pretrained
 from genebert.samples import Corpus, View, neighbourhood
 
 DROPOUT = 0.1
+BATCH_NORM_EPS = 1e-7  # the vectors of a region encoder can vary by as little as 1e-3
 INFERENCE_BATCH = {"cpu": 64, "cuda": 1024}  # a small batch stays in the CPU's cache
 _CHUNK = 4096  # rows made at once: bounds memory, changes no result
 
@@ -61,30 +62,51 @@ class Network(nn.Module):
 class Classifier(Network):
     """Encoders, and an MLP on the concatenated vectors of the branches.
 
+    The sequence branch gives the encoder's own pooled vector (mean or [CLS]). Where the label is
+    about one place of the sequence, the mean vector of the tokens at that place stands beside it:
+    pooling alone does not tell where in the sequence something is.
+
+    Pooled vectors of different items differ little beside what they have in common, so the head
+    first takes off the mean over items and scales what is left (batch normalisation, as He et al.
+    2022, arXiv 2111.06377, do before a probe).
+
     Parameters
     ----------
     encoders : pre-trained or random; copied.
     outputs : number of logits.
     uses_regions : whether to use the region branch.
+    focus : first and last base that the label is about, or None.
     """
 
-    def __init__(self, encoders: Pretrained, outputs: int, uses_regions: bool) -> None:
+    def __init__(
+        self,
+        encoders: Pretrained,
+        outputs: int,
+        uses_regions: bool,
+        focus: tuple[int, int] | None = None,
+    ) -> None:
         super().__init__(uses_regions)
+        self.focus = None if focus is None else focus_tokens(focus, encoders.config)
         self.encoders = copy.deepcopy(encoders.model)
         for unused in ("mgm", "ngsp", "srm", *(() if uses_regions else ("region",))):
             delattr(self.encoders, unused)
         width = encoders.config.d_model
+        joint = width * (1 + (focus is not None) + uses_regions)
         self.head = nn.Sequential(
-            nn.LayerNorm(width * (1 + uses_regions)),
-            nn.Linear(width * (1 + uses_regions), width),
+            nn.BatchNorm1d(joint, eps=BATCH_NORM_EPS),
+            nn.Linear(joint, width),
             nn.GELU(),
             nn.Dropout(DROPOUT),
             nn.Linear(width, outputs),
         )
 
     def embed_sequence(self, x: Tensor) -> Tensor:
-        """Turn token ids int[B, T] into e_BD."""
-        return self.encoders.embed_sequence(x.long())
+        """Turn token ids int[B, T] into e_BD, or e_B(2D) where there is a focus."""
+        x_BTD = self.encoders.sequence(x.long())
+        pooled_BD = self.encoders.sequence.pool(x_BTD)
+        if self.focus is None:
+            return pooled_BD
+        return torch.cat([pooled_BD, x_BTD[:, self.focus].mean(dim=1)], dim=-1)
 
     def embed_region(self, matrix_BFC: Tensor, placeholder_B: Tensor) -> Tensor:
         """Turn matrices into e_BD."""
@@ -94,6 +116,12 @@ class Classifier(Network):
         """Return logits_BK."""
         parts = [sequence_BD] if region_BD is None else [sequence_BD, region_BD]
         return self.head(torch.cat(parts, dim=-1))
+
+
+def focus_tokens(focus: tuple[int, int], config: ModelConfig) -> slice:
+    """Return the tokens of a row ``[CLS] A`` that cover the bases from first to last."""
+    first = max(0, -(-(focus[0] - config.k + 1) // config.stride))
+    return slice(1 + first, 2 + focus[1] // config.stride)
 
 
 @dataclass(frozen=True)

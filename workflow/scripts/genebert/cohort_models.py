@@ -25,6 +25,7 @@ log = logging.getLogger("genebert")
 OUTER_FOLDS, INNER_FOLDS = 5, 3
 PERMUTATIONS = 10
 N_PCS = 10
+VARIANTS_PER_PC = 10
 MIN_CARRIERS = 5  # a feature that fewer people of the training part carry is left out
 FREE_VARIANCE = 25.0  # prior variance of the covariates' weights: hardly penalised
 # grid: variance of the genetic part of the log odds (0: covariates only), one scale for all
@@ -174,13 +175,15 @@ def principal_components(
     """Return float64[n, count] genotype PCs: axes from the training people, all are projected.
 
     Variants are centred and divided by sqrt(p (1 - p)) (Patterson et al. 2006,
-    doi:10.1371/journal.pgen.0020190); those below MIN_CARRIERS carriers are left out.
+    doi:10.1371/journal.pgen.0020190); those below MIN_CARRIERS carriers are left out. There is at
+    most one PC per VARIANTS_PER_PC variants: PCs of a few variants are these variants.
     """
     x = fill_missing(dosage, train)
     carriers = (dosage[train] > 0).sum(axis=0)
     p = x[train].mean(axis=0) / 2
     keep = (carriers >= MIN_CARRIERS) & (p < 1 - 1e-6)
-    if not keep.any():
+    count = min(count, int(keep.sum()) // VARIANTS_PER_PC)
+    if not count:
         return np.zeros((len(x), 0))
     z = (x[:, keep] - 2 * p[keep]) / np.sqrt(p[keep] * (1 - p[keep]))
     n = len(train)

@@ -203,10 +203,7 @@ def predict_variants(**arguments: Any) -> None:
         scores = oracle_scores(frame["oracle"].to_numpy(float), job.dataset)
         frames.append(rows_of(frame["item"], scores, model=job.model, track="supervised"))
     elif job.model == "tss-distance":
-        distance = frame["tss_distance"].abs().to_numpy(float)
-        if np.isnan(distance).all():
-            raise InputError("no variant has a tss_distance", file=job.dataset)
-        near = -np.log1p(np.where(np.isnan(distance), np.nanmedian(distance), distance))
+        near, record["unknown"] = nearness(frame["tss_distance"].to_numpy(float))
         blocks = Features(plain=near[:, None])
         frames += supervised(job, problem, blocks, 0, 1, record)
     else:
@@ -221,6 +218,19 @@ def predict_variants(**arguments: Any) -> None:
             key = f"accessibility_auroc/{pretrain}/{finetune}"
             record.setdefault("chosen", {})[key] = start.model.valid_auroc
     finish(job, frames, record, started, (arguments["predictions"], arguments["fit"]))
+
+
+def nearness(distance: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
+    """Return minus the logarithm of each distance to a TSS, and how many are unknown.
+
+    An unknown distance reads as the median; where all are, the model is constant (AUROC 0.5).
+    """
+    unknown = np.isnan(distance)
+    if unknown.all():
+        log.warning("no variant has a tss_distance: the model tss-distance is constant")
+        return np.zeros(len(distance)), len(distance)
+    known = np.where(unknown, np.nanmedian(distance), distance)
+    return -np.log1p(np.abs(known)), int(unknown.sum())
 
 
 def score_variants(

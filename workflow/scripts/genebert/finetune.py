@@ -240,7 +240,7 @@ def uses_regions(job: Job, encoders: Pretrained | None) -> bool:
 
 
 def check_motifs(encoders: Pretrained, motifs: Sequence[str], file: str) -> None:
-    """Raise :class:`InputError` if the region encoder was trained on other motifs, or other order."""
+    """Raise :class:`InputError` if the encoder was trained on other motifs, or in other order."""
     known = encoders.record.get("motifs")
     if len(motifs) + 1 != encoders.config.n_features or (known is not None and known != motifs):
         raise InputError(
@@ -306,9 +306,14 @@ class Finetuning:
             if start.encoders is None:
                 from genebert.cnn import SequenceCnn
 
-                return SequenceCnn(self.items.n_outputs).to(self.device)
-            made = Classifier(start.encoders, self.items.n_outputs, self.with_regions)
-            return made.to(self.device)
+                return SequenceCnn(self.items.n_outputs, self.items.focus).to(self.device)
+            return self.classifier(start.encoders)
+
+    def classifier(self, encoders: Pretrained) -> Classifier:
+        """Return encoders with a new head."""
+        items = self.items
+        made = Classifier(encoders, items.n_outputs, self.with_regions, items.focus)
+        return made.to(self.device)
 
     def run(self, start: Start, seed: int, rate: float, subset: Subset) -> Run:
         """Train once. Runs of different models with the same seed see the same batches."""
@@ -425,8 +430,7 @@ class Finetuning:
         for start in self.starts:
             if start.encoders is None:
                 continue
-            frozen = Classifier(start.encoders, self.items.n_outputs, self.with_regions)
-            frozen = frozen.to(self.device)
+            frozen = self.classifier(start.encoders)
             every = np.arange(len(self.items))
             parts = [embed_items(frozen, self.inputs, every).mean(dim=0)]
             if self.inputs.places is not None:

@@ -81,6 +81,16 @@ class Items:
         """Whether the strand of the sequence carries meaning (no reverse complement then)."""
         return bool(self.info["strand_specific"])
 
+    @property
+    def focus(self) -> tuple[int, int] | None:
+        """First and last base of the sequence that the label is about (TSS, splice site), if known.
+
+        From the offsets in the description's `window`; None where the strand has no meaning.
+        """
+        window = self.info.get("window") or {}
+        offsets = [int(value) for key, value in window.items() if key.endswith("_offset")]
+        return (min(offsets), max(offsets)) if offsets and self.strand_specific else None
+
     @cached_property
     def predicted(self) -> NDArray[np.int64]:
         """Items that get a prediction: validation and test."""

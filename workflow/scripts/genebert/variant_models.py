@@ -105,13 +105,12 @@ class Problem:
             match_groups(frame),
         )
 
-    def training(self, k: int) -> Ints:
-        """Return the variants that a fold trains on.
+    def training(self, out: NDArray[np.bool_]) -> Ints:
+        """Return the variants to train on where those of the mask ``out`` are left out.
 
         Negatives whose positive is left out go too: otherwise the training would lack positives of
         just the kind that is tested, and what negatives were matched on would predict "negative".
         """
-        out = self.fold == k
         orphaned = np.isin(self.match, self.match[out & (self.y == 1) & (self.match >= 0)])
         return np.flatnonzero(~out & ~orphaned)
 
@@ -179,11 +178,15 @@ def leave_out(problem: Problem, features: Features) -> Scores:
     test, total, count = np.full(n, np.nan), np.zeros(n), np.zeros(n)
     chosen: dict[str, float] = {}
     for k in np.unique(problem.fold):
-        train, out = problem.training(int(k)), np.flatnonzero(problem.fold == k)
+        out = problem.fold == k
+        train = problem.training(out)
         inner = deal(problem.unit[train], INNER_FOLDS, [problem.seed, 7302, int(k)])
         guesses = np.full((len(STRENGTHS), n), np.nan)
         for j in np.unique(inner):
-            rows, left = train[inner != j], train[inner == j]
+            left = train[inner == j]
+            hidden = out.copy()
+            hidden[left] = True
+            rows = np.intersect1d(problem.training(hidden), train)
             if not len(rows):
                 continue
             x = features.matrix(rows)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from genebert.errors import InputError
-from genebert.simulate import truth, writers
+from genebert.simulate import tree, truth, writers
 from genebert.simulate.atlas import build_atlas
 from genebert.simulate.build import build_genome
 from genebert.simulate.cohort import choose_variants, sample_cohort, write_vcf
@@ -76,6 +76,7 @@ def simulate(
     checked = Settings.from_config(settings, NAMES)
     if not 400 <= width <= 2_000:
         raise InputError("is out of range", file="config regions.width", found=width)
+    tree.correlation(checked.cell_type_tree, checked.cell_types)  # a bad tree ends here
     p = Parameters()
     panel = load_panel(p)
     built = build_genome(checked, p, panel, width, seed)

@@ -95,9 +95,7 @@ def _place_splice(
     return _give_places(candidates, origin, (used[0][order], used[1][order]), (at, strand))
 
 
-def _place_elements(
-    layout: Layout, regions: Regions, p: Parameters, seed: int
-) -> tuple[_Kind, _Kind, _Kind]:
+def _place_elements(layout: Layout, p: Parameters, seed: int) -> tuple[_Kind, _Kind, _Kind]:
     """Draw candidate TSS, donors and acceptors and give each a place."""
     bodies, total = layout.genes, layout.map.total
     rng = stream(seed, "places")
@@ -181,7 +179,7 @@ def build_genome(settings: Settings, p: Parameters, panel: Panel, width: int, se
     black = np.sort(space.take(count, 4_000, rng, "blacklist"))
     blacklist = np.stack([black, black + rng.integers(*p.blacklist_length, count)], axis=1)
     regions = place_regions(layout, settings, p, width, stream(seed, "regions"))
-    kinds = None if settings.null_labels else _place_elements(layout, regions, p, seed)
+    kinds = None if settings.null_labels else _place_elements(layout, p, seed)
 
     log.info("drawing %.1f Mb of sequence", contigs.total / 1e6)
     rng = stream(seed, "sequence")

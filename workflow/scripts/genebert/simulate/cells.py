@@ -13,7 +13,6 @@ the motif content of the regions that are open in c carries information about th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,9 +54,8 @@ def draw_cells(settings: Settings, panel: Panel, p: Parameters, seed: int) -> Ce
     house = panel.housekeeping
     sd = np.where(house, p.activity_sd_housekeeping, rng.uniform(*p.activity_sd, size=m))
     per_site = np.where(house, 0.0, rng.uniform(*p.opening, size=m))
-    # Normal quantiles in random order: unequal sizes whatever the seed.
-    quantiles = [NormalDist().inv_cdf((k + 0.5) / n) for k in range(n)]
-    size = p.open_cell_sd * rng.permutation(np.array(quantiles))
+    size = root @ rng.normal(size=n)
+    size = p.open_cell_sd * (size - size.mean()) / max(float(size.std()), 1e-9)
     depth = rng.normal(0, p.depth_sd, size=n)
     if settings.null_context:
         z = np.zeros_like(z)

@@ -4,7 +4,9 @@ In: the block ``simulate`` of the configuration. Out: a checked :class:`Settings
 :class:`Parameters` and independent random streams. The parameters are fixed before any model is
 trained; beside each stands a literature value or the statistic of real data that it follows.
 "Real blood" means ATAC-seq peaks of 16 sorted blood cell types (Corces 2016) and "real genome"
-hg19, both measured on 8.5 Mb.
+hg19, both measured on 8.5 Mb; [m] marks a statistic of SCIENCE section 5. Literature values are the
+commonly quoted ones, not measured again. A parameter without either is a choice, and says for what.
+Values that give a profile correlation are means over development seeds 1-5.
 """
 
 from __future__ import annotations
@@ -34,16 +36,16 @@ class Parameters:
     island_cpg: float = 0.85  # observed / expected CpG in islands; real genome 0.31 elsewhere
     island_length: tuple[int, int] = (500, 1_500)  # Gardiner-Garden 1987: > 200; mean about 1 kb
     orphan_islands: float = 0.5  # per gene; half of the islands are orphan (Illingworth 2010)
-    open_gc_class: int = 3  # isochore class of distal open sequence; GC of real open sequence 0.49
+    open_gc_class: int = 4  # class of distal open sequence; real blood 0.62 open, 0.47 overall
     trinucleotide_sd: float = 0.14  # sd of log odds given dinucleotides; real genome 0.14
     tetranucleotide_sd: float = 0.13  # sd of log odds given trinucleotides; real genome 0.13
     telomere_gap: int = 10_000  # N at both ends, as in hg19
     centromere_share: float = 0.012  # of the contig, N; hg19 has 7.5 % N, mostly centromeres
     small_gaps_per_mb: float = 3.0  # of 50-500 N
-    blacklist_per_mb: float = 0.6  # ENCODE v2: 910 regions in 3.1 Gb, but 8 % of it
+    blacklist_per_mb: float = 0.6  # chosen so that short contigs have one; hg19 v2: 834 in 3.1 Gb
     blacklist_length: tuple[int, int] = (1_000, 3_900)
     # repeats: share of the genome, length of the consensus, divergence (RepeatMasker, hg19)
-    repeat_open_keep: float = 0.45  # repeats kept in distal regions: 0.2 of open bases are repeats
+    repeat_open_keep: float = 0.35  # of regions may hold repeats; real blood: 0.12 of open bases
     # layout
     cell: int = 620  # one region per cell, so that centres are >= 560 apart
     domain_length: tuple[int, int] = (20_000, 200_000)  # topological and regulatory domains
@@ -58,7 +60,7 @@ class Parameters:
     cofactor: float = 0.22  # next site is the partner's at one of the two spacings
     cofactor_spacing: tuple[int, int] = (3, 10)  # edge to edge: near, and one helical turn
     cofactor_term: tuple[float, float] = (2.5, 1.25)  # logits (Jolma 2015: up to 10-fold)
-    collaboration: float = 0.35  # share of the drive of other factors (Zhu 2018, Grossman 2017)
+    collaboration: float = 0.35  # choice: share of the drive of the other factors of a region
     site_gap: float = 16.0  # mean free bases between sites; nucleosome-free stretch of 150-250
     site_strength: tuple[float, float] = (-2.5, 3.0)  # graded, uniform target
     weak_strength: float = -4.5  # logit of a match at p = 1e-4 (1 in 10 regions has one by chance)
@@ -67,16 +69,16 @@ class Parameters:
     decoys_per_site: float = 1.0  # in closed sequence; most strong matches are unbound in vivo
     # cell types
     activity_mean: float = -0.9  # logit of a site of strength 0
-    activity_sd: tuple[float, float] = (2.2, 3.2)  # between cell types: on or off, as expression is
-    activity_sd_housekeeping: float = 0.25  # CTCF: 0.93 of the sites agree between lines [m]
+    activity_sd: tuple[float, float] = (2.2, 3.2)  # choice: a factor is on or off, as expression is
+    activity_sd_housekeeping: float = 0.25  # CTCF: other cell types predict with AUROC 0.93 [m]
     opening: tuple[float, float] = (3.6, 5.8)  # logits per occupied site of an active factor:
     # motif content alone tells open from closed with AUROC 0.7-0.85 (sequence models: 0.75-0.9)
-    open_intercept: float = -4.7  # mean breadth about 0.4; real blood 0.33
-    open_cell_sd: float = 1.9  # sizes differ 2-3 fold (real blood 264-693 peaks); gives profile
-    # correlation 0.08 beyond 1 Mb [m]
+    open_intercept: float = -5.0  # mean breadth about 0.4; real blood 0.33
+    open_cell_sd: float = 1.4  # sizes differ 2-fold (real blood 264-693 peaks); gives profile
+    # correlation 0.06 beyond 1 Mb (0.08 [m]; real blood 0.03)
     open_region_sd: float = 0.6  # breadth of regions
-    open_domain_sd: float = 2.7  # gives profile correlation 0.20 at 5-20 kb, 0.11 at 50-200 kb [m]
-    open_cluster_sd: float = 2.2  # gives 0.30 at 0.5-2 kb [m]
+    open_domain_sd: float = 2.9  # gives 0.21 at 5-20 kb (0.20 [m]), 0.09 at 50-200 kb (0.11 [m])
+    open_cluster_sd: float = 2.2  # gives 0.32 at 0.5-2 kb (0.30 [m]; real blood 0.29)
     open_noise_sd: float = 0.6  # region x cell type, correlated along the tree
     open_constitutive: float = 7.0
     # peaks
@@ -86,12 +88,14 @@ class Parameters:
     # for binding (0.73 over 45 real sets [m])
     false_peaks: float = 0.02  # of the true ones; IDR 0.02-0.05
     summit_sd: float = 20.0  # MACS2 summit error
-    peak_width: tuple[float, float] = (450.0, 0.35)  # median, log sd; real blood: 500-bp windows
+    peak_width: tuple[float, float] = (450.0, 0.35)  # median, log sd; real blood median 562, but up
+    # to 2 kb, which would cover the neighbouring region
+
     # binding
     chip_miss: float = 0.03  # bound but no peak; conservative IDR
     chip_false: float = 0.01  # peak at an open region that is not bound
     chip_background: float = 0.02  # further peaks away from any region
-    chip_summit_sd: float = 15.0  # 64-74 % of CTCF summits within 75 bp of the motif [m]
+    chip_summit_sd: float = 15.0  # 64-74 % of real CTCF summits within 75 bp of the motif
     null_bound: float = 0.30  # prevalence under null_labels
     # genes
     exons: tuple[int, int] = (2, 12)  # human mean 9; fewer, so that genes fit

@@ -273,7 +273,7 @@ def draw_variants(
     taken: set[int] = set()
     wanted = settings.causal_variants
     position, alt, cell, effect = draw_causal(
-        world, int(wanted * 1.3) + 5, cell_types, p, rng, taken
+        world, int(wanted * 1.6) + 5, cell_types, p, rng, taken
     )
     group = np.full(len(position), -1)
     columns: list[list[NDArray[np.generic]]] = []
@@ -374,9 +374,13 @@ def _match(
     own_class = substitution_class(world.codes, position, alt)
     own_kind = kinds[world.regions.containing(position)]
     own_distance = np.log10(10 + tss_distance(position, tss, world.contigs))
+    # A neutral lies on the contig of its causal variant: otherwise a model that leaves a contig
+    # out is trained on the neutrals of the causal variants that it is then asked for.
+    pool_contig = world.contigs.contig_of(pool)
+    own_contig = world.contigs.contig_of(position)
     lists = []
     for i in range(len(position)):
-        rows = np.flatnonzero(pool_class == own_class[i])
+        rows = np.flatnonzero((pool_class == own_class[i]) & (pool_contig == own_contig[i]))
         cost = np.abs(pool_distance[rows] - own_distance[i]) + (pool_kind[rows] != own_kind[i])
         lists.append(rows[np.argsort(cost, kind="stable")[: 8 * need]])
     flat = np.unique(np.concatenate(lists)) if lists else np.zeros(0, dtype=np.int64)

@@ -152,14 +152,15 @@ def read_epdnew(path: str | Path) -> pd.DataFrame:
 def read_tss_windows(path: str | Path, offset: int) -> pd.DataFrame:
     """Read windows (BED6: strand in column 6) whose TSS is ``offset`` bases from their 5' end.
 
-    Returns the columns of :func:`read_epdnew`.
+    A window of no length is a point between two bases (as in lists of RefSeq TSS): the TSS is the
+    first base downstream of it. Returns the columns of :func:`read_epdnew`.
     """
     rows = []
     for number, fields in read_fields(path, columns=6):
         contig, start, end = interval(fields, file=path, row=number)
         strand = strand_of(fields[5], file=path, row=number)
         tss = start + offset if strand == "+" else end - 1 - offset
-        if not start <= tss < max(end, start + 1):
+        if offset >= max(end - start, 1):
             raise InputError(
                 "TSS lies outside the window",
                 file=path,

@@ -1,0 +1,114 @@
+"""Training on a CUDA device: the same samples as on the CPU, losses that agree, a run that resumes."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from genebert.model import ModelConfig
+from genebert.plan import Plan
+from genebert.population import build_population
+from genebert.pretrain import EXIT_STOPPED, StopFlag, run
+from genebert.pretrained import Pretrained
+from genebert.sampler import Sampler
+from genebert.samples import TRAIN, Corpus
+from genebert.trainer import Place, Trainer
+from pretrain_toys import toy_block, toy_shards
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+SHARDS = toy_shards()
+MODEL = {"size": "tiny", "d_model": 64, "n_heads": 2, "region_depths": [2, 2]}
+
+
+def trainer_on(device, **changes):
+    block = toy_block(**{"model": MODEL, **changes})
+    corpus = Corpus.from_shards(SHARDS, device)
+    population = build_population(corpus, Plan.from_pretrain(block, 1), TRAIN, "training")
+    where = torch.device("cuda", 0) if device == "cuda" else torch.device("cpu")
+    return Trainer(Sampler(population), block, 100, Place(where))
+
+
+@pytest.mark.parametrize("matrix", ["real", "shuffled", "shuffled_cells", "permuted_tfs"])
+@pytest.mark.parametrize("loss", ["bce", "infonce"])
+def test_samples_are_identical_on_both_devices(matrix, loss):
+    changes = {"matrix": matrix, "objectives": {"mgm": {}, "ngsp": {}, "srm": {"loss": loss}}}
+    cpu, gpu = (trainer_on(d, compile=False, **changes).sampler for d in ("cpu", "cuda"))
+    assert torch.equal(cpu.population.loci, gpu.population.loci.cpu())
+    assert torch.equal(cpu.population.pair_weight, gpu.population.pair_weight.cpu())
+    for step in (0, 7, 60):
+        a, b = cpu.batch(step).tensors(), gpu.batch(step).tensors()
+        assert a.keys() == b.keys()
+        for name, value in a.items():
+            assert torch.equal(value, b[name].cpu()), name
+
+
+@pytest.mark.parametrize("encoder", ["swin", "transformer"])
+def test_compiled_bf16_losses_agree_with_float32_on_the_cpu(encoder):
+    model = {**MODEL, "region_encoder": encoder}
+    losses = {}
+    for device in ("cpu", "cuda"):
+        trainer = trainer_on(device, model=model)
+        trainer.train_step(trainer.sample(0))
+        trainer.train_step(trainer.sample(1))
+        losses[device] = (trainer.totals[:, 0] / trainer.totals[:, 1]).tolist()
+        if device == "cuda":
+            assert trainer.bf16
+            assert trainer.compiled  # no fall-back to eager
+    assert losses["cuda"] == pytest.approx(losses["cpu"], abs=0.01)
+
+
+def test_float32_on_the_device_agrees_closely():
+    losses = {}
+    for device in ("cpu", "cuda"):
+        torch.set_float32_matmul_precision("highest")
+        trainer = trainer_on(device, precision="float32", compile=False)
+        for step in range(3):
+            trainer.train_step(trainer.sample(step))
+        losses[device] = (trainer.totals[:, 0] / trainer.totals[:, 1]).tolist()
+    assert losses["cuda"] == pytest.approx(losses["cpu"], abs=1e-4)
+
+
+def test_a_run_stops_resumes_and_learns(tmp_path):
+    class Once(StopFlag):
+        looks = 100
+
+        def __bool__(self):
+            self.looks -= 1
+            return self.looks < 0
+
+    shards = toy_shards(chain=True)
+    block = toy_block(
+        model=MODEL, objectives={"mgm": {"span": 1}, "ngsp": {}, "srm": {}},
+        optimizer={"learning_rate": 4e-3}, evaluations=1,
+    )  # fmt: skip
+    settings = {"variant": block, "seed": 1, "steps": 300}
+
+    def go(stop):
+        return run(settings, shards, Path(tmp_path), index_sha256="x", stop=stop, device="cuda")
+
+    assert go(Once(None)) == EXIT_STOPPED
+    assert go(StopFlag(None)) == 0
+    text = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in text]
+    trained = [row for row in rows if row["kind"] == "train"]
+    assert trained[-1]["step"] == 300
+    assert trained[-1]["loss"]["mgm"] < math.log(4) - 0.1
+    assert trained[0]["timing"]["memory_gb"] > 0
+
+
+def test_embeddings_agree_on_both_devices():
+    config = ModelConfig(k=3, d_model=64, n_heads=2, n_features=12, n_columns=7)
+    codes = np.random.default_rng(0).integers(0, 5, (9, 80)).astype(np.uint8)
+    matrix = np.random.default_rng(1).random((9, 12, 7)).astype(np.float32)
+    torch.set_float32_matmul_precision("highest")
+    cpu, gpu = (Pretrained.random(config, 1, device=device) for device in ("cpu", "cuda"))
+    assert np.allclose(cpu.embed_sequences(codes), gpu.embed_sequences(codes), atol=1e-4)
+    assert np.allclose(cpu.embed_regions(matrix, True), gpu.embed_regions(matrix, True), atol=1e-4)

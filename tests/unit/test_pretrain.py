@@ -1,0 +1,376 @@
+"""Training: resumes bit for bit, adds up over processes, learns, stops, and says what is wrong."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from genebert import pretrain
+from genebert.errors import InputError
+from genebert.plan import Plan
+from genebert.population import build_population
+from genebert.pretrain import EXIT_STOPPED, StopFlag, hash_of, main, open_place, read_settings, run
+from genebert.pretrained import Pretrained
+from genebert.sampler import Sampler
+from genebert.samples import TRAIN, Corpus
+from genebert.train_state import StateDirectory
+from genebert.trainer import OptimizerConfig, Place, Trainer, parameter_groups
+from pretrain_toys import toy_block, toy_shards
+
+CPU = Place(torch.device("cpu"))
+SHARDS = toy_shards()
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+class StopAfter(StopFlag):
+    """Asks to stop the n-th time it is looked at."""
+
+    def __init__(self, looks):
+        super().__init__(None)
+        self.looks = looks
+
+    def __bool__(self):
+        self.looks -= 1
+        return self.looks < 0
+
+
+def settings_of(steps=12, seed=1, **changes):
+    return {"variant": toy_block(**changes), "seed": seed, "steps": steps, "index": "index.json"}
+
+
+def go(output, stop=None, shards=SHARDS, **kwargs):
+    stop = StopFlag(None) if stop is None else stop
+    return run(settings_of(**kwargs), shards, Path(output), index_sha256="x", stop=stop)
+
+
+def rows_of(output):
+    rows = [json.loads(line) for line in (Path(output) / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key != "timing"} for row in rows]
+
+
+def trainer_of(steps=100, place=CPU, **changes):
+    block = toy_block(**changes)
+    corpus = Corpus.from_shards(SHARDS)
+    population = build_population(corpus, Plan.from_pretrain(block, 1), TRAIN, "training")
+    return Trainer(Sampler(population), block, steps, place)
+
+
+def losses_of(trainer):
+    totals = trainer.totals.tolist()
+    trainer.totals.zero_()
+    return [a / b for a, b in totals]
+
+
+# -- resuming ----------------------------------------------------------------------------------
+
+
+def test_interrupted_and_resumed_is_uninterrupted_bit_for_bit(tmp_path):
+    kwargs = {"log_every": 5, "evaluations": 3}
+    assert go(tmp_path / "whole", **kwargs) == 0
+    output = tmp_path / "parts"
+    for looks in (2, 4):  # stopped at steps 3 and 8, both between two reports
+        assert go(output, StopAfter(looks), **kwargs) == EXIT_STOPPED
+        assert not (output / "model.safetensors").exists()
+    assert go(output, **kwargs) == 0
+    whole, parts = (tmp_path / name / "model.safetensors" for name in ("whole", "parts"))
+    assert whole.read_bytes() == parts.read_bytes()
+    assert rows_of(tmp_path / "whole") == rows_of(output)
+    assert (tmp_path / "whole" / "config.json").read_bytes() == (
+        output / "config.json"
+    ).read_bytes()
+    assert not (output / "state").exists()
+
+
+def test_a_seed_changes_the_weights(tmp_path):
+    for seed in (1, 2):
+        go(tmp_path / str(seed), seed=seed, steps=2)
+    a, b = ((tmp_path / s / "model.safetensors").read_bytes() for s in "12")
+    assert a != b
+
+
+def test_a_changed_configuration_starts_afresh(tmp_path):
+    go(tmp_path, StopAfter(2))
+    old = hash_of(settings_of(), "x")
+    assert (tmp_path / "state" / old / "manifest.json").exists()
+    assert hash_of(settings_of(neighbours=4), "x") != old
+    assert hash_of(settings_of(), "y") != old
+    assert hash_of(settings_of(checkpoint_seconds=5), "x") == old
+    go(tmp_path, steps=1)  # another hash: does not resume at step 3
+    assert rows_of(tmp_path)[0]["step"] == 1
+
+
+def test_a_state_of_another_shape_is_one_line(tmp_path):
+    go(tmp_path, StopAfter(1))
+    states = StateDirectory(tmp_path / "state" / hash_of(settings_of(), "x"))
+    state = states.load()
+    state["model"]["placeholder"] = torch.zeros(3)
+    states.save(state["step"], state)
+    with pytest.raises(InputError, match="does not fit"):
+        go(tmp_path)
+
+
+def test_keep_state_keeps_it(tmp_path):
+    go(tmp_path, StopAfter(1), keep_state=True)
+    go(tmp_path, keep_state=True)
+    assert any((tmp_path / "state").iterdir())
+
+
+def test_checkpoints_are_written_by_the_clock(tmp_path, monkeypatch):
+    saved = []
+    monkeypatch.setattr(StateDirectory, "save", lambda self, step, state: saved.append(step))
+    go(tmp_path, steps=4, checkpoint_seconds=0)
+    assert saved == [1, 2, 3]
+
+
+# -- several processes ---------------------------------------------------------------------------
+
+
+def test_two_processes_log_the_losses_of_one(tmp_path):
+    steps = 4
+    go(tmp_path / "one", steps=steps, log_every=1)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    worker = Path(__file__).parent.parent / "pretrain_worker.py"
+    path = os.pathsep.join([str(Path(pretrain.__file__).parents[1]), str(worker.parent)])
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(worker), str(tmp_path / "two"), str(steps)],
+            env={
+                **os.environ, "WORLD_SIZE": "2", "RANK": rank, "LOCAL_RANK": rank,
+                "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "PYTHONPATH": path,
+                "OMP_NUM_THREADS": "1",
+            },
+        )
+        for rank in "01"
+    ]  # fmt: skip
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    one, two = ([r for r in rows_of(tmp_path / n) if r["kind"] == "train"] for n in ("one", "two"))
+    assert len(one) == len(two) == steps
+    for a, b in zip(one, two, strict=True):
+        assert b["loss"] == pytest.approx(a["loss"], abs=1e-4)
+        assert b["grad_norm"] == pytest.approx(a["grad_norm"], rel=1e-3)
+
+
+def test_micro_batches_add_up_to_the_batch():
+    whole, parts = trainer_of(), trainer_of(micro_batch=4)
+    assert len(parts.sample(0)) == 4
+    for step in range(3):
+        whole.train_step(whole.sample(step))
+        parts.train_step(parts.sample(step))
+        assert losses_of(parts) == pytest.approx(losses_of(whole), abs=1e-4)
+        assert float(parts.grad_norm) == pytest.approx(float(whole.grad_norm), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("world", "changes"),
+    [
+        (3, {}),
+        (1, {"micro_batch": 5}),
+        (2, {"micro_batch": 16}),
+        (4, {"objectives": {"srm": {"loss": "infonce", "group": 8}}}),
+    ],
+)
+def test_a_batch_that_does_not_divide_is_one_line(world, changes):
+    with pytest.raises(InputError, match="batch does not divide"):
+        trainer_of(place=Place(torch.device("cpu"), 0, world), **changes)
+
+
+# -- learning ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("encoder", "loss"), [("swin", "bce"), ("transformer", "infonce")])
+def test_one_batch_can_be_learned_by_heart(encoder, loss):
+    trainer = trainer_of(
+        steps=150,
+        model={"size": "tiny", "region_encoder": encoder},
+        optimizer={"learning_rate": 4e-3},
+        objectives={"mgm": {}, "ngsp": {}, "srm": {"loss": loss, "group": 4}},
+    )
+    batch = trainer.sample(0)
+    trainer.train_step(batch)
+    first = losses_of(trainer)
+    assert first[:2] == pytest.approx([math.log(4), math.log(2)], abs=0.1)
+    while trainer.step < 149:
+        trainer.train_step(batch)
+    losses_of(trainer)
+    trainer.train_step(batch)
+    mgm, ngsp, srm = losses_of(trainer)
+    assert mgm < 0.4
+    assert ngsp < 0.1
+    assert srm < 0.3 * first[2]
+
+
+def test_masked_bases_of_a_chain_are_learned(tmp_path):
+    chain = toy_shards(chain=True)
+    go(
+        tmp_path, shards=chain, steps=150, objectives={"mgm": {"span": 1}}, evaluation_loci=64,
+        optimizer={"learning_rate": 4e-3},
+    )  # fmt: skip
+    figures = [row for row in rows_of(tmp_path) if row["kind"] == "evaluation"][-2:]
+    assert {row["set"] for row in figures} == {"valid", "held_out"}
+    assert all(row["mgm"] < math.log(4) - 0.1 for row in figures)
+    assert "ngsp" not in figures[0]
+
+
+def test_what_no_objective_reaches_stays_as_it_was(tmp_path):
+    go(tmp_path, steps=3, objectives=["mgm", "ngsp"])
+    trained = Pretrained.load(tmp_path)
+    fresh = Pretrained.random(trained.config, 1)
+    for name, value in fresh.model.state_dict().items():
+        same = torch.equal(value, trained.model.state_dict()[name])
+        assert same == name.startswith(("region", "placeholder", "srm")), name
+    assert trained.record["objectives"] == ["mgm", "ngsp"]
+    assert trained.record["motifs"] == SHARDS.motifs
+
+
+def test_the_metrics_name_probes_and_both_validation_sets(tmp_path):
+    go(tmp_path, steps=2)
+    rows = rows_of(tmp_path)
+    probes = {(row["set"], row["probe"]) for row in rows if row["kind"] == "probe"}
+    for name in ("ngsp", "srm_p0:n1", "srm_p0:n2", "srm_p1:n2", "srm_matrix:n2"):
+        assert ("valid", name) in probes
+        assert ("held_out", name) in probes
+    last = next(row for row in rows if row["kind"] == "evaluation")
+    for name in ("mgm_repeat", "mgm_unique", "ngsp_auroc", "srm_n1_auroc", "srm_n2_auroc"):
+        assert 0 <= last[name] < 3
+    raw = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    timing = raw[0]["timing"]
+    assert timing["tokens_per_second"] > 0
+    assert 0 < timing["data_wait_fraction"] < 1
+
+
+# -- stopping and failing --------------------------------------------------------------------------
+
+
+def test_a_run_that_diverges_says_where_and_does_not_try_again(tmp_path):
+    kwargs = {"steps": 40, "optimizer": {"learning_rate": 1e25, "clip": 0.0}, "log_every": 4}
+    with pytest.raises(
+        InputError, match=r"full, seed 1, diverged at step \d+: .*(mgm|ngsp|srm)"
+    ) as one:
+        go(tmp_path, **kwargs)
+    with pytest.raises(InputError) as two:
+        go(tmp_path, **kwargs)
+    assert str(one.value) == str(two.value)
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_the_first_step_that_is_not_finite_is_named(tmp_path):
+    trainer = trainer_of()
+    for step in range(4):
+        if step == 2:
+            with torch.no_grad():
+                trainer.model.ngsp.out.weight.fill_(math.nan)
+        trainer.train_step(trainer.sample(step))
+    assert trainer.first_bad.tolist()[1] == 2
+    assert trainer.first_bad.tolist()[0] in (-1, 3)
+
+
+def test_signals_and_the_clock_ask_to_stop():
+    before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)}
+    try:
+        for number in before:
+            flag = StopFlag(None)
+            flag.listen()
+            assert not flag
+            os.kill(os.getpid(), number)
+            assert flag
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert StopFlag(0.0)
+    assert not StopFlag(1000.0)
+
+
+def test_the_program_trains_once_resumes_and_reports_bad_input(tmp_path, monkeypatch, caplog):
+    from genebert import shards
+
+    monkeypatch.setattr(shards.Shards, "open", staticmethod(lambda path: SHARDS))
+    index, config = tmp_path / "index.json", tmp_path / "run.json"
+    index.write_text("{}")
+    settings = {**settings_of(steps=3), "index": str(index), "output": str(tmp_path / "out")}
+    config.write_text(json.dumps(settings))
+    before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)}
+    try:
+        arguments = ["--config", str(config), "--device", "cpu"]
+        assert main([*arguments, "--stop-after", "0"]) == EXIT_STOPPED
+        assert main(arguments) == 0
+        changed = (tmp_path / "out" / "model.safetensors").stat().st_mtime_ns
+        assert main(arguments) == 0
+        assert (tmp_path / "out" / "model.safetensors").stat().st_mtime_ns == changed
+        config.write_text(json.dumps({**settings, "variant": toy_block(batch_size=9)}))
+        with caplog.at_level(logging.ERROR):
+            assert main(arguments) == 1
+        assert "batch_size" in caplog.messages[-1]
+        assert main(["--config", str(tmp_path / "none.json")]) == 1
+        assert caplog.messages[-1].endswith("none.json: no such file")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{", "is not JSON"), ("{}", "'variant' is missing")],
+)
+def test_a_bad_settings_file_is_one_line(tmp_path, text, message):
+    path = tmp_path / "run.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_settings(str(path))
+
+
+# -- the optimizer ---------------------------------------------------------------------------------
+
+
+def test_norms_biases_and_embeddings_do_not_decay():
+    model = trainer_of().model
+    decay, rest = parameter_groups(model, 0.1)
+    names = {id(p): name for name, p in model.named_parameters()}
+    assert decay["weight_decay"] == 0.1
+    assert rest["weight_decay"] == 0.0
+    for parameter in decay["params"]:
+        name = names[id(parameter)]
+        assert name.endswith("weight")
+        assert "norm" not in name
+        assert "embedding" not in name
+    listed = len(decay["params"]) + len(rest["params"])
+    assert listed == len(names)
+
+
+def test_schedules_warm_up_hold_and_decay():
+    wsd = OptimizerConfig(learning_rate=1.0, warmup_fraction=0.1, decay_fraction=0.2)
+    rates = [wsd.rate(step, 100) for step in range(100)]
+    assert rates[:2] == pytest.approx([0.1, 0.2])
+    assert set(rates[10:80]) == {1.0}
+    assert rates[80:] == pytest.approx([1 - i / 20 for i in range(20)])
+    cosine = OptimizerConfig(learning_rate=1.0, warmup_fraction=0.1, schedule="cosine")
+    rates = [cosine.rate(step, 100) for step in range(100)]
+    assert rates[10] == pytest.approx(1.0)
+    assert rates[55] == pytest.approx(0.5, abs=0.01)
+    assert rates[99] < 0.01
+
+
+@pytest.mark.parametrize("block", [{"schedule": "step"}, {"lr": 1.0}])
+def test_a_bad_optimizer_block_is_one_line(block):
+    with pytest.raises(InputError, match="optimizer"):
+        OptimizerConfig.from_dict(block)
+
+
+def test_one_process_is_the_default(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert open_place("cpu") == CPU

@@ -1,0 +1,74 @@
+"""Probes find what is there, and nothing where there is nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from genebert.evaluation import FixedSet
+from genebert.plan import Plan
+from genebert.population import build_population
+from genebert.probes import Pairs, fit_logistic, srm_probes
+from genebert.samples import TRAIN, VALID, Corpus
+from pretrain_toys import toy_block, toy_shards
+
+
+def test_logistic_regression_finds_the_weights():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(4000, 3))
+    p = 1 / (1 + np.exp(-(x @ [1.0, -2.0, 0.0] + 0.5)))
+    fit = fit_logistic(x, rng.random(4000) < p, ridge=1e-3)
+    slopes = fit.weights[:-1] / fit.scale
+    assert slopes.tolist() == pytest.approx([1, -2, 0], abs=0.15)
+    at_zero = float(fit.logits(np.zeros((1, 3)))[0])
+    assert at_zero == pytest.approx(0.5, abs=0.15)
+
+
+def test_a_constant_feature_does_no_harm():
+    x = np.stack([np.ones(100), np.arange(100.0)], axis=1)
+    fit = fit_logistic(x, np.arange(100) >= 50)
+    assert np.isfinite(fit.logits(x)).all()
+
+
+def made(rng, n, signal):
+    """Make pairs whose label is told by nuisance, by context, or only by anchor x context."""
+    matches = rng.random(n) < 0.5
+    nuisance, anchor, context = (
+        rng.normal(size=(n, 6)),
+        rng.normal(size=(n, 4)),
+        rng.normal(size=(n, 5)),
+    )
+    sign = np.where(matches, 1.0, -1.0)
+    if signal == "p0":
+        nuisance[:, 3] += sign
+    elif signal == "matrix":
+        context[:, 0] += sign
+    elif signal == "p1":
+        context[:, 0] = sign * np.sign(anchor[:, 0]) * 2 + 0.3 * context[:, 0]
+    return Pairs(matches, np.ones(n, dtype=np.int64), nuisance, anchor, context)
+
+
+@pytest.mark.parametrize("signal", ["p0", "matrix", "p1", "none"])
+def test_each_probe_finds_its_own_kind_of_signal(signal):
+    rng = np.random.default_rng(1)
+    found = srm_probes(made(rng, 1500, signal), made(rng, 1500, signal))
+    assert set(found) == {"p0:n2", "sequence:n2", "matrix:n2", "p1:n2"}  # no n1 pairs
+    for name in ("p0", "sequence", "matrix", "p1"):
+        auroc = found[f"{name}:n2"]["auroc"]
+        expected = name == signal or (signal == "matrix" and name == "p1")
+        assert (auroc > 0.75) == expected, (name, auroc)
+        assert expected or 0.43 < auroc < 0.57
+
+
+def test_the_anchor_alone_tells_nothing_of_the_label():
+    corpus = Corpus.from_shards(toy_shards())
+    plan = Plan.from_pretrain(toy_block(), 1)
+    train, valid = (build_population(corpus, plan, split, "training") for split in (TRAIN, VALID))
+    a, _ = FixedSet.of("train", train, 250, epoch=1).probe_data()
+    b, partners = FixedSet.of("valid", valid, 100).probe_data()
+    found = srm_probes(a, b)
+    for contrast in ("n1", "n2"):
+        # right and wrong pairs have the same anchors, so the sequence alone is a coin toss
+        assert found[f"sequence:{contrast}"]["auroc"] == pytest.approx(0.5, abs=1e-6)
+    assert partners.follows.mean() == 0.5
+    assert b.matches.mean() == 0.5
