@@ -252,6 +252,27 @@ def test_a_variant_without_srm_has_no_region_branch(tmp_path: Path) -> None:
     assert tuned.with_regions
 
 
+def test_a_variant_without_accessibility_does_not_get_it(tmp_path: Path) -> None:
+    shards = toy_shards(80)
+    config = ModelConfig.from_pretrain(PRETRAIN, len(shards.motifs))
+    matrices = {}
+    for accessibility in (True, False):
+        folder = tmp_path / f"{accessibility}" / "seed-1"
+        save(folder, GeneBert(config, 1), pretrain={"accessibility": accessibility})
+        made = network_job(
+            "genebert",
+            cell_paths(tmp_path, shards),
+            shards,
+            weights=[str(folder / "model.safetensors")],
+        )
+        places = finetune.Finetuning(made).inputs.places
+        assert places is not None
+        matrices[accessibility] = places.matrix
+    assert torch.equal(matrices[True][:, :-1], matrices[False][:, :-1])
+    assert set(matrices[False][:, -1].unique().tolist()) == {0.0, 1.0}
+    assert len(matrices[True][:, -1].unique()) > 10
+
+
 def test_the_best_learning_rate_is_chosen_on_validation(tmp_path: Path) -> None:
     effort = {**EFFORT, "learning_rates": [1e-9, 5e-3], "finetune_seeds": 2, "finetune_steps": 60}
     made = network_job("cnn", write(tmp_path, binary_frame(400)), toy_shards(), effort=effort)
@@ -312,7 +333,7 @@ def test_models_without_weights_or_for_other_motifs_are_refused(tmp_path: Path) 
         finetune.predict_network(network_job("genebert", paths, shards, weights=files))
 
 
-def test_runs_as_a_program(tmp_path: Path) -> None:
+def test_runs_as_a_program(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paths = write(tmp_path, binary_frame(100))
     settings = {
         **paths, "cohort": [], "motif_set": "", "shards": "", "weights": [], "model": "cnn",
@@ -326,6 +347,7 @@ def test_runs_as_a_program(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert len(pd.read_parquet(tmp_path / "p.parquet")) == 40
     config.write_text("{")
-    done = subprocess.run([*command, str(config)], capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 1
-    assert "cannot be read as JSON" in done.stderr.splitlines()[-1]
+    with pytest.raises(SystemExit) as stopped:
+        finetune.main(["--config", str(config)])
+    assert stopped.value.code == 1
+    assert "cannot be read as JSON" in capsys.readouterr().err.splitlines()[-1]

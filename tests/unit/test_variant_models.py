@@ -75,18 +75,40 @@ def test_shares_that_differ_between_chromosomes_do_not_rank() -> None:
     assert 0.4 < auroc(frame["label"].to_numpy(), found.test) < 0.6
 
 
-def test_negatives_follow_their_positive_out_of_training() -> None:
+def test_a_matched_group_trains_as_a_whole_or_not_at_all() -> None:
     frame, _ = make_frame(40)
     frame["match"] = [str(i // 10) if i < 30 else "" for i in range(40)]
     frame["label"] = (np.arange(40) % 10 == 0).astype(float)
     task = problem(frame)
-    where = {name: k for name, k in zip(frame["contig"], task.fold, strict=True)}
-    k = where["chr1"]  # holds the positives 0 and 20 of groups 0 and 2
-    training = set(task.training(task.fold == k).tolist())
-    assert not training & {i for i in range(40) if i % 4 == 0}
-    assert not training & set(range(10))
-    assert not training & set(range(20, 30))
-    assert {11, 13, 31, 33} <= training
+    here = (frame["contig"] == "chr1").to_numpy()  # 0, 4, 8 ...: positives of groups 0 and 2
+    training, weights = task.training(here)
+    assert not set(training.tolist()) & {*np.flatnonzero(here), *range(10), *range(20, 30)}
+    assert set(training.tolist()) == {
+        10, 11, 13, 14, 15, 17, 18, 19, 30, 31, 33, 34, 35, 37, 38, 39
+    }  # fmt: skip
+    # seven of the nine negatives of group 1 are left
+    assert weights[10] == weights[31] == 1
+    assert weights[11] == pytest.approx(9 / 7)
+
+
+@pytest.mark.parametrize("within", [True, False], ids=["same chromosome", "any chromosome"])
+def test_what_negatives_were_matched_on_does_not_predict(within: bool) -> None:
+    rng = np.random.default_rng(4)
+    group = np.repeat(np.arange(60), 10)
+    kind = rng.normal(size=(60, 8))  # what a positive shares with its nine negatives
+    contig = rng.integers(1, 5, 60)[group] if within else rng.integers(1, 5, 600)
+    frame = pd.DataFrame(
+        {
+            "item": [f"v{i}" for i in range(600)], "contig": [f"chr{c}" for c in contig],
+            "position": np.arange(600), "label": (np.arange(600) % 10 == 0).astype(float),
+            "match": group.astype(str),
+        }
+    )  # fmt: skip
+    found = vm.leave_out(problem(frame), vm.Features(kind[group]))
+    assert 0.42 < auroc(frame["label"].to_numpy(), found.test) < 0.58
+    if not within:  # the test would see it: without the groups it is far off
+        found = vm.leave_out(problem(frame.drop(columns="match")), vm.Features(kind[group]))
+        assert auroc(frame["label"].to_numpy(), found.test) < 0.4
 
 
 def test_blocks_where_one_chromosome_has_all() -> None:

@@ -201,7 +201,10 @@ def predict_variants(**arguments: Any) -> None:
     record: dict[str, Any] = {"n_train": len(frame)}
     if job.model == "oracle":
         scores = oracle_scores(frame["oracle"].to_numpy(float), job.dataset)
-        frames.append(rows_of(frame["item"], scores, model=job.model, track="supervised"))
+        for split in ("valid", "test"):
+            frames.append(
+                rows_of(frame["item"], scores, model=job.model, track="supervised", split=split)
+            )
     elif job.model == "tss-distance":
         near, record["unknown"] = nearness(frame["tss_distance"].to_numpy(float))
         blocks = Features(plain=near[:, None])
@@ -317,12 +320,14 @@ def predict_cohort(**arguments: Any) -> None:
     )
     if job.model == "oracle":
         scores = oracle_scores(cohort["oracle"], arguments["cohort"][0])
-        frames.append(rows_of(samples, scores, model=job.model, track=""))
-        if can_leave:
-            odds = np.log(np.clip(scores, 1e-9, None) / np.clip(1 - scores, 1e-9, None))
-            means = np.bincount(places, odds) / np.bincount(places)
-            centred = cm.sigmoid(odds - means[places])
-            frames.append(rows_of(samples, centred, model=job.model, track="lopo"))
+        odds = np.log(np.clip(scores, 1e-9, None) / np.clip(1 - scores, 1e-9, None))
+        means = np.bincount(places, odds) / np.bincount(places)
+        tracks = {"": scores, "lopo": cm.sigmoid(odds - means[places])}
+        for track in tracks if can_leave else ("",):
+            for split in ("valid", "test"):
+                frames.append(
+                    rows_of(samples, tracks[track], model=job.model, track=track, split=split)
+                )
         finish(job, frames, record, started, (arguments["predictions"], arguments["fit"]))
         return
     record["grid"] = [point.to_dict() for point in cm.grid(job.model != "covariates")]

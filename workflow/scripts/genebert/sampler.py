@@ -330,12 +330,14 @@ class Sampler:
     def matrix(self, anchor_S: Tensor, cell_S: Tensor, place_S: Tensor, word_SW: Tensor) -> Tensor:
         """Return matrix_SFC around places, with the anchor column empty, as `matrix` says.
 
-        `shuffled` takes the columns of another window of the same cell type; `shuffled_cells`
+        `shuffled` takes the columns of another window, of a random cell type; `shuffled_cells`
         those of a random cell type at the same place; `permuted_tfs` permutes the motif rows of
         each sample.
         """
         corpus, plan, population = self.corpus, self.plan, self.population
         if plan.matrix == "shuffled":
+            column = integers(word_SW[:, 2], population.cells.numel())
+            cell_S = population.cells[column]
             entry = self._candidates(cell_S, word_SW[:, 4 + CANDIDATES : 4 + 2 * CANDIDATES])
             region = population.view.region[entry]
             cell = cell_S[:, None].expand_as(region)

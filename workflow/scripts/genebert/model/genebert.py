@@ -9,7 +9,7 @@ from genebert.model.config import ModelConfig
 from genebert.model.region import RegionTransformer, SwinRegionEncoder
 from genebert.model.sequence import Attention, SequenceEncoder
 
-INIT_STD = 0.02
+INIT_STD, INIT_GAIN = 0.02, 0.55
 
 
 class NucleotideHead(nn.Module):
@@ -44,25 +44,40 @@ class PairHead(nn.Module):
 
 
 class MatchHead(nn.Module):
-    """Does a matrix belong to a sequence? Logits of pairs, or similarities of all pairs."""
+    """Does a matrix belong to a sequence? Logits of pairs, or similarities of all pairs.
+
+    Neither side alone says anything about the label, so learning starts at a saddle: both sides
+    are normalised and meet in a bilinear form, beside an MLP of both and their product.
+    """
 
     def __init__(self, d: int) -> None:
         super().__init__()
+        self.norm_sequence = nn.LayerNorm(d)
+        self.norm_region = nn.LayerNorm(d)
         self.sequence = nn.Linear(d, d)
         self.region = nn.Linear(d, d)
         self.dense = nn.Linear(3 * d, d)
         self.out = nn.Linear(d, 1)
 
+    def project(self, sequence_BD: Tensor, region_BD: Tensor) -> tuple[Tensor, Tensor]:
+        """Bring both embeddings into one space."""
+        return (
+            self.sequence(self.norm_sequence(sequence_BD)),
+            self.region(self.norm_region(region_BD)),
+        )
+
     def forward(self, sequence_BD: Tensor, region_BD: Tensor) -> Tensor:
-        """Return logit_B of the pairs, an MLP of [sequence, region, product]."""
-        s, r = self.sequence(sequence_BD), self.region(region_BD)
+        """Return logit_B of the pairs."""
+        s, r = self.project(sequence_BD, region_BD)
         y = nn.functional.gelu(self.dense(torch.cat([s, r, s * r], dim=-1)))
-        return self.out(y).squeeze(-1)
+        return self.out(y).squeeze(-1) + (s * r).sum(dim=-1) / s.shape[-1] ** 0.5
 
     def similarity(self, sequence_GND: Tensor, region_GMD: Tensor) -> Tensor:
         """Return cosine similarities [G, N, M] within groups (InfoNCE)."""
-        s = nn.functional.normalize(self.sequence(sequence_GND).float(), dim=-1)
-        r = nn.functional.normalize(self.region(region_GMD).float(), dim=-1)
+        s, r = (
+            nn.functional.normalize(x.float(), dim=-1)
+            for x in self.project(sequence_GND, region_GMD)
+        )
         return s @ r.transpose(1, 2)
 
 
@@ -92,9 +107,12 @@ class GeneBert(nn.Module):
         self.reset(seed)
 
     def reset(self, seed: int) -> None:
-        """Draw all weights again: normal(0, 0.02), norms 1, biases 0.
+        """Draw all weights again: norms 1, biases 0, the rest normal.
 
-        The output projections of residual branches are divided by sqrt(2 * layers) (GPT-2).
+        The standard deviation is 0.02 for embeddings and positions and 0.55 / sqrt(inputs) for
+        linear maps: BERT's 0.02 at a width of 768, but not vanishing in small models, whose
+        matching head would start on a saddle. The output projections of residual branches are
+        divided by sqrt(2 * layers) (GPT-2).
         """
         generator = torch.Generator().manual_seed(seed)
         depth = {"sequence": self.config.n_layers, "region": sum(self.config.region_depths)}
@@ -105,7 +123,10 @@ class GeneBert(nn.Module):
                 elif name.endswith("bias"):
                     parameter.zero_()
                 else:
+                    linear = parameter.ndim == 2 and name.endswith("weight")
                     std = INIT_STD
+                    if linear and "embedding" not in name:
+                        std = INIT_GAIN / parameter.shape[1] ** 0.5
                     if name.endswith(("attention.out.weight", "down.weight")):
                         std /= (2 * depth[name.split(".")[0]]) ** 0.5
                     value = torch.empty(parameter.shape).normal_(0.0, std, generator=generator)
