@@ -191,3 +191,16 @@ def test_reduced_columns_keep_the_largest_changes() -> None:
     assert (found**2).sum() == pytest.approx((delta**2).sum(), rel=1e-3)
     assert cm.reduce_columns(delta[:, :8], delta[:, :8]) is not None
     assert cm.reduce_columns(delta[:, :8], delta[:, :8]).shape == (50, 8)
+
+
+def test_inner_scores_are_of_people_left_out_too() -> None:
+    people, x = make_people()
+    noise = np.random.default_rng(8).permutation(people.labels)
+    fold = folds(cm.People(noise, people.covariates, people.dosage), x)[0]
+    for variance in (0.0, 8.0):
+        one = [cm.Choice(), cm.Choice(variance)]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(cm, "grid", lambda _, one=one: one[-1:])
+            _, scores = cm.tune(fold, [1])
+        assert np.isnan(scores[fold.out]).all()
+        assert 0.3 < cm.auroc(noise[fold.train], scores[fold.train]) < 0.65

@@ -14,7 +14,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from task_toys import binary_frame, cell_frame, flipped, job, splice_frame, toy_shards, write
+from task_toys import (
+    binary_frame,
+    cell_frame,
+    flipped,
+    job,
+    plant,
+    random_sequences,
+    splice_frame,
+    toy_shards,
+    write,
+)
 
 from genebert import classifier, finetune, predict
 from genebert.errors import InputError
@@ -228,17 +238,22 @@ def test_focus_tokens_are_those_that_cover_the_site(k: int, stride: int) -> None
         assert found == slow
 
 
-def test_focus_helps_where_the_site_is_at_a_fixed_place(tmp_path: Path) -> None:
+def test_focus_tells_where_a_word_is(tmp_path: Path) -> None:
+    frame = splice_frame(480)
+    rng = np.random.default_rng(5)
+    place = np.where(frame["label"] == 1, 27, rng.choice([3, 9, 42, 48], len(frame)))
+    other = random_sequences(len(frame), 60, rng)  # the word is in every item
+    frame["sequence"] = [plant(s, "CAGGTAAGT", at) for s, at in zip(other, place, strict=True)]
     area_of = {}
     effort = {**EFFORT, "finetune_steps": 60, "learning_rates": [5e-3]}
     for name, window in (("seen", {"donor_offset": 30, "acceptor_offset": 30}), ("blind", {})):
-        paths = write(tmp_path / name, splice_frame(480), kind="multiclass", window=window)
+        paths = write(tmp_path / name, frame, kind="multiclass", window=window)
         made = network_job("scratch", paths, toy_shards(), effort=effort)
         predictions = finetune.predict_network(made)[0].query("split == 'test'")
-        both = predictions.drop(columns="split").merge(splice_frame(480), on="item")
+        both = predictions.drop(columns="split").merge(frame, on="item")
         area_of[name] = auroc(both["label"].to_numpy() == 1, both["score_1"].to_numpy())
-    assert area_of["seen"] > 0.9
-    assert area_of["seen"] > area_of["blind"]
+    assert area_of["seen"] > 0.95
+    assert area_of["seen"] > area_of["blind"] + 0.1
 
 
 def test_a_variant_without_srm_has_no_region_branch(tmp_path: Path) -> None:

@@ -28,8 +28,6 @@ EXTRA_MODELS = {
     "variants": ("tss-distance",),
     "cohort": ("covariates", "dosage-lr", "dosage-lr-weighted"),
 }
-# In a cohort a supervised CNN would need labels per sequence, which there are none of.
-NOT_IN = {"cohort": ("cnn",)}
 
 
 def version(library: str | Path, module: str) -> int:
@@ -228,11 +226,7 @@ def models(config: Config, row: Row) -> list[str]:
     names = [*SHARED_MODELS, *EXTRA_MODELS.get(row["kind"], ()), *ablation_models(config)]
     if row.get("truth"):
         names.append("oracle")
-    return [
-        name
-        for name in names
-        if name not in NOT_IN.get(row["kind"], ()) and variant_of(name) in (None, *run)
-    ]
+    return [name for name in names if variant_of(name) in (None, *run)]
 
 
 def task_rows(config: Config, task: str) -> list[Row]:
