@@ -69,11 +69,14 @@ def toy_shards(
     seed: int = 0,
     chain: bool = False,
     n_share: float = 0.01,
+    context: bool = False,
 ) -> ToyShards:
     """Make shards: contigs c1, c2 (train), c3 (valid), c4 (test); the last cell type is held out.
 
     Two groups of cell types alternate in domains of 20 regions, so that a place says which cell
     types have many open regions nearby, and motif rows differ between the two groups' regions.
+    With ``context`` the sequence tells a region's group (by its GC) and the cell types its
+    openness more sharply, so that the matrix of a cell type can be matched to a sequence.
     """
     rng = np.random.default_rng([seed, 4])
     n = 4 * per_contig
@@ -92,6 +95,12 @@ def toy_shards(
     chance = np.where(favoured, 0.75, 0.25) + np.where(
         (np.arange(cells)[:, None] % 2) == domain[None, :], 0.15, -0.15
     )
+    if context:
+        chance = np.where(favoured, 0.85, 0.15)
+        weak, strong = rng.integers(0, 2, codes.shape) * 3, rng.integers(1, 3, codes.shape)
+        told = np.where(group[:, None] == 1, weak, strong).astype(np.uint8)
+        codes = np.where((rng.random(codes.shape) < 0.4) & (codes < 4), told, codes)
+        packed, n_mask = pack(codes)
     is_open = rng.random((cells, n)) < chance
     is_open[rng.integers(0, cells, n), np.arange(n)] = True  # every region is open somewhere
     held_out = np.zeros(cells, dtype=bool)

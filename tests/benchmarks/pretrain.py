@@ -27,7 +27,7 @@ from genebert.masking import KEPT, Masking, mask
 from genebert.pretrain import StopFlag, run
 from genebert.rng import fold, words
 from genebert.train_state import StateDirectory
-from pretrain_toys import toy_shards
+from pretrain_toys import toy_block, toy_shards
 
 DEMO: dict[str, Any] = {
     "name": "full",
@@ -102,6 +102,26 @@ def leaks(k: int = 6, rows: int = 400) -> list[tuple[str, float, float, bool]]:
     return out
 
 
+def context(steps: int = 400) -> list[tuple[str, float, float, bool]]:
+    """Match matrices of cell types to sequences where that can be done, and where it cannot."""
+    shards: Any = toy_shards(1500, cells=9, context=True)
+    out = []
+    for matrix in ("real", "shuffled", "shuffled_cells"):
+        block = toy_block(
+            objectives={"srm": {}}, matrix=matrix, batch_size=32, evaluation_loci=500,
+            optimizer={"learning_rate": 1e-3},
+        )  # fmt: skip
+        with tempfile.TemporaryDirectory() as folder:
+            settings = {"variant": block, "seed": 1, "steps": steps}
+            run(settings, shards, Path(folder), index_sha256="", stop=StopFlag(None))
+            rows = [json.loads(line) for line in (Path(folder) / "metrics.jsonl").open()]
+        last = next(r for r in rows if r["kind"] == "evaluation" and r["set"] == "valid")
+        value = last["srm_n2_auroc"]
+        fine = value >= 0.7 if matrix == "real" else abs(value - 0.5) <= 0.05
+        out.append((f"srm-n2-auroc-{matrix}", value, 0.7 if matrix == "real" else 0.5, fine))
+    return out
+
+
 def main() -> int:
     """Run all measures."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -109,7 +129,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=30)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    results = kills(options.kills) + leaks() + demo(options.device)
+    results = kills(options.kills) + leaks() + context() + demo(options.device)
     for name, value, bar, passed in results:
         print(f"RESULT {name} {value:.4g} {bar:.4g} {'pass' if passed else 'short'}")
     return int(not all(passed for *_, passed in results))

@@ -3,10 +3,11 @@
 import numpy as np
 import pysam
 import pytest
-from genebert import genome
-from genebert.errors import InputError
 from hypothesis import given
 from hypothesis import strategies as st
+
+from genebert import genome
+from genebert.errors import InputError
 
 dna = st.text(alphabet="ACGTNacgtnRY", max_size=70)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from genebert.config import check_config, describe
 from genebert.errors import InputError
 

@@ -10,6 +10,7 @@ import threading
 import time
 
 import pytest
+
 from genebert import launch
 from genebert.errors import InputError
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from genebert import layout
 from genebert.config import check_config
 from genebert.errors import InputError

@@ -54,7 +54,7 @@ def test_the_objectives_are_those_with_a_weight():
         ({"row_tokens": 63}, "row_tokens"),
         ({"row_tokens": 2}, "row_tokens"),
         ({"neighbours": 5}, "neighbours"),
-        ({"batch_size": 12}, "batch_size"),
+        ({"batch_size": 14}, "batch_size"),
         ({"tokens": {"k": 3, "stride": 4}}, "stride"),
         ({"matrix": "shufled"}, "did you mean 'shuffled'"),
         ({"objectives": {"nsp": {}}}, "did you mean 'ngsp'"),

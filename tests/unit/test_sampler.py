@@ -46,7 +46,7 @@ def test_processes_together_see_what_one_sees(world):
     whole = FULL.batch(7).tensors()
     parts = [FULL.batch(7, rank, world).tensors() for rank in range(world)]
     for name, value in whole.items():
-        if value.shape[0] == 16:  # single rows of all processes, then pair rows
+        if value.shape[0] == 16:  # two halves: single and pair rows, or right and wrong matrices
             halves = [p[name].chunk(2) for p in parts]
             joined = torch.cat([h[0] for h in halves] + [h[1] for h in halves])
         else:
@@ -57,12 +57,12 @@ def test_processes_together_see_what_one_sees(world):
 def test_a_row_depends_on_seed_epoch_and_locus_not_on_its_company():
     locus = FULL.population.loci[:8]
     zero, yes = torch.zeros(8, dtype=torch.int64), torch.ones(8, dtype=torch.bool)
-    a = FULL.rows(locus, zero, yes, zero, locus, zero, yes).tensors()
-    b = FULL.rows(locus[3:5], zero[:2], yes[:2], zero[:2], locus[3:5], zero[:2], yes[:2]).tensors()
+    a = FULL.rows(locus, zero, zero, locus, zero, yes).tensors()
+    b = FULL.rows(locus[3:5], zero[:2], zero[:2], locus[3:5], zero[:2], yes[:2]).tensors()
     assert torch.equal(a["ids"][3:5], b["ids"][:2])
     assert torch.equal(a["ids"][11:13], b["ids"][2:])
-    assert torch.equal(a["matrix"][3:5], b["matrix"])
-    c = FULL.rows(locus, zero + 1, yes, zero, locus, zero + 1, yes).tensors()
+    assert torch.equal(a["matrix"][3:5], b["matrix"][:2])
+    c = FULL.rows(locus, zero + 1, zero, locus, zero + 1, yes).tensors()
     assert not torch.equal(a["ids"], c["ids"])
 
 
@@ -141,35 +141,55 @@ def test_false_partners_match_true_ones_in_gc_and_breadth():
     assert abs(float(breadth[follows].mean() - breadth[~follows].mean())) < 0.25
 
 
+def pairs_of(rows_list):
+    """Return anchor, contrast, and (right, wrong) cells and places of many rows."""
+    parts = {
+        "anchor": [],
+        "contrast": [],
+        "cell": [],
+        "place": [],
+        "wrong_cell": [],
+        "wrong_place": [],
+    }
+    for rows in rows_list:
+        for name in ("cell", "place"):
+            right, wrong = getattr(rows, name).chunk(2)
+            parts[name].append(right)
+            parts[f"wrong_{name}"].append(wrong)
+        parts["anchor"].append(rows.anchor)
+        parts["contrast"].append(rows.contrast)
+    return {name: torch.cat(part) for name, part in parts.items()}
+
+
 def test_no_negative_is_a_cell_type_in_which_the_anchor_is_open():
-    rows = together(FULL, steps=60)
-    is_open = torch.as_tensor(SHARDS.is_open)[rows["cell"], rows["anchor"]]
-    n1, n2 = rows["contrast"] == N1, rows["contrast"] == N2
-    assert bool(is_open[rows["matches"]].all())
-    assert not bool(is_open[n2 & ~rows["matches"]].any())
-    assert torch.equal(rows["place"][n2 | rows["matches"]], rows["anchor"][n2 | rows["matches"]])
-    wrong = n1 & ~rows["matches"]
-    assert bool((rows["place"] != rows["anchor"])[wrong].all())
-    assert bool(torch.as_tensor(SHARDS.is_open)[rows["cell"], rows["place"]][wrong].all())
-    assert int((n2 & ~rows["matches"]).sum()) > 50
-    assert int(rows["cell"].max()) < 5  # the held-out cell type is never used
+    drawn = pairs_of(FULL.batch(step) for step in range(60))
+    is_open = torch.as_tensor(SHARDS.is_open)
+    n1, n2 = drawn["contrast"] == N1, drawn["contrast"] == N2
+    assert bool(is_open[drawn["cell"], drawn["anchor"]].all())
+    assert torch.equal(drawn["place"], drawn["anchor"])
+    assert not bool(is_open[drawn["wrong_cell"], drawn["anchor"]][n2].any())
+    assert torch.equal(drawn["wrong_place"][n2], drawn["anchor"][n2])
+    assert torch.equal(drawn["wrong_cell"][n1], drawn["cell"][n1])
+    assert bool((drawn["wrong_place"] != drawn["anchor"])[n1].all())
+    assert bool(is_open[drawn["wrong_cell"], drawn["wrong_place"]][n1].all())
+    assert int(n2.sum()) > 50
+    assert int(torch.maximum(drawn["cell"], drawn["wrong_cell"]).max()) < 5  # none is held out
 
 
-def test_labels_are_balanced_and_independent_of_cell_type_and_contrast():
-    rows = together(FULL, steps=400)
-    for contrast in (N1, N2):
-        at = rows["contrast"] == contrast
-        assert float(rows["matches"][at].double().mean()) == pytest.approx(0.5, abs=0.03)
-        for cell in range(5):
-            mine = at & (rows["cell"] == cell)
-            share = float(rows["matches"][mine].double().mean())
-            assert share == pytest.approx(0.5, abs=4 * 0.5 / int(mine.sum()) ** 0.5)
+def test_cell_types_are_right_and_wrong_equally_often():
+    drawn = pairs_of(FULL.batch(step) for step in range(400))
+    n2 = drawn["contrast"] == N2
+    assert torch.equal(drawn["cell"][~n2], drawn["wrong_cell"][~n2])
+    for cell in range(5):
+        right = int((drawn["cell"][n2] == cell).sum())
+        wrong = int((drawn["wrong_cell"][n2] == cell).sum())
+        assert abs(right - wrong) < 4 * (right + wrong) ** 0.5, cell
 
 
 def test_another_locus_is_matched_and_far_away():
-    rows = together(FULL, steps=60)
-    wrong = (rows["contrast"] == N1) & ~rows["matches"]
-    anchor, place, cell = (rows[name][wrong].numpy() for name in ("anchor", "place", "cell"))
+    drawn = pairs_of(FULL.batch(step) for step in range(60))
+    n1 = drawn["contrast"] == N1
+    anchor, place, cell = (drawn[name][n1].numpy() for name in ("anchor", "wrong_place", "cell"))
     gc = np.abs(SHARDS.gc[anchor] - SHARDS.gc[place])
     assert (gc <= 0.02 + 1e-6).mean() > 0.8
     random = np.abs(SHARDS.gc[anchor] - SHARDS.gc[np.roll(place, 1)])
@@ -210,9 +230,8 @@ def test_shuffled_matrices_tell_nothing_of_the_label():
     locus = made.population.loci[:64]
     yes = torch.ones(64, dtype=torch.bool)
     for contrast in (N1, N2):
-        kind = zero + contrast
-        right = made.rows(locus, zero, yes, kind, locus, zero, yes).matrix
-        wrong = made.rows(locus, zero, ~yes, kind, locus, zero, yes).matrix
+        rows = made.rows(locus, zero, zero + contrast, locus, zero, yes)
+        right, wrong = rows.matrix.chunk(2)
         assert torch.equal(right, wrong)  # window and cell type depend on the draw alone
 
 
@@ -223,23 +242,18 @@ def test_accessibility_can_be_left_out():
 
 def test_under_infonce_no_forbidden_matrix_stands_against_a_row():
     made = sampler(objectives={"srm": {"loss": "infonce", "group": 4}})
-    allowed_any = 0
+    others = 0
     for step in range(20):
         rows = made.batch(step)
-        assert rows.matrix.shape[0] == 16
-        for g in range(2):
-            for i in range(4):
-                row = g * 4 + i
-                assert bool(rows.allowed[g, i, i])
-                assert bool(rows.allowed[g, i, 4 + i])
-                for j in range(8):
-                    if j % 4 != i and bool(rows.allowed[g, i, j]):
-                        allowed_any += 1
-                        # the cell type of a right matrix is that of a row with matches = True
-                        if j < 4 and bool(rows.matches[g * 4 + j]):
-                            cell = rows.cell[g * 4 + j]
-                            assert not SHARDS.is_open[cell, rows.anchor[row]]
-    assert allowed_any > 50
+        cell = torch.cat([x.view(2, 4) for x in rows.cell.chunk(2)], dim=1)
+        for g, i, j in np.ndindex(2, 4, 8):
+            if j % 4 == i:
+                assert bool(rows.allowed[g, i, j])
+            else:
+                is_open = SHARDS.is_open[cell[g, j], rows.anchor[g * 4 + i]]
+                assert bool(rows.allowed[g, i, j]) != is_open
+                others += not is_open
+    assert others > 50
 
 
 def test_sequence_objectives_need_no_matrix():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from genebert.errors import InputError
 from genebert.splits import Interval, Splits, parse_interval
 

@@ -1,6 +1,7 @@
 """Tables: required columns, names that become paths, paths relative to the table."""
 
 import pytest
+
 from genebert.errors import InputError
 from genebert.tables import check_name, check_unique, expand_path, read_rows
 

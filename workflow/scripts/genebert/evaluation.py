@@ -58,7 +58,7 @@ class FixedSet:
         return cls(name, sampler, draw(population.loci), draw(population.pair_loci), epoch)
 
     def chunks(self, contrast: int) -> Iterator[tuple[Rows, Rows]]:
-        """Yield rows of CHUNK loci at a time: those that match, and the same that do not.
+        """Yield rows of CHUNK loci at a time, twice.
 
         Both have the same loci, crops and masks; the partner follows A in the first only.
         """
@@ -66,13 +66,12 @@ class FixedSet:
         for at in range(0, loci.numel(), CHUNK):
             locus = loci[at : at + CHUNK]
             epoch = torch.full_like(locus, self.epoch)
-            yes = torch.ones_like(locus, dtype=torch.bool)
+            follows = torch.ones_like(locus, dtype=torch.bool)
             kind = torch.full_like(locus, contrast)
-            right, wrong = (
-                self.sampler.rows(locus, epoch, label, kind, locus, epoch, label)
-                for label in (yes, ~yes)
+            yield (
+                self.sampler.rows(locus, epoch, kind, locus, epoch, follows),
+                self.sampler.rows(locus, epoch, kind, locus, epoch, ~follows),
             )
-            yield right, wrong
 
     def probe_data(self) -> tuple[probes.Pairs | None, probes.Partners]:
         """Return what the probes see of the set."""
@@ -83,8 +82,7 @@ class FixedSet:
                 if contrast == N1:
                     partners += [probes.partners_of(population, rows) for rows in both]
                 if SRM in population.plan.objectives:
-                    found = [probes.pairs_of(population, rows) for rows in both]
-                    pairs += [part.of_contrast(contrast) for part in found]
+                    pairs.append(probes.pairs_of(population, both[0]).of_contrast(contrast))
         return probes.join_pairs(pairs) if pairs else None, probes.join_partners(partners)
 
 
@@ -107,25 +105,25 @@ def evaluate(losses: Losses, fixed: FixedSet, bf16: bool = False) -> dict[str, f
     next_: list[tuple[Tensor, Tensor]] = []
     match: dict[int, list[tuple[Tensor, Tensor]]] = {N1: [], N2: []}
     with torch.autocast(fixed.loci.device.type, dtype=torch.bfloat16, enabled=bf16):
-        for right, wrong in fixed.chunks(N1):
-            S = right.anchor.numel()
-            x_BTD = model.sequence(right.ids)
+        for rows, apart in fixed.chunks(N1):
+            S = rows.anchor.numel()
+            x_BTD = model.sequence(rows.ids)
             if MGM in names:
-                index = right.index[:, :, None].expand(-1, -1, x_BTD.shape[-1])
-                logits = model.mgm(x_BTD.gather(1, index), right.offset)
-                loss = nucleotide_loss(logits, right.target, right.weight)
-                for store, value in zip(hidden, (loss, right.weight, right.repeat), strict=True):
+                index = rows.index[:, :, None].expand(-1, -1, x_BTD.shape[-1])
+                logits = model.mgm(x_BTD.gather(1, index), rows.offset)
+                loss = nucleotide_loss(logits, rows.target, rows.weight)
+                for store, value in zip(hidden, (loss, rows.weight, rows.repeat), strict=True):
                     store.append(value.flatten())
             if NGSP in names:
-                apart = model.sequence(wrong.ids[S:])
-                next_.append((model.ngsp(x_BTD[S:, 0]), model.ngsp(apart[:, 0])))
+                y_PTD = model.sequence(apart.ids[S:])
+                next_.append((model.ngsp(x_BTD[S:, 0]), model.ngsp(y_PTD[:, 0])))
             if SRM in names:
                 e_SD = model.sequence.pool(x_BTD[:S])
-                match[N1].append(_match_logits(losses, e_SD, right, wrong, N1))
+                match[N1].append(match_logits(losses, e_SD, rows, N1))
         if SRM in names:
-            for right, wrong in fixed.chunks(N2):
-                e_SD = model.embed_sequence(right.ids[: right.anchor.numel()])
-                match[N2].append(_match_logits(losses, e_SD, right, wrong, N2))
+            for rows, _ in fixed.chunks(N2):
+                e_SD = model.embed_sequence(rows.ids[: rows.anchor.numel()])
+                match[N2].append(match_logits(losses, e_SD, rows, N2))
     model.train(was_training)
     out: dict[str, float] = {}
     if MGM in names:
@@ -150,18 +148,16 @@ def evaluate(losses: Losses, fixed: FixedSet, bf16: bool = False) -> dict[str, f
     return out
 
 
-def _match_logits(
-    losses: Losses, e_SD: Tensor, right: Rows, wrong: Rows, contrast: int
-) -> tuple[Tensor, Tensor]:
-    """Return the logits of the pairs that are of the contrast (some fall back from n2 to n1)."""
-    keep = right.contrast == contrast
-    return match_logit(losses, e_SD, right)[keep], match_logit(losses, e_SD, wrong)[keep]
-
-
-def match_logit(losses: Losses, e_SD: Tensor, rows: Rows) -> Tensor:
-    """Return the model's logit that the rows' matrices belong to the sequences."""
+def match_logits(losses: Losses, e_SD: Tensor, rows: Rows, contrast: int) -> tuple[Tensor, Tensor]:
+    """Return the logits of right and wrong pairs of a contrast (some fall back from n2 to n1)."""
     assert rows.matrix is not None
-    r_SD = losses.model.embed_region(rows.matrix, True)
+    keep = rows.contrast == contrast
+    r_ND = losses.model.embed_region(rows.matrix, True)
+    right, wrong = (_match_logit(losses, e_SD, r_SD)[keep] for r_SD in r_ND.chunk(2))
+    return right, wrong
+
+
+def _match_logit(losses: Losses, e_SD: Tensor, r_SD: Tensor) -> Tensor:
     if losses.infonce:
         similarity = losses.model.srm.similarity(e_SD[:, None], r_SD[:, None])
         return similarity[:, 0, 0] / losses.temperature

@@ -195,10 +195,10 @@ class Layout:
                 "is not even", file="neighbours", found=plan.neighbours,
                 expected="an even number of at least 2",
             )  # fmt: skip
-        if plan.batch_size % 8:
+        if plan.batch_size % 4:
             raise InputError(
-                "does not divide into single and pair rows, positives and two kinds of negatives",
-                file="batch_size", found=plan.batch_size, expected="a multiple of 8",
+                "does not divide into single and pair rows of two kinds each",
+                file="batch_size", found=plan.batch_size, expected="a multiple of 4",
             )  # fmt: skip
         if plan.srm_loss == "infonce" and (plan.batch_size // 2) % plan.group:
             raise InputError(

@@ -317,8 +317,7 @@ class Clock:
         share = hidden if MGM in trainer.names else 0.0
         self.flops = self.tokens * model.flops_per_token(plan.row_tokens, share)
         if SRM in trainer.names:
-            matrices = plan.batch_size // 2 * (2 if trainer.losses.infonce else 1)
-            self.flops += matrices * model.flops_per_matrix()
+            self.flops += plan.batch_size * model.flops_per_matrix()  # right and wrong ones
         device = trainer.place.device
         self.cuda = device.type == "cuda"
         name = torch.cuda.get_device_name(device) if self.cuda else ""

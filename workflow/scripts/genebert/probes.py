@@ -91,31 +91,32 @@ def pairs_of(population: Population, rows: Rows) -> Pairs:
     (log) of the matrix before any control shuffles it; open regions of its cell type (log).
     """
     corpus, view = population.corpus, population.view
-    matrix = rows.matrix
-    assert matrix is not None
-    centre = corpus.start[rows.place] + corpus.width // 2
+    matrix, cell, place = rows.matrix, rows.cell, rows.place
+    assert matrix is not None and cell is not None and place is not None
+    anchor = rows.anchor.repeat(2)
+    centre = corpus.start[place] + corpus.width // 2
     entry, _ = neighbours(
-        view, corpus.width, rows.cell, corpus.contig[rows.place], centre,
+        view, corpus.width, cell, corpus.contig[place], centre,
         population.plan.neighbours, population.layout.exclude,
     )  # fmt: skip
     start = corpus.start[view.region[entry]]
-    own = corpus.start[rows.place][:, None]
-    first, end = view.cell_bounds(rows.cell)
+    first, end = view.cell_bounds(cell)
     columns = (
-        corpus.gc[rows.anchor],
-        corpus.motif_count[rows.anchor],
-        corpus.breadth[rows.anchor],
+        corpus.gc[anchor],
+        corpus.motif_count[anchor],
+        corpus.breadth[anchor],
         (start[:, -1] - start[:, 0]).clamp(min=1).log(),
-        (start - own).abs().min(dim=1).values.clamp(min=1).log(),
+        (start - corpus.start[place][:, None]).abs().min(dim=1).values.clamp(min=1).log(),
         (end - first).clamp(min=1).log(),
     )
     half = population.plan.neighbours // 2
     real = np.delete(matrix.double().cpu().numpy(), half, axis=2)
+    n = rows.anchor.numel()
     return Pairs(
-        rows.matches.cpu().numpy(),
-        rows.contrast.cpu().numpy(),
+        np.arange(2 * n) < n,
+        rows.contrast.repeat(2).cpu().numpy(),
         np.stack([c.double().cpu().numpy() for c in columns], axis=1),
-        corpus.columns(rows.anchor).double().cpu().numpy(),
+        corpus.columns(anchor).double().cpu().numpy(),
         real.mean(axis=2),
     )
 

@@ -42,11 +42,11 @@ class Rows:
         from, the base's place in it, and the base.
     weight : float32[B, H], 0 where the base is N. repeat : bool[B, H], it is soft-masked.
     pair_anchor, partner : int64[P], region ids of A and B. follows : bool[P], label of NGSP.
-    anchor : int64[S], region ids of A. matches : bool[S], label of SRM.
-    contrast : int64[S], N1 or N2: what the label tells A's own matrix from.
-    matrix : float32[S, F, C]; under InfoNCE the S right matrices and then S wrong ones.
-    cell, place : int64[S], cell type of the matrix and region id that it is around (before a
-        control shuffles it).
+    anchor : int64[S], region ids of A.
+    contrast : int64[S], N1 or N2: what A's own matrix is to be told from.
+    matrix : float32[2 S, F, C], the S matrices that match and then S that do not.
+    cell, place : int64[2 S], cell type of each matrix and the region id that it is around (before
+        a control shuffles it).
     allowed : bool[groups, group, 2 * group], which matrices may stand against a row (InfoNCE).
     """
 
@@ -60,10 +60,9 @@ class Rows:
     partner: Tensor
     follows: Tensor
     anchor: Tensor
-    matches: Tensor
     contrast: Tensor
-    cell: Tensor
-    place: Tensor
+    cell: Tensor | None
+    place: Tensor | None
     matrix: Tensor | None
     allowed: Tensor | None
 
@@ -135,15 +134,13 @@ class Sampler:
         locus, epoch, role = self.visits(step, rank, world)
         S = role.numel() // 2
         return self.rows(
-            locus[:S], epoch[:S], role[:S] % 2 == 0, role[:S] // 2 % 2,
-            locus[S:], epoch[S:], role[S:] % 2 == 0,
+            locus[:S], epoch[:S], role[:S] % 2, locus[S:], epoch[S:], role[S:] % 2 == 0
         )  # fmt: skip
 
     def rows(
         self,
         locus_S: Tensor,
         epoch_S: Tensor,
-        matches_S: Tensor,
         contrast_S: Tensor,
         locus_P: Tensor,
         epoch_P: Tensor,
@@ -169,11 +166,10 @@ class Sampler:
         pair["ids"] = tokens.pair_row(first_P["ids"], second_P["ids"])
         row = {name: torch.cat([single[name], pair[name]]) for name in single}
         srm: dict[str, Any] = {
-            "matrix": None, "matches": matches_S, "contrast": contrast_S,
-            "cell": torch.zeros_like(locus_S), "place": locus_S, "allowed": None,
+            "contrast": contrast_S, "matrix": None, "cell": None, "place": None, "allowed": None
         }  # fmt: skip
         if SRM in self.plan.objectives:
-            srm = self._matches(locus_S, matches_S, contrast_S, word_S[:, layout.single.n_words :])
+            srm = self._matches(locus_S, contrast_S, word_S[:, layout.single.n_words :])
         return Rows(
             ids=row["ids"],
             index=row["index"],
@@ -263,8 +259,7 @@ class Sampler:
         """Draw cell type and negative of every anchor.
 
         n2 draws (c, c') together, by weights under which both directions are used equally often.
-        A locus that is closed in no cell type has no n2 and falls back to n1, whatever its label;
-        so does a part of the pairs whose reverse is rarer.
+        A locus that is closed in no cell type has no n2 and falls back to n1; so does a part of the pairs whose reverse is rarer.
         """
         population = self.population
         open_Sc, closed_Sc = self.population.eligible(anchor_S)
@@ -307,25 +302,17 @@ class Sampler:
         entry = first[:, None] + integers(word_SK, (end - first).clamp(min=1)[:, None])
         return entry.clamp(max=self.population.view.key.numel() - 1)
 
-    def _matches(
-        self, anchor_S: Tensor, matches_S: Tensor, contrast_S: Tensor, word_SW: Tensor
-    ) -> dict[str, Any]:
-        """Make the matrices of SRM rows and what is known about them."""
+    def _matches(self, anchor_S: Tensor, contrast_S: Tensor, word_SW: Tensor) -> dict[str, Any]:
+        """Make the matrices of SRM, right and wrong, and what is known about them."""
         drawn = self.contrasts(anchor_S, contrast_S, word_SW)
-        cell = torch.where(matches_S, drawn["cell"], drawn["negative_cell"])
-        place = torch.where(matches_S, anchor_S, drawn["negative_place"])
-        out: dict[str, Any] = {
-            "matches": matches_S, "contrast": drawn["contrast"], "cell": cell,
-            "place": place, "allowed": None,
+        cell = torch.cat([drawn["cell"], drawn["negative_cell"]])
+        place = torch.cat([anchor_S, drawn["negative_place"]])
+        matrix = self.matrix(anchor_S.repeat(2), cell, place, word_SW.repeat(2, 1))
+        allowed = self._allowed(anchor_S, drawn) if self.plan.srm_loss == "infonce" else None
+        return {
+            "contrast": drawn["contrast"], "cell": cell, "place": place, "matrix": matrix,
+            "allowed": allowed,
         }  # fmt: skip
-        if self.plan.srm_loss == "infonce":
-            right = self.matrix(anchor_S, drawn["cell"], anchor_S, word_SW)
-            wrong = self.matrix(anchor_S, drawn["negative_cell"], drawn["negative_place"], word_SW)
-            out["matrix"] = torch.cat([right, wrong])
-            out["allowed"] = self._allowed(anchor_S, drawn)
-        else:
-            out["matrix"] = self.matrix(anchor_S, cell, place, word_SW)
-        return out
 
     def matrix(self, anchor_S: Tensor, cell_S: Tensor, place_S: Tensor, word_SW: Tensor) -> Tensor:
         """Return matrix_SFC around places, with the anchor column empty, as `matrix` says.

@@ -94,7 +94,7 @@ class Losses(nn.Module):
     def forward(self, rows: dict[str, Tensor]) -> Tensor:
         """Return the sums for the tensors of :class:`~genebert.sampler.Rows`."""
         x_BTD = self.model.sequence(rows["ids"])
-        S = rows["matches"].shape[0]
+        S = rows["contrast"].shape[0]
         zero = x_BTD.new_zeros((), dtype=torch.float32)
         sums = dict.fromkeys(OBJECTIVES, zero)
         if MGM in self.objectives:
@@ -110,13 +110,19 @@ class Losses(nn.Module):
         return torch.stack([sums[name] for name in OBJECTIVES])
 
     def match_loss(self, e_SD: Tensor, r_ND: Tensor, rows: dict[str, Tensor]) -> Tensor:
-        """Return the loss of every row; N = S, or 2 S under InfoNCE."""
+        """Return the loss of every row; N = 2 S: matrices that match, then those that do not.
+
+        Each sequence meets a matrix of both labels, so that what the sequence alone seems to say
+        cancels in every step.
+        """
+        right_SD, wrong_SD = r_ND.chunk(2)
         if not self.infonce:
-            return binary_loss(self.model.srm(e_SD, r_ND), rows["matches"])
+            yes, no = self.model.srm(e_SD, right_SD), self.model.srm(e_SD, wrong_SD)
+            label = torch.ones_like(yes)
+            return 0.5 * (binary_loss(yes, label) + binary_loss(no, 1.0 - label))
         allowed = rows["allowed"]
         groups, g, D = allowed.shape[0], allowed.shape[1], e_SD.shape[1]
-        right, wrong = r_ND.chunk(2)
-        r_GMD = torch.cat([right.view(groups, g, D), wrong.view(groups, g, D)], dim=1)
+        r_GMD = torch.cat([right_SD.view(groups, g, D), wrong_SD.view(groups, g, D)], dim=1)
         similarity = self.model.srm.similarity(e_SD.view(groups, g, D), r_GMD)
         return infonce_loss(similarity, allowed, self.temperature)
 
@@ -280,7 +286,7 @@ class Trainer:
 
     def _count(self, sums: Tensor, rows: Rows) -> None:
         """Add losses to the totals and note the first step in which one is not finite."""
-        S, P = rows.matches.numel(), rows.follows.numel()
+        S, P = rows.contrast.numel(), rows.follows.numel()
         hidden = rows.weight.sum(dtype=torch.float64)
         counts = torch.stack([hidden, hidden.new_full((), P), hidden.new_full((), S)])
         self.totals += torch.stack([sums.double(), counts], dim=1)
