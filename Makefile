@@ -37,7 +37,7 @@ again: setup ## check that a second run repeats nothing
 	bash .ci/again.sh
 
 test: setup ## unit, property, bad-input and workflow tests
-	python -m pytest -n 2 --dist loadfile tests/unit tests/property tests/workflow
+	python -m pytest -n 2 --dist loadfile tests/unit tests/property tests/workflow tests/slurm
 
 test-realdata: setup ## the whole pipeline on real human data (GENEBERT_REALDATA)
 	python -m pytest tests/realdata

@@ -230,7 +230,7 @@ class Run:
             "timing": timing,
         }
         self.rows.append(row)
-        if self.clock.due(trainer.step == self.steps):
+        if self.place.rank == 0 and self.clock.due(trainer.step == self.steps):
             parts = [f"{name} {value:.4f}" for name, value in loss.items()]
             parts += [f"{key} {value:.4g}" for key, value in timing.items()]
             log.info("step %d/%d  %s", trainer.step, self.steps, "  ".join(parts))

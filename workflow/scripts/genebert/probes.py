@@ -92,7 +92,9 @@ def pairs_of(population: Population, rows: Rows) -> Pairs:
     """
     corpus, view = population.corpus, population.view
     matrix, cell, place = rows.matrix, rows.cell, rows.place
-    assert matrix is not None and cell is not None and place is not None
+    assert matrix is not None
+    assert cell is not None
+    assert place is not None
     anchor = rows.anchor.repeat(2)
     centre = corpus.start[place] + corpus.width // 2
     entry, _ = neighbours(

@@ -259,7 +259,8 @@ class Sampler:
         """Draw cell type and negative of every anchor.
 
         n2 draws (c, c') together, by weights under which both directions are used equally often.
-        A locus that is closed in no cell type has no n2 and falls back to n1; so does a part of the pairs whose reverse is rarer.
+        A locus that is closed in no cell type has no n2 and falls back to n1; so does a
+        part of the pairs whose reverse is rarer.
         """
         population = self.population
         open_Sc, closed_Sc = self.population.eligible(anchor_S)

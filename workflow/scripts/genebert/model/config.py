@@ -14,7 +14,7 @@ from genebert.errors import InputError, nearest
 SIZES: dict[str, dict[str, Any]] = {
     "tiny": {
         "d_model": 48, "n_layers": 2, "n_heads": 2,
-        "d_region": 32, "region_depths": (1, 1), "region_heads": 2,
+        "d_region": 32, "region_depths": (1, 1), "region_heads": 2, "patch": (8, 1),
     },
     "small": {
         "d_model": 256, "n_layers": 4, "n_heads": 4,

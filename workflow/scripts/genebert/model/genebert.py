@@ -10,6 +10,7 @@ from genebert.model.region import RegionTransformer, SwinRegionEncoder
 from genebert.model.sequence import Attention, SequenceEncoder
 
 INIT_STD, INIT_GAIN = 0.02, 0.55
+LOGITS = ("mgm.out.weight", "ngsp.out.weight", "srm.out.weight")
 
 
 class NucleotideHead(nn.Module):
@@ -109,10 +110,10 @@ class GeneBert(nn.Module):
     def reset(self, seed: int) -> None:
         """Draw all weights again: norms 1, biases 0, the rest normal.
 
-        The standard deviation is 0.02 for embeddings and positions and 0.55 / sqrt(inputs) for
-        linear maps: BERT's 0.02 at a width of 768, but not vanishing in small models, whose
-        matching head would start on a saddle. The output projections of residual branches are
-        divided by sqrt(2 * layers) (GPT-2).
+        The standard deviation is 0.02 for embeddings, positions and the logits of the heads, and
+        0.55 / sqrt(inputs) for other linear maps: BERT's 0.02 at a width of 768, but not vanishing
+        in small models, whose matching head would start on a saddle. The output projections of
+        residual branches are divided by sqrt(2 * layers) (GPT-2).
         """
         generator = torch.Generator().manual_seed(seed)
         depth = {"sequence": self.config.n_layers, "region": sum(self.config.region_depths)}
@@ -125,7 +126,7 @@ class GeneBert(nn.Module):
                 else:
                     linear = parameter.ndim == 2 and name.endswith("weight")
                     std = INIT_STD
-                    if linear and "embedding" not in name:
+                    if linear and "embedding" not in name and name not in LOGITS:
                         std = INIT_GAIN / parameter.shape[1] ** 0.5
                     if name.endswith(("attention.out.weight", "down.weight")):
                         std /= (2 * depth[name.split(".")[0]]) ** 0.5
