@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
-RECORDER = '#!/bin/sh\nprintf "%s\\n" "$*" >> "$RECORD"\necho "refused by the recorder" >&2\nexit 1\n'
+RECORDER = (
+    '#!/bin/sh\nprintf "%s\\n" "$*" >> "$RECORD"\necho "refused by the recorder" >&2\nexit 1\n'
+)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -77,10 +78,9 @@ def run(finished: Path, tmp_path: Path) -> Path:
 
 
 def rules_run(done: subprocess.CompletedProcess[str]) -> list[str]:
-    lines = (done.stdout + done.stderr).splitlines()
-    return [
-        line.split()[1].rstrip(":") for line in lines if line.startswith(("rule ", "localrule "))
-    ]
+    return re.findall(
+        r"^Finished jobid: \d+ \(Rule: (\w+)\)", done.stdout + done.stderr, re.MULTILINE
+    )
 
 
 def test_table_has_a_row_for_every_model(finished):

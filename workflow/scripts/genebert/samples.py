@@ -186,13 +186,14 @@ class Corpus:
         cell, region = cell[keep], self._open[keep]
         list_of = cell * len(self.contigs) + contig[region]
         block = np.searchsorted(list_of, np.arange(len(self.cells) * len(self.contigs) + 1))
-        tensors = (
-            torch.from_numpy(array).to(self.device)
-            for array in (
-                list_of << _START_BITS | start[region], region, self._strengths[keep], block,
-            )
-        )  # fmt: skip
-        return View(*tensors, n_contigs=len(self.contigs))
+        arrays = {
+            "key": list_of << _START_BITS | start[region],
+            "region": region,
+            "strength": self._strengths[keep],
+            "block": block,
+        }
+        tensors = {name: torch.from_numpy(a).to(self.device) for name, a in arrays.items()}
+        return View(**tensors, n_contigs=len(self.contigs))
 
     def codes(self, region_B: Tensor, offset_B: Tensor, length: int) -> Tensor:
         """Return codes uint8[B, length] of the stored sequences, from ``offset_B`` on."""
