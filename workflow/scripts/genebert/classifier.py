@@ -23,12 +23,11 @@ from genebert.context import locus_window
 from genebert.errors import InputError
 from genebert.items import Items
 from genebert.model import ModelConfig
-from genebert.pretrained import Pretrained
+from genebert.pretrained import INFERENCE_BATCH, Pretrained
 from genebert.samples import Corpus, View, neighbourhood
 
 DROPOUT = 0.1
 BATCH_NORM_EPS = 1e-7  # the vectors of a region encoder can vary by as little as 1e-3
-INFERENCE_BATCH = {"cpu": 64, "cuda": 1024}  # a small batch stays in the CPU's cache
 _CHUNK = 4096  # rows made at once: bounds memory, changes no result
 
 Ints = NDArray[np.int64]
