@@ -41,15 +41,13 @@ COLUMNS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def results(root: Path, realdata: Path) -> Path:
-    directory = root / "runs" / "hg19_test"
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True)
+def snakemake(
+    root: Path, realdata: Path, directory: Path, *arguments: str
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile")]
-    command += ["--directory", str(directory), "--cores", "2"]
-    command += ["--configfile", str(root / "config/hg19_test.yaml")]
-    done = subprocess.run(
+    command += ["--directory", str(directory)]
+    command += ["--configfile", str(root / "config/hg19_test.yaml"), *arguments]
+    return subprocess.run(
         command,
         cwd=root,
         env={**os.environ, "GENEBERT_REALDATA": str(realdata)},
@@ -57,6 +55,14 @@ def results(root: Path, realdata: Path) -> Path:
         text=True,
         check=False,
     )
+
+
+@pytest.fixture(scope="module")
+def results(root: Path, realdata: Path) -> Path:
+    directory = root / "runs" / "hg19_test"
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    done = snakemake(root, realdata, directory, "--cores", "2")
     assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
     return directory / "results"
 
@@ -103,15 +109,5 @@ def test_promoters_are_found_by_composition(tables):
 
 
 def test_nothing_is_left_to_do(results, root, realdata):
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile"), "-n"]
-    command += ["--directory", str(results.parent)]
-    command += ["--configfile", str(root / "config/hg19_test.yaml")]
-    done = subprocess.run(
-        command,
-        cwd=root,
-        env={**os.environ, "GENEBERT_REALDATA": str(realdata)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = snakemake(root, realdata, results.parent, "-n")
     assert "Nothing to be done" in done.stdout + done.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -51,6 +50,40 @@ def test_real_configuration_plans_without_the_simulated_genome(snakemake, root, 
     assert done.returncode == 0, text
     assert "simulated" not in text
     assert "rule simulate" not in text
+
+
+def test_study_plans_with_all_its_variants(snakemake, root):
+    done = snakemake("-n", "--configfile", root / "config/study.yaml")
+    text = done.stdout + done.stderr
+    assert done.returncode == 0, text
+    assert "results/pretrain/no_accessibility/seed-3/model.safetensors" in text
+
+
+def test_a_resource_of_the_manifest_is_downloaded(snakemake, root, tmp_path):
+    changes = yaml.safe_load((root / "config/hg19_test.yaml").read_text())
+    changes["genome"]["fasta"] = "resource:hg19.fa.gz"
+    config = override(tmp_path, root, changes)
+    done = snakemake("-n", "--configfile", config, "--", "fetch_all", GENEBERT_REALDATA=str(tmp_path))
+    text = done.stdout + done.stderr
+    assert done.returncode == 0, text
+    assert "Downloading hg19.fa.gz" in text
+
+
+def test_offline_makes_no_request_and_says_so(snakemake, root, tmp_path):
+    done = snakemake(
+        "--cores", "1", "--retries", "0", "--config", "offline=True",
+        "--", "resources/downloads/hg19.fa.gz",
+    )  # fmt: skip
+    assert done.returncode != 0
+    line = last_line((tmp_path / "logs/download/hg19.fa.gz.log").read_text())
+    assert "offline" in line
+    assert not (tmp_path / "resources/downloads/hg19.fa.gz").exists()
+
+
+def test_an_unknown_resource_is_named(snakemake, root, tmp_path):
+    done = snakemake("-n", "resources/downloads/hg19.fa.gzz")
+    assert done.returncode != 0
+    assert "did you mean 'hg19.fa.gz'" in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("profile", ["slurm", "profiles/slurm", "profiles/default"])
@@ -113,15 +146,14 @@ def test_bad_cell_type_table_ends_in_one_line(snakemake, root, tmp_path, realdat
     assert "column 'format' is missing" in last_line(done.stderr)
 
 
-def test_unset_variable_is_named(snakemake, root):
-    environment = {"GENEBERT_REALDATA": ""}
-    os.environ.pop("GENEBERT_REALDATA", None)
-    done = snakemake("-n", "--configfile", root / "config/hg19_test.yaml", **environment)
+def test_unset_variable_is_named(snakemake, root, monkeypatch):
+    monkeypatch.delenv("GENEBERT_REALDATA", raising=False)
+    done = snakemake("-n", "--configfile", root / "config/hg19_test.yaml")
     assert done.returncode != 0
+    assert "'GENEBERT_REALDATA' is not set" in last_line(done.stderr)
 
 
 def test_lint_and_format(root):
-    assert shutil.which("snakefmt") or True
     done = subprocess.run(
         [os.sys.executable, "-m", "snakemake", "--lint"],
         cwd=root,

@@ -30,9 +30,9 @@ MIN_CARRIERS = 5  # a feature that fewer people of the training part carry is le
 FREE_VARIANCE = 25.0  # prior variance of the covariates' weights: hardly penalised
 # grid: variance of the genetic part of the log odds (0: covariates only), one scale for all
 # features or one each, all features or the best of the training part
-VARIANCES = (0.0, 0.1, 0.5, 2.0, 8.0)
+VARIANCES = (0.0, 0.1, 0.7, 5.0)
 PER_FEATURE = (False, True)
-KEEP = (None, 200, 50)
+KEEP = (None, 100)
 
 Floats = NDArray[np.floating]
 Ints = NDArray[np.int64]
