@@ -63,7 +63,9 @@ def test_a_resource_of_the_manifest_is_downloaded(snakemake, root, tmp_path):
     changes = yaml.safe_load((root / "config/hg19_test.yaml").read_text())
     changes["genome"]["fasta"] = "resource:hg19.fa.gz"
     config = override(tmp_path, root, changes)
-    done = snakemake("-n", "--configfile", config, "--", "fetch_all", GENEBERT_REALDATA=str(tmp_path))
+    done = snakemake(
+        "-n", "--configfile", config, "--", "fetch_all", GENEBERT_REALDATA=str(tmp_path)
+    )
     text = done.stdout + done.stderr
     assert done.returncode == 0, text
     assert "Downloading hg19.fa.gz" in text
