@@ -26,7 +26,8 @@ from genebert.items import Items, Job, Subset, label_subsets, prediction_rows, s
 log = logging.getLogger("genebert")
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # grid of C, the inverse L2 penalty
-_MAX_ITERATIONS = 200
+_MAX_ITERATIONS = 2000
+_GRADIENT = 1e-9  # so far converged, other BLAS kernels give the same tables
 # Windows of the splice-site matrices, relative to the first intron base (donor) and to the last
 # (acceptor): 3 exonic and 6 intronic bases; 20 intronic and 3 exonic bases (Yeo and Burge 2004).
 SITE_WINDOWS = {"donor": (-3, 6), "acceptor": (-19, 4)}
@@ -72,14 +73,16 @@ def fit_logistic(
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    model = LogisticRegression(C=strength, max_iter=_MAX_ITERATIONS, tol=1e-4)
+    model = LogisticRegression(
+        C=strength, solver="newton-cg", max_iter=_MAX_ITERATIONS, tol=_GRADIENT
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(x, label)
+        model.fit(x.astype(np.float64), label)
 
     def probabilities(rows: Matrix) -> NDArray[np.float64]:
         out = np.zeros((rows.shape[0], classes))
-        out[:, present] = model.predict_proba(rows)
+        out[:, present] = model.predict_proba(rows.astype(np.float64))
         return out
 
     return probabilities

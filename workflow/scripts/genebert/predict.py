@@ -22,7 +22,7 @@ from genebert.errors import InputError, nearest
 from genebert.items import Job
 from genebert.layout import variant_of
 
-VERSION = 1
+VERSION = 2
 log = logging.getLogger("genebert")
 
 
@@ -57,6 +57,7 @@ MODELS: Mapping[str, Model] = {
     "pwm": Model("baselines:pwm"),
 }
 OTHER_KINDS = {"variants": "predict_variants", "cohort": "predict_cohort"}
+DECIMALS = 9
 SORTED_BY = ["model", "track", "fraction", "pretrain_seed", "finetune_seed", "split", "item"]
 
 
@@ -139,8 +140,14 @@ def predict(
 
 
 def write(frame: pd.DataFrame, info: Mapping[str, Any], predictions: str, fit: str) -> None:
-    """Write sorted predictions and the description of the fit."""
+    """Write sorted predictions and the description of the fit.
+
+    Scores are rounded: sums in another order (other BLAS kernels) differ by less, and would make
+    ranks of what are ties.
+    """
     frame = frame.sort_values(SORTED_BY, kind="stable", ignore_index=True)
+    scores = [column for column in frame.columns if column.startswith("score")]
+    frame[scores] = frame[scores].round(DECIMALS)
     frame.to_parquet(predictions, index=False)
     text = json.dumps(info, indent=1, sort_keys=True)
     Path(fit).write_text(text + "\n", encoding="utf-8")

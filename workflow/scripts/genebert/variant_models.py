@@ -180,7 +180,7 @@ def fit_predict(
     prior = float(np.clip(y.mean(), 1e-6, 1 - 1e-6))
     if np.ptp(y[train]) == 0:
         return np.full(len(y), prior)
-    fitted = LogisticRegression(C=strength, max_iter=1000, class_weight="balanced")
+    fitted = LogisticRegression(C=strength, max_iter=2000, tol=1e-9, class_weight="balanced")
     fitted.fit(x[train], y[train], weights[train])
     odds = fitted.decision_function(x) + np.log(prior / (1 - prior))
     return np.asarray(1 / (1 + np.exp(-odds)), np.float64)
