@@ -130,11 +130,21 @@ def test_the_oracle_is_the_probability_of_the_candidate_at_the_tss(
 ) -> None:
     truth = toy[1].rename(columns={"tss": "position"}).assign(probability=0.7)
     truth.loc[0, "position"] += 1
+    truth.loc[1, "probability"] = 0.2
     truth.to_csv(tmp_path / "truth.tsv", sep="\t", index=False)
     frame, _, _ = build(*toy[::2], truth=[str(tmp_path / "truth.tsv")])
     positive = frame[frame["label"] == 1]
-    assert positive["oracle"].value_counts().to_dict() == {0.7: 59, 0.0: 1}
+    assert positive["oracle"].value_counts().to_dict() == {0.7: 58, 0.2: 1, 0.0: 1}
     assert (frame.loc[frame["label"] == 0, "oracle"] == 0).all()
+
+
+def test_the_oracle_of_labels_drawn_without_regard_to_the_sequence_is_flat(
+    toy: tuple[Toy, pd.DataFrame, Path], tmp_path: Path
+) -> None:
+    truth = toy[1].rename(columns={"tss": "position"}).assign(probability=0.5)
+    truth.to_csv(tmp_path / "truth.tsv", sep="\t", index=False)
+    frame, _, _ = build(*toy[::2], truth=[str(tmp_path / "truth.tsv")])
+    assert set(frame["oracle"]) == {0.5}
 
 
 def test_max_items_and_avoided_intervals(

@@ -278,3 +278,13 @@ def read_truth(path: str | Path, columns: Iterable[str]) -> pd.DataFrame:
                 found="\t".join(frame),
             )
     return frame
+
+
+def unlisted_probability(truth: pd.DataFrame) -> float:
+    """Return the probability of what a truth table does not list.
+
+    It is 0, unless all rows have one probability: then the labels were drawn without regard to
+    the sequence (the control ``null_labels``), and being listed tells nothing.
+    """
+    first = float(truth["probability"].iloc[0])
+    return first if (truth["probability"] == first).all() else 0.0

@@ -337,8 +337,8 @@ def open_windows(
 def oracle(frame: pd.DataFrame, truth: Sequence[str], before: int) -> np.ndarray:
     """Return the generator's probability that each window is a promoter; NaN without a truth file.
 
-    A window has the probability of the candidate TSS at exactly its TSS offset and strand, and 0
-    where there is none. A substituted window has 0.
+    A window has the probability of the candidate TSS at exactly its TSS offset and strand, else
+    that of what is not listed, as a substituted window has.
     """
     if not truth:
         return np.full(len(frame), np.nan)
@@ -353,8 +353,9 @@ def oracle(frame: pd.DataFrame, truth: Sequence[str], before: int) -> np.ndarray
     forward = frame["strand"] == "+"
     tss = np.where(forward, frame["start"] + before, frame["end"] - 1 - before)
     keys = zip(frame["contig"], tss.tolist(), frame["strand"], strict=True)
-    out = np.array([known.get(key, 0.0) for key in keys])
-    out[frame["item"].str.endswith(":substituted").to_numpy(dtype=bool)] = 0.0
+    unlisted = annotation.unlisted_probability(table)
+    out = np.array([known.get(key, unlisted) for key in keys])
+    out[frame["item"].str.endswith(":substituted").to_numpy(dtype=bool)] = unlisted
     return out
 
 

@@ -455,8 +455,9 @@ def within_locus(frame: pd.DataFrame) -> dict[str, int]:
 def oracle(frame: pd.DataFrame, truth: Sequence[str]) -> NDArray[np.float64]:
     """Return the generator's probability of binding, given that the region is open.
 
-    The generator's region is the one that holds the item's centre; 0 where none does (a false peak
-    has no site), NaN for sets that the truth does not know or without a truth file.
+    The generator's region is the one that holds the item's centre; where none does (a false peak
+    has no site), it is that of what is not listed; NaN for sets that the truth does not know or
+    without a truth file.
     """
     out = np.full(len(frame), np.nan)
     if not truth:
@@ -465,6 +466,7 @@ def oracle(frame: pd.DataFrame, truth: Sequence[str]) -> NDArray[np.float64]:
     table = annotation.read_truth(truth[0], columns)
     centre = ((frame["start"] + frame["end"]) // 2).to_numpy()
     known = {key: part for key, part in table.groupby(["tf", "cell_type"], sort=False)}
+    unlisted = annotation.unlisted_probability(table)
     for key, rows in frame.groupby(["group", "cell_type"]).indices.items():
         if key not in known:
             continue
@@ -472,5 +474,5 @@ def oracle(frame: pd.DataFrame, truth: Sequence[str]) -> NDArray[np.float64]:
         part["region"] = np.arange(len(part))
         found = region_at(frame["contig"].iloc[rows].tolist(), centre[rows], part)
         probability = part["probability"].to_numpy(float)
-        out[rows] = np.where(found >= 0, probability[found], 0.0)
+        out[rows] = np.where(found >= 0, probability[found], unlisted)
     return out
