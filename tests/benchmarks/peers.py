@@ -1,0 +1,238 @@
+"""Pre-training against the way the field does it: samples a second, end to end, side by side.
+
+The rival is ``transformers`` BertForMaskedLM as DNABERT (Ji et al. 2021) uses it: sequences are
+strings, a tokeniser splits them into k-mers and looks these up, a collator in Python hides runs of
+tokens, a DataLoader hands out batches, and the head computes the whole vocabulary at every
+position. Two forms: (a) as published: float32, eager attention, a tokeniser in Python, no workers;
+(b) tuned: scaled-dot-product attention, the Rust tokeniser, workers, bf16 on a GPU. Ours is masked
+genome modelling alone, drawn from shards. Same width, depth, heads, rows of 512 tokens (k = 6,
+stride 1), batch, optimiser (AdamW) and threads; turn by turn in one process, ratio of medians.
+
+    pip install -r tests/benchmarks/requirements.txt
+    PYTHONPATH=workflow/scripts python tests/benchmarks/peers.py [--device cuda --size base]
+
+Prints ``RESULT name value bar pass|short``; exit status 1 if one is short or a rival is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from genebert.genome import decode
+from genebert.model.config import SIZES
+from genebert.plan import Plan
+from genebert.population import build_population
+from genebert.pretrain import open_place
+from genebert.sampler import Sampler
+from genebert.samples import TRAIN, Corpus
+from genebert.trainer import Trainer
+from pretrain_toys import toy_shards
+
+K = 6
+ROW = 512
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+HIDDEN = 0.15
+BARS = {"cpu": {"tuned": 1.3}, "cuda": {"published": 4.0, "tuned": 2.0}}
+Step = Callable[[], None]
+
+
+def vocabulary() -> list[str]:
+    """The special tokens, then all k-mers."""
+    return SPECIAL + ["".join(word) for word in itertools.product("ACGT", repeat=K)]
+
+
+class Strings(torch.utils.data.Dataset[str]):
+    """Sequences as text, k-mers parted by blanks, made for each visit from the bases."""
+
+    def __init__(self, sequences: list[str]) -> None:
+        self.sequences = sequences
+
+    def __len__(self) -> int:
+        return 1 << 30
+
+    def __getitem__(self, index: int) -> str:
+        text = self.sequences[index % len(self.sequences)]
+        return " ".join(text[i : i + K] for i in range(len(text) - K + 1))
+
+
+class Collator:
+    """Tokens of a batch of texts, and runs of K of them hidden, as DNABERT does."""
+
+    def __init__(self, fast: bool) -> None:
+        words = vocabulary()
+        self.ids = {word: i for i, word in enumerate(words)}
+        self.fast: Any = None
+        if fast:
+            from tokenizers import Tokenizer
+            from tokenizers.models import WordLevel
+            from tokenizers.pre_tokenizers import WhitespaceSplit
+
+            self.fast = Tokenizer(WordLevel(self.ids, unk_token="[UNK]"))
+            self.fast.pre_tokenizer = WhitespaceSplit()
+
+    def __call__(self, texts: list[str]) -> tuple[Tensor, Tensor]:
+        if self.fast is None:
+            rows = [[self.ids.get(word, 1) for word in text.split()] for text in texts]
+        else:
+            rows = [encoding.ids for encoding in self.fast.encode_batch(texts)]
+        ids = torch.tensor([[2, *row, 3] for row in rows])
+        labels = ids.clone()
+        start = (torch.rand(ids.shape) < HIDDEN / K).float()
+        runs = torch.nn.functional.max_pool1d(start, K, stride=1, padding=K // 2)  # K from each
+        hidden = (runs[:, : ids.shape[1]] > 0) & (ids > 4)
+        labels[~hidden] = -100
+        chance = torch.rand(ids.shape)
+        ids[hidden & (chance < 0.8)] = 4
+        random = hidden & (chance >= 0.9)
+        ids[random] = torch.randint(5, len(self.ids), (int(random.sum()),))
+        return ids, labels
+
+
+def rival(kind: str, size: str, batch: int, sequences: list[str], device: torch.device) -> Step:
+    """Return a function that makes one optimisation step of BertForMaskedLM."""
+    from transformers import BertConfig, BertForMaskedLM
+
+    tuned, cuda = kind == "tuned", device.type == "cuda"
+    preset = SIZES[size]
+    config = BertConfig(
+        vocab_size=len(vocabulary()),
+        hidden_size=preset["d_model"],
+        num_hidden_layers=preset["n_layers"],
+        num_attention_heads=preset["n_heads"],
+        intermediate_size=4 * preset["d_model"],
+        max_position_embeddings=ROW,
+        attn_implementation="sdpa" if tuned else "eager",
+    )
+    torch.manual_seed(0)
+    model = BertForMaskedLM(config).to(device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=4e-4, fused=tuned and cuda)
+    workers = min(8, (os.cpu_count() or 2) - 1) if tuned else 0
+    loader: Iterator[tuple[Tensor, Tensor]] = iter(
+        DataLoader(
+            Strings(sequences),
+            batch_size=batch,
+            collate_fn=Collator(fast=tuned),
+            num_workers=workers,
+            pin_memory=tuned and cuda,
+            persistent_workers=workers > 0,
+        )
+    )
+    print(
+        f"{kind}: {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters", flush=True
+    )
+
+    def step() -> None:
+        ids, labels = (part.to(device, non_blocking=True) for part in next(loader))
+        half = torch.autocast("cuda", torch.bfloat16) if tuned and cuda else nullcontext()
+        with half:
+            loss = model(input_ids=ids, labels=labels).loss
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+
+    return step
+
+
+def ours(size: str, batch: int, corpus: Corpus, device: str) -> Step:
+    """Return a function that makes one optimisation step of our program."""
+    block: dict[str, Any] = {
+        "tokens": {"k": K, "stride": 1},
+        "model": {"size": size, "region_encoder": "swin"},
+        "neighbours": 10,
+        "row_tokens": ROW,
+        "batch_size": batch,
+        "objectives": {"mgm": {}},
+        "optimizer": {"learning_rate": 4e-4},
+    }
+    population = build_population(corpus, Plan.from_pretrain(block, 1), TRAIN, "training")
+    trainer = Trainer(Sampler(population), block, 100_000, open_place(device))
+    count = sum(p.numel() for p in trainer.model.parameters())
+    print(f"genebert: {count / 1e6:.1f} M parameters", flush=True)
+    steps = itertools.count()
+    return lambda: trainer.train_step(trainer.sample(next(steps)))
+
+
+def seconds(step: Step, steps: int, device: torch.device) -> float:
+    """Return the seconds of one step, over several."""
+    started = time.perf_counter()
+    for _ in range(steps):
+        step()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return (time.perf_counter() - started) / steps
+
+
+def main() -> int:
+    """Measure all three turn by turn."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--size", default=None, help="small on a CPU, base on a GPU")
+    parser.add_argument("--batch", type=int, default=None)
+    parser.add_argument("--steps", type=int, default=None, help="steps a turn")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    cuda = options.device == "cuda"
+    size = options.size or ("base" if cuda else "small")
+    batch = options.batch or (128 if cuda else 16)
+    steps = options.steps or (10 if cuda else 3)
+    torch.set_num_threads(os.cpu_count() or 2 if cuda else 2)
+    device = torch.device(options.device)
+    shards: Any = toy_shards(2000, cells=8, motifs=45, width=500, flank=64)
+    corpus = Corpus.from_shards(shards, device)
+    length = ROW - 2 + K - 1
+    sequences = [decode(np.minimum(row[:length], 3)) for row in shards.codes]
+    made: dict[str, Step] = {"genebert": ours(size, batch, corpus, options.device)}
+    try:
+        import transformers
+
+        print(f"transformers {transformers.__version__}, torch {torch.__version__}")
+        for kind in ("published", "tuned"):
+            made[kind] = rival(kind, size, batch, sequences, device)
+    except ImportError as error:
+        print(f"{error}; pip install -r tests/benchmarks/requirements.txt", file=sys.stderr)
+        return 1
+    times: dict[str, list[float]] = {name: [] for name in made}
+    for step in made.values():
+        seconds(step, 3, device)  # compile, fill caches
+    for _ in range(options.rounds):
+        for name, step in made.items():
+            times[name].append(seconds(step, steps, device))
+    name = torch.cuda.get_device_name() if cuda else f"{torch.get_num_threads()} CPU threads"
+    print(f"{name}, {size}, {batch} rows of {ROW} tokens, {options.rounds} rounds of {steps} steps")
+    median = {key: statistics.median(value) for key, value in times.items()}
+    for key, value in median.items():
+        print(f"{key:10s} {batch / value:9.1f} rows/s  {batch * ROW / value:11.0f} tokens/s")
+    missed = False
+    for kind in ("published", "tuned"):
+        ratio = statistics.median(
+            b / a for a, b in zip(times["genebert"], times[kind], strict=True)
+        )
+        bar = BARS[options.device].get(kind)
+        if bar is None:
+            print(f"ratio to {kind}: {ratio:.2f}")
+            continue
+        missed |= ratio < bar
+        print(
+            f"RESULT times-faster-than-{kind} {ratio:.2f} {bar} {'pass' if ratio >= bar else 'short'}"
+        )
+    return int(missed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
