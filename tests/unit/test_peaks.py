@@ -66,6 +66,47 @@ def test_headers_and_comments_are_skipped(tmp_path: Path) -> None:
     assert len(read_peaks(path, "bed", CONTIGS)) == 1
 
 
+def test_column_names_are_skipped_counted_and_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = "chrom\tchromStart\tchromEnd\tname\tscore\tstrand\tsignalValue\tp\tq\tpeak"
+    peaks = read_peaks(write(tmp_path, head, *GOOD), "narrowPeak", CONTIGS)
+    assert peaks.counts["header_line"] == 1
+    assert peaks.counts["read"] == 4
+    assert "a line of column names is skipped" in caplog.text
+    path = write(tmp_path, *GOOD, head)  # not at the head of the file: a wrong line
+    with pytest.raises(InputError, match="line 5: summit is not an integer; found 'peak'"):
+        read_peaks(path, "narrowPeak", CONTIGS)
+
+
+def test_gzip_is_told_by_content(tmp_path: Path) -> None:
+    path = write(tmp_path, *GOOD)
+    plain = path.rename(tmp_path / "plain.narrowPeak.gz")
+    check_good(read_peaks(plain, "narrowPeak", CONTIGS))
+    path = write(tmp_path, *GOOD, zipped=True).rename(tmp_path / "zipped.bed")
+    check_good(read_peaks(path, "narrowPeak", CONTIGS))
+
+
+@pytest.mark.parametrize("columns", [3, 4, 5, 6])
+def test_bed3_to_bed6(tmp_path: Path, columns: int) -> None:
+    lines = [f"chr1\t{i}\t{i + 9}\tp{i}\t{i}\t+".split("\t")[:columns] for i in range(4)]
+    peaks = read_peaks(write(tmp_path, *("\t".join(line) for line in lines)), "bed", CONTIGS)
+    assert peaks.start.tolist() == [0, 1, 2, 3]
+    assert peaks.summit.tolist() == [4, 5, 6, 7]
+    assert peaks.score_source == ("score" if columns > 4 else "missing")
+
+
+def test_overlapping_peaks_stay(tmp_path: Path) -> None:
+    peaks = read_peaks(
+        write(tmp_path, "chr1\t10\t50", "chr1\t20\t40", "chr1\t10\t60"), "bed", CONTIGS
+    )
+    assert list(zip(peaks.start.tolist(), peaks.end.tolist(), strict=True)) == [
+        (10, 50),
+        (10, 60),
+        (20, 40),
+    ]
+
+
 def test_slices_of_contigs(tmp_path: Path) -> None:
     peaks = read_peaks(write(tmp_path, *GOOD), "narrowPeak", CONTIGS)
     assert [peaks.start[peaks.on(i)].tolist() for i in range(3)] == [[50, 700], [100], [0]]
@@ -200,7 +241,10 @@ def test_atlas(tmp_path: Path) -> None:
         (["contig\tstart\tend\tcell_type"], "holds no peaks"),
         (["contig\tstart\tend\tcell_type", "chr1\t1\t2"], "line 2: wrong number of fields"),
         (["contig\tstart\tend\tcell_type", "chr1\t5\t2\tB"], "line 2: peak is empty"),
-        (["contig\tstart\tend\tcell_type", "chr1\t1\t2\t/"], "line 2: cell_type cannot be used"),
+        (
+            ["contig\tstart\tend\tcell_type", "chr1\t1\t2\t/"],
+            "line 2: no name can be made of this label; found '/'",
+        ),
         (
             ["contig\tstart\tend\tcell_type", "chr1\t1\t2\tT/a", "chr1\t1\t2\tT a"],
             "line 3: cell types 'T/a' and 'T a' have the same name",

@@ -273,6 +273,64 @@ def test_long_table(world: World) -> None:
     assert (a.X != b.X).nnz == 0
 
 
+def test_replicates_are_merged_and_counted(world: World) -> None:
+    again = [(c, a + 5, b + 5, s, o) for c, a, b, s, o in PEAKS["B"][:3]]  # of ten, three again
+    world.write(PEAKS | {"B2": again})
+    text = (
+        world.table.read_text()
+        .replace("B2\tB2.", "B\tB2.")
+        .replace("lineage of B2", "lineage of B")
+    )
+    world.table.write_text(text)
+    with pytest.raises(InputError, match="line 3: cell type T has too few replicates"):
+        world(atlas={"min_replicates": 2})
+    rows = text.splitlines()
+    world.table.write_text("\n".join([*rows[:2], rows[4], *rows[2:4]]) + "\n")
+    world.files = [world.files[i] for i in (0, 3, 1, 2)]
+    out = world()
+    data, qc = anndata.read_h5ad(out / "accessibility.h5ad"), qc_of(out)
+    assert data.obs_names.tolist() == ["B", "T", "NK"]
+    assert data.obs["lineage"].tolist()[0] == "lineage of B"
+    assert data.obs["n_peaks"].tolist() == [10, 2, 3]
+    assert (qc["B", "read"], qc["B", "merged"], qc["B", "replicates"]) == (13, 3, 0)
+    reasons = ["unknown_contig", "duplicate", "replicates", "merged"]
+    reasons += ["kept", "contig_edge", "no_split", "blacklist", "n_fraction", "overlap"]
+    assert qc["B", "read"] == sum(qc["B", reason] for reason in reasons)
+    # only what both replicates hold opens a region
+    only = "\n".join([rows[0], rows[1], rows[4]]) + "\n"
+    world.table.write_text(only + only.split("\n", 1)[1].replace("B\t", "T\t"))
+    files = [world.files[i] for i in (0, 1, 0, 1)]
+    splits = {"train": ["chr2"], "valid": ["chr1:0-1000"], "test": ["chr1:1000-2000"]}
+    with pytest.raises(InputError, match="config splits.test: no region of a training"):
+        world(peaks=files, splits=splits, atlas={"min_replicates": 2})
+
+
+def test_a_share_of_the_cell_types_is_held_out_by_the_seed(world: World) -> None:
+    splits = SPLITS | {"held_out_cell_types": [], "held_out_share": 0.4}
+    world.write(dict.fromkeys(PEAKS, PEAKS["B"]))
+    seen = set()
+    for seed in range(4):
+        out = world(splits=splits, seed=seed)
+        obs = anndata.read_h5ad(out / "accessibility.h5ad").obs
+        assert obs["held_out"].sum() == 1
+        seen.add(obs.index[obs["held_out"].to_numpy(dtype=bool)][0])
+    assert len(seen) > 1
+
+
+def test_peaks_of_another_assembly_are_lifted(world: World) -> None:
+    chain = world.folder / "x.over.chain"
+    chain.write_text(
+        "".join(
+            f"chain 9 {name} {size} + 0 {size} {name} {size} + 0 {size} {i}\n{size}\n\n"
+            for i, (name, size) in enumerate(LENGTHS.items(), start=1)
+        )
+    )
+    assert places(world("lifted", chain=[str(chain)])) == EXPECTED
+    chain.write_text(chain.read_text().replace("chr2 2000 + 0 2000 1", "chr2 1999 + 0 1999 1"))
+    with pytest.raises(InputError, match="x.over.chain"):
+        world(chain=str(chain))
+
+
 def test_nearest_training() -> None:
     matrix = csr_matrix(
         np.array([[1, 1, 1, 0], [1, 1, 0, 0], [0.5, 1, 1, 0], [0, 0, 0, 1]], dtype=np.float32)
@@ -340,7 +398,7 @@ def test_bad_peaks(world: World, peaks: dict[str, list[tuple[Any, ...]]], messag
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("B\tB.narrowPeak\tnarrowPeak\tx", "line 5: row repeats line 2; found 'B'"),
+        ("B\tB.narrowPeak\tnarrowPeak\tx", "line 5: row repeats line 2; found 'B B.narr"),
         ("../B\tB.narrowPeak\tnarrowPeak\tx", "line 5: cell_type cannot be used in a file name"),
         ("B cell\tB.narrowPeak\tnarrowPeak\tx", "line 5: cell_type cannot be used"),
         ("C\tB.narrowPeak\tbigBed\tx", "unknown peak format.*found 'bigBed'"),
@@ -379,8 +437,8 @@ def test_files_out_of_step_with_the_table(world: World) -> None:
     ("text", "message"),
     [
         ("2\t1\t5\n", "no contig is in the genome; other assembly"),
-        ("chr2\t5\n", "line 1: is not a BED line; found 'chr2\\\\t5'"),
-        ("chr2\tx\t5\n", "line 1: is not a BED line"),
+        ("chr2\t5\n", "line 1: too few columns; found 2; expected 3"),
+        ("chr2\tx\t5\n", "line 1: start is not an integer; found 'x'"),
         ("# ok\nchr2\t5\t5\n", "line 2: interval is empty; found '5-5'"),
     ],
 )

@@ -70,3 +70,46 @@ def test_clipped():
         Interval("chr1", 0, 50),
         Interval("chr2", 100, 200),
     ]
+
+
+NAMES = [f"cell{i}" for i in range(20)]
+
+
+def held(names, seed=1, **change):
+    mask = Splits.from_config({**CONFIG, "held_out_cell_types": [], **change}).held_out(
+        names, seed, file="cells.tsv"
+    )
+    return {name for name, out in zip(names, mask, strict=True) if out}
+
+
+def test_named_cell_types_are_held_out():
+    assert held(NAMES) == set()
+    assert held(NAMES, held_out_cell_types=["cell3", "cell5"]) == {"cell3", "cell5"}
+    with pytest.raises(InputError, match=r"not in cells.tsv; did you mean 'cell3'.*found 'cell_3'"):
+        held(NAMES, held_out_cell_types=["cell_3"])
+    with pytest.raises(InputError, match="held_out_cell_types: all cell types are held out"):
+        held(["a"], held_out_cell_types=["a"])
+
+
+@pytest.mark.parametrize(
+    ("share", "count"), [(0.01, 1), (0.07, 1), (0.1, 2), (0.125, 3), (0.5, 10), (0.95, 19)]
+)
+def test_a_share_is_drawn(share, count):
+    assert len(held(NAMES, held_out_share=share)) == count
+
+
+def test_the_draw_depends_on_the_seed_and_not_on_the_order():
+    draws = {frozenset(held(NAMES, seed, held_out_share=0.3)) for seed in range(5)}
+    assert len(draws) == 5
+    assert held(NAMES[::-1], held_out_share=0.3) == held(NAMES, held_out_share=0.3)
+    named = held(NAMES, held_out_share=0.3, held_out_cell_types=["cell3"])
+    assert "cell3" in named
+    assert len(named) == 7  # in addition to the named ones
+
+
+def test_bad_shares():
+    for share in (-0.1, 1, 1.5):
+        with pytest.raises(InputError, match="held_out_share: share is out of range"):
+            held(NAMES, held_out_share=share)
+    with pytest.raises(InputError, match="held_out_share: all cell types are held out"):
+        held(["a"], held_out_share=0.5)

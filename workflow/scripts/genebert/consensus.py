@@ -10,10 +10,8 @@ type): training cell types first, held-out ones after.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -169,20 +167,15 @@ def in_blacklist(
 ) -> NDArray[np.bool_]:
     """Return bool[N]: does a window [start, start + width) overlap an interval of the blacklist?
 
-    Windows and intervals are of one contig; the overlap is found by bedtools.
+    Windows and intervals are of one contig. A window overlaps an interval if it starts less than
+    ``width`` bases before it, or inside; bedtools merges these stretches.
     """
     if not blacklist or not len(starts):
         return np.zeros(len(starts), dtype=bool)
-    unique = np.unique(starts)
-    with tempfile.TemporaryDirectory() as folder:
-        windows, listed, found = (Path(folder) / name for name in ("a.bed", "b.bed", "c.bed"))
-        windows.write_text("".join(f"c\t{s}\t{s + width}\n" for s in unique.tolist()))
-        listed.write_text("".join(f"c\t{start}\t{end}\n" for start, end in sorted(blacklist)))
-        pybedtools.BedTool(str(windows)).intersect(
-            str(listed), u=True, sorted=True, output=str(found)
-        )
-        hits = [int(line.split("\t")[1]) for line in found.read_text().splitlines()]
-    return np.isin(starts, np.array(hits, dtype=np.int64))
+    text = "".join(f"c\t{max(a - width + 1, 0)}\t{b}\n" for a, b in sorted(blacklist))
+    merged = pybedtools.BedTool(text, from_string=True).merge()
+    first, last = np.array([(x.start, x.end) for x in merged], dtype=np.int64).T
+    return covered_bases(first, last, starts, starts + 1) > 0
 
 
 def select_regions(

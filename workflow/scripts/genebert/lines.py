@@ -1,4 +1,4 @@
-"""Read text files line by line, plain or gzipped, with one-line errors.
+"""Read text files line by line or in blocks of lines, plain or gzipped, with one-line errors.
 
 Comes in: the path of any text file (BED, FASTA, GTF, TSV), recognised as gzip by its first bytes.
 Goes out: numbered lines. Nothing is unpacked to disk and nothing is read as a whole.
@@ -10,8 +10,19 @@ import gzip
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from genebert.errors import InputError
+
+FIRST_BLOCK = 1 << 16  # bytes: small, for whatever stands at the head of a file
+BLOCK = 1 << 24
+
+
+def _unzipped(plain: IO[bytes]) -> IO[bytes]:
+    """Return the open file, or the text within if its first bytes are those of gzip."""
+    zipped = plain.read(2) == b"\x1f\x8b"
+    plain.seek(0)
+    return gzip.GzipFile(fileobj=plain) if zipped else plain  # type: ignore[return-value]
 
 
 def numbered_lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
@@ -24,12 +35,9 @@ def numbered_lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
     """
     number = 0
     try:
-        with open(path, "rb") as plain:
-            zipped = plain.read(2) == b"\x1f\x8b"
-            plain.seek(0)
-            with gzip.GzipFile(fileobj=plain) if zipped else plain as handle:
-                for number, line in enumerate(handle, start=1):
-                    yield number, line.rstrip(b"\r\n")
+        with open(path, "rb") as plain, _unzipped(plain) as handle:
+            for number, line in enumerate(handle, start=1):
+                yield number, line.rstrip(b"\r\n")
     except FileNotFoundError:
         raise InputError("no such file", file=path) from None
     except EOFError:
@@ -38,6 +46,23 @@ def numbered_lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
         raise InputError(f"gzip file is corrupt ({error})", file=path, row=number + 1) from None
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", file=path) from None
+
+
+def text_of(line: bytes, path: str | Path, number: int) -> str:
+    """Return a line as text.
+
+    Raises
+    ------
+    InputError
+        If it is not text in UTF-8.
+    """
+    try:
+        text = line.decode()
+    except UnicodeDecodeError:
+        raise InputError("is not a text file in UTF-8", file=path, row=number) from None
+    if "\0" in text:
+        raise InputError("is not a text file (NUL byte)", file=path, row=number)
+    return text
 
 
 def text_lines(path: str | Path) -> Iterator[tuple[int, str]]:
@@ -49,10 +74,32 @@ def text_lines(path: str | Path) -> Iterator[tuple[int, str]]:
         As :func:`numbered_lines`, and if the file is not text.
     """
     for number, line in numbered_lines(path):
-        try:
-            text = line.decode()
-        except UnicodeDecodeError:
-            raise InputError("is not a text file in UTF-8", file=path, row=number) from None
-        if "\0" in text:
-            raise InputError("is not a text file (NUL byte)", file=path, row=number)
-        yield number, text
+        yield number, text_of(line, path, number)
+
+
+def line_blocks(path: str | Path) -> Iterator[tuple[int, bytes]]:
+    """Yield (number of the first line, whole lines with their ends) of a plain or gzipped file.
+
+    Raises
+    ------
+    InputError
+        As :func:`numbered_lines`.
+    """
+    number, left, size = 1, b"", FIRST_BLOCK
+    try:
+        with open(path, "rb") as plain, _unzipped(plain) as handle:
+            while piece := handle.read(size):
+                cut = piece.rfind(b"\n") + 1
+                if cut:
+                    block = left + piece[:cut]
+                    yield number, block
+                    number += block.count(b"\n")
+                    left = b""
+                left += piece[cut:]
+                size = BLOCK
+    except (EOFError, OSError, zlib.error):
+        for _ in numbered_lines(path):  # once more, for the error that names the line
+            pass
+        raise
+    if left:
+        yield number, left

@@ -2,14 +2,16 @@
 
 Comes in: text files, plain or gzipped, and the contigs of the genome. Goes out: :class:`Peaks`,
 arrays of the peaks of one cell type, sorted and without duplicates, with counts for ``qc.tsv``.
-Header, ``track``, ``browser`` and comment lines are skipped; the order of the lines is free.
+``track``, ``browser`` and comment lines are skipped; so is a line of column names at the head of a
+BED or narrowPeak file, which is counted (``header_line``) and warned of. The order of the lines is
+free. How lines are read: :mod:`genebert.peak_lines`.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +20,17 @@ from scipy.stats import rankdata
 
 from genebert.errors import InputError, nearest
 from genebert.lines import text_lines
-from genebert.tables import check_name
+from genebert.peak_lines import NOT_A_NUMBER, NOT_FINITE, Columns, Fields, read_columns, text_at
+from genebert.tables import safe_name
 
-FORMATS = ("narrowPeak", "bed")
+log = logging.getLogger("genebert")
+
+FORMATS = {
+    "narrowPeak": Fields(count=10, scores={"signalValue": 6, "score": 4}, summit=9),
+    "bed": Fields(count=3, scores={"score": 4}),
+}
 MISSING_STRENGTH = 0.5
 MAX_UNKNOWN = 0.05  # share of peaks on contigs that the genome lacks, above which it is an error
-_COLUMNS = {"narrowPeak": 10, "bed": 3}
-_HEADER = {"start", "chromstart", "chrom_start", "chr_start"}
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class Peaks:
     start, end, summit : int32[N], 0-based half-open; ``summit`` is one base inside the peak.
     strength : float64[N] in (0, 1], see :func:`strengths`.
     score_source : where the strengths come from (``signalValue``, ``score`` or ``missing``).
-    counts : read, duplicate, unknown_contig, no_summit.
+    counts : read, duplicate, unknown_contig, no_summit; where there is one, header_line.
     """
 
     contig: NDArray[np.int32]
@@ -59,25 +64,6 @@ class Peaks:
         return slice(int(first), int(last))
 
 
-@dataclass
-class _Rows:
-    """Fields of the lines of one cell type, before they are checked together."""
-
-    row: list[int] = field(default_factory=list)
-    contig: list[str] = field(default_factory=list)
-    start: list[int] = field(default_factory=list)
-    end: list[int] = field(default_factory=list)
-    offset: list[int] = field(default_factory=list)  # of the summit from the start, -1 if not given
-    scores: dict[str, list[str]] = field(default_factory=dict)
-
-    def add(self, row: int, interval: tuple[str, int, int], offset: int = -1) -> None:
-        self.row.append(row)
-        self.contig.append(interval[0])
-        self.start.append(interval[1])
-        self.end.append(interval[2])
-        self.offset.append(offset)
-
-
 def strengths(score: NDArray[np.float64] | None, count: int) -> NDArray[np.float64]:
     """Return the rank percentile of each score: mean rank of its ties / number of peaks.
 
@@ -91,73 +77,29 @@ def strengths(score: NDArray[np.float64] | None, count: int) -> NDArray[np.float
     return np.asarray(rankdata(score, method="average") / count, dtype=np.float64)
 
 
-def _interval(fields: Sequence[str], path: str | Path, row: int) -> tuple[str, int, int]:
-    """Return (contig, start, end) of the first three fields of a line."""
-    for name, value in (("start", fields[1]), ("end", fields[2])):
-        if not (value.isascii() and value.isdecimal()):
-            problem = "is negative" if re.fullmatch(r"-\d+", value) else "is not an integer"
-            raise InputError(f"{name} {problem}", file=path, row=row, found=value)
-        if len(value) > 12:
-            raise InputError(f"{name} is not a position", file=path, row=row, found=value)
-    start, end = int(fields[1]), int(fields[2])
-    if start >= end:
-        raise InputError(
-            "peak is empty", file=path, row=row, found=f"{start}-{end}", expected="start < end"
-        )
-    return fields[0], start, end
-
-
-def _data_lines(path: str | Path, columns: int) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line number, fields) of the lines of a BED-like file that hold an interval."""
-    first = True
-    for row, line in text_lines(path):
-        if not line.strip() or line.startswith("#"):
-            continue
-        fields = line.split("\t") if "\t" in line else line.split()
-        if fields[0].split()[0:1] in (["track"], ["browser"]):
-            continue
-        if len(fields) < columns:
-            raise InputError(
-                "too few columns", file=path, row=row, found=len(fields), expected=f"{columns}"
-            )
-        if first and fields[1].lower() in _HEADER:
-            continue
-        first = False
-        yield row, fields
-
-
-def _numbers(
-    texts: Sequence[str], rows: Sequence[int], name: str, path: str | Path
-) -> NDArray[np.float64] | None:
-    """Return float[N] of a score column; None if it is constant or '.' throughout."""
-    if all(text in (".", "") for text in texts):
-        return None
-    values = np.empty(len(texts))
-    for i, text in enumerate(texts):
-        try:
-            values[i] = float(text)
-        except ValueError:
-            raise InputError(
-                f"{name} is not a number", file=path, row=rows[i], found=text
-            ) from None
-    if not np.isfinite(values).all():
-        i = int(np.argmin(np.isfinite(values)))
-        raise InputError(f"{name} is not finite", file=path, row=rows[i], found=texts[i])
-    return None if (values == values[0]).all() else values
-
-
-def _score(rows: _Rows, path: str | Path) -> tuple[str, NDArray[np.float64] | None]:
+def _score(
+    columns: Columns, places: Mapping[str, int], path: str | Path
+) -> tuple[str, NDArray[np.float64] | None]:
     """Return the first score column that varies, as (name, float[N]), or ('missing', None)."""
-    for name, texts in rows.scores.items():
-        if len(texts) == len(rows.row):
-            values = _numbers(texts, rows.row, name, path)
-            if values is not None:
-                return name, values
+    for name, values in columns.scores.items():
+        missing = np.isnan(values)
+        if missing.all():
+            continue
+        for wrong, what in (
+            (missing | (values == NOT_A_NUMBER), "is not a number"),
+            (values == NOT_FINITE, "is not finite"),
+        ):
+            if wrong.any():
+                row = int(columns.row[int(np.argmax(wrong))])
+                found = text_at(path, row, places[name])
+                raise InputError(f"{name} {what}", file=path, row=row, found=found)
+        if not (values == values[0]).all():
+            return name, values
     return "missing", None
 
 
 def _check_contigs(
-    rows: _Rows,
+    columns: Columns,
     known: NDArray[np.bool_],
     contigs: Mapping[str, int],
     path: str | Path,
@@ -167,7 +109,7 @@ def _check_contigs(
     share = 1 - known.mean()
     if share <= limit:
         return
-    other = list(dict.fromkeys(n for n, k in zip(rows.contig, known, strict=True) if not k))
+    first = dict.fromkeys((-1 - columns.contig[~known]).tolist())
     what = (
         "no contig is in the genome; other assembly?"
         if not known.any()
@@ -176,53 +118,67 @@ def _check_contigs(
     raise InputError(
         what,
         file=path,
-        row=rows.row[int(np.argmin(known))],
-        found=", ".join(other[:3]),
+        row=int(columns.row[int(np.argmin(known))]),
+        found=", ".join([columns.unknown[i] for i in first][:3]),
         expected=f"contigs such as {', '.join(list(contigs)[:3])}"
         + ("" if not known.any() else f" in all but {limit:.0%} of the peaks"),
     )
 
 
-def _assemble(
-    rows: _Rows, contigs: Mapping[str, int], path: str | Path, max_unknown: float
-) -> Peaks:
-    """Check the rows of one cell type against the genome and turn them into :class:`Peaks`."""
-    if not rows.row:
-        raise InputError("holds no peaks", file=path)
-    index = {name: i for i, name in enumerate(contigs)}
+def _check_places(
+    columns: Columns, known: NDArray[np.bool_], contigs: Mapping[str, int], path: str | Path
+) -> None:
+    """Raise if a peak ends beyond its contig or its summit lies outside it."""
     lengths = np.array([*contigs.values(), 0], dtype=np.int64)
-    contig = np.array([index.get(name, -1) for name in rows.contig], dtype=np.int32)
-    start, end, offset = (np.array(v, dtype=np.int64) for v in (rows.start, rows.end, rows.offset))
-    known = contig >= 0
-    _check_contigs(rows, known, contigs, path, max_unknown)
-    beyond = known & (end > lengths[contig])
+    limit = lengths[np.where(known, columns.contig, -1)]
+    beyond = known & (columns.end > limit)
     if beyond.any():
         i = int(np.argmax(beyond))
         raise InputError(
-            f"peak ends beyond {rows.contig[i]}; other assembly?",
+            f"peak ends beyond {list(contigs)[columns.contig[i]]}; other assembly?",
             file=path,
-            row=rows.row[i],
-            found=rows.end[i],
-            expected=f"at most {lengths[contig[i]]}",
+            row=int(columns.row[i]),
+            found=int(columns.end[i]),
+            expected=f"at most {limit[i]}",
         )
-    outside = (offset < -1) | (offset >= end - start)
+    outside = (columns.offset < -1) | (columns.offset >= columns.end - columns.start)
     if outside.any():
         i = int(np.argmax(outside))
         raise InputError(
             "summit is outside the peak",
             file=path,
-            row=rows.row[i],
-            found=rows.offset[i],
-            expected=f"-1 (unknown) or 0 to {end[i] - start[i] - 1}",
+            row=int(columns.row[i]),
+            found=int(columns.offset[i]),
+            expected=f"-1 (unknown) or 0 to {columns.end[i] - columns.start[i] - 1}",
         )
-    source, score = _score(rows, path)
+
+
+def _assemble(
+    columns: Columns,
+    places: Mapping[str, int],
+    contigs: Mapping[str, int],
+    path: str | Path,
+    max_unknown: float,
+) -> Peaks:
+    """Check the peaks of one cell type against the genome and turn them into :class:`Peaks`."""
+    if not len(columns):
+        raise InputError("holds no peaks", file=path)
+    known = columns.contig >= 0
+    _check_contigs(columns, known, contigs, path, max_unknown)
+    _check_places(columns, known, contigs, path)
+    source, score = _score(columns, places, path)
+    start, end, offset = (v.astype(np.int64) for v in (columns.start, columns.end, columns.offset))
     summit = np.where(offset < 0, (start + end) // 2, start + offset)
-    order_score = np.zeros(len(start)) if score is None else -score
-    order = np.lexsort((order_score, summit, end, start, contig))
-    order = order[known[order]]
-    places = np.stack([contig[order], start[order], end[order], summit[order]])
+    # (contig, start) and (end, summit) as one number each: all are below 2**31 where known
+    first, second = columns.contig.astype(np.int64) << 32 | start, end << 32 | summit
+    order = np.flatnonzero(known)
+    if not (np.diff(first[order]) > 0).all():
+        keys = (second, first) if score is None else (-score, second, first)
+        order = np.lexsort(tuple(key[order] for key in keys))
+        order = np.flatnonzero(known)[order]
+    first, second = first[order], second[order]
     repeats = np.zeros(len(order), dtype=bool)
-    repeats[1:] = (places[:, 1:] == places[:, :-1]).all(axis=0)
+    repeats[1:] = (first[1:] == first[:-1]) & (second[1:] == second[:-1])
     order = order[~repeats]
     counts = {
         "read": len(start),
@@ -231,7 +187,7 @@ def _assemble(
         "no_summit": int((offset[order] < 0).sum()),
     }
     return Peaks(
-        contig[order],
+        columns.contig[order],
         start[order].astype(np.int32),
         end[order].astype(np.int32),
         summit[order].astype(np.int32),
@@ -276,23 +232,12 @@ def read_peaks(
             found=format,
             expected=" or ".join(FORMATS),
         )
-    rows = _Rows(
-        scores={"signalValue": [], "score": []} if format == "narrowPeak" else {"score": []}
-    )
-    for row, fields in _data_lines(path, _COLUMNS[format]):
-        offset = -1
-        if format == "narrowPeak":
-            try:
-                offset = min(int(fields[9]), 10**12)
-            except ValueError:
-                raise InputError(
-                    "summit is not an integer", file=path, row=row, found=fields[9]
-                ) from None
-            rows.scores["signalValue"].append(fields[6])
-        if len(fields) > 4:
-            rows.scores["score"].append(fields[4])
-        rows.add(row, _interval(fields, path, row), offset)
-    return _assemble(rows, contigs, path, max_unknown)
+    columns = read_columns(path, FORMATS[format], contigs)
+    peaks = _assemble(columns, FORMATS[format].scores, contigs, path, max_unknown)
+    if columns.headers:
+        log.warning("%s: a line of column names is skipped; BED files have none", path)
+        return replace(peaks, counts={**peaks.counts, "header_line": columns.headers})
+    return peaks
 
 
 def read_atlas(
@@ -303,7 +248,7 @@ def read_atlas(
     Parameters
     ----------
     path : tab-separated with a header: contig, start, end, cell_type and, optionally, score.
-        Characters of a cell type that cannot stand in a file name become ``_``.
+        Cell types get names that can stand in file names, see :func:`genebert.tables.safe_name`.
     contigs, max_unknown : as in :func:`read_peaks`.
 
     Returns
@@ -315,10 +260,7 @@ def read_atlas(
     InputError
         As :func:`read_peaks`, and if a column is missing or two names become the same.
     """
-    tables: dict[str, _Rows] = {}
-    names: dict[str, str] = {}
-    lines = text_lines(path)
-    header = next(lines, (1, ""))[1].lstrip("#").split("\t")
+    header = next(text_lines(path), (1, ""))[1].lstrip("#").split("\t")
     for column in ("contig", "start", "end", "cell_type"):
         if column not in header:
             raise InputError(
@@ -327,34 +269,34 @@ def read_atlas(
                 row=1,
                 found="\t".join(header),
             )
-    place = [header.index(c) for c in ("contig", "start", "end")]
-    cell, score = header.index("cell_type"), header.index("score") if "score" in header else None
-    for row, line in lines:
-        fields = line.split("\t")
-        if not line:
-            continue
-        if len(fields) != len(header):
+    contig, start, end, cell = (header.index(c) for c in ("contig", "start", "end", "cell_type"))
+    fields = Fields(
+        count=len(header),
+        scores={"score": header.index("score")} if "score" in header else {},
+        cell_type=cell,
+        place=(contig, start, end),
+        exact=True,
+    )
+    names: dict[str, str] = {}
+
+    def check(text: str, row: int | None) -> None:
+        name = safe_name(text, file=str(path) if row is None else f"{path}, line {row}")
+        if names.setdefault(name, text) != text:
             raise InputError(
-                "wrong number of fields",
-                file=path,
-                row=row,
-                found=len(fields),
-                expected=len(header),
-            )
-        name = _UNSAFE.sub("_", fields[cell])
-        if name not in tables:
-            check_name(name, file=str(path), row=row, what="cell_type")
-            tables[name] = _Rows(scores={"score": []})
-            names[name] = fields[cell]
-        elif names[name] != fields[cell]:
-            raise InputError(
-                f"cell types {names[name]!r} and {fields[cell]!r} have the same name in file names",
+                f"cell types {names[name]!r} and {text!r} have the same name in file names",
                 file=path,
                 row=row,
             )
-        tables[name].add(row, _interval([fields[i] for i in place], path, row))
-        if score is not None:
-            tables[name].scores["score"].append(fields[score])
-    if not tables:
+
+    columns = read_columns(path, fields, contigs, check)
+    if not len(columns):
         raise InputError("holds no peaks", file=path)
-    return {name: _assemble(tables[name], contigs, path, max_unknown) for name in sorted(tables)}
+    small = np.int16 if len(names) < 2**15 else np.int32  # int16 is sorted by radix
+    order = np.argsort(columns.cell_type.astype(small), kind="stable")
+    bounds = np.searchsorted(columns.cell_type[order], np.arange(len(names) + 1))
+    found = {}
+    for name in sorted(names):
+        code = columns.cell_types.index(names[name])
+        here = columns.take(order[bounds[code] : bounds[code + 1]])
+        found[name] = _assemble(here, fields.scores, contigs, path, max_unknown)
+    return found

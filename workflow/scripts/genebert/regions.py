@@ -1,7 +1,7 @@
 """The consensus set of regions and the cell type x region matrix of their strengths.
 
-Comes in: the peaks of every cell type (one file each, or one long table), the genome, a blacklist
-and the splits. Goes out: ``regions.bed`` and ``regions.tsv`` (row number = region id),
+Comes in: the peaks of every cell type (:mod:`genebert.atlas`), the genome, a blacklist and the
+splits. Goes out: ``regions.bed`` and ``regions.tsv`` (row number = region id),
 ``accessibility.h5ad`` (cell types x regions) and ``qc.tsv`` (what was dropped and why).
 
 A region is open in a cell type if a peak of it comes within ``open_tolerance`` bases of the
@@ -13,9 +13,7 @@ window was dropped or thinned out. How regions are chosen: :mod:`genebert.consen
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,23 +25,22 @@ from numpy.typing import NDArray
 from pandas.api.types import is_numeric_dtype
 from scipy.sparse import csr_matrix
 
+from genebert.atlas import Atlas, AtlasSettings, load_atlas
 from genebert.consensus import (
     REASONS,
-    Ints,
     RegionSettings,
     Selected,
     open_pairs,
     select_regions,
 )
-from genebert.errors import InputError, nearest
+from genebert.errors import InputError
 from genebert.genome import Genome, encode, gc_content
-from genebert.lines import text_lines
-from genebert.peaks import Peaks, read_atlas, read_peaks
+from genebert.peak_lines import Fields, read_columns
 from genebert.reference import read_contigs
 from genebert.splits import SPLITS, Splits
-from genebert.tables import check_unique, read_rows
 
-VERSION = 1
+VERSION = 2
+PEAK_WIDTHS = (5, 25, 75, 95)  # percentiles in qc.tsv
 log = logging.getLogger("genebert")
 
 COLUMNS = [
@@ -58,86 +55,6 @@ COLUMNS = [
     "repeat",
     "held_out_only",
 ]
-_OBS = ("held_out", "n_peaks", "n_open", "score_source", "nearest_training", "nearest_jaccard")
-
-
-@dataclass(frozen=True)
-class Atlas:
-    """The cell types, in the order of their table (long tables: sorted by name).
-
-    Attributes
-    ----------
-    names : C names.
-    peaks : C :class:`Peaks`.
-    files : where the peaks of each come from, for error messages.
-    held_out : bool[C].
-    extra : further columns of the table, as text.
-    """
-
-    names: list[str]
-    peaks: list[Peaks]
-    files: list[str]
-    held_out: NDArray[np.bool_]
-    extra: pd.DataFrame
-
-
-def load_atlas(
-    table: str,
-    files: Sequence[str],
-    contigs: Mapping[str, int],
-    splits: Splits,
-    max_unknown: float,
-) -> Atlas:
-    """Read the peaks of all cell types.
-
-    Parameters
-    ----------
-    table : TSV with cell_type, peaks, format (further columns are kept); or, where ``files`` is
-        empty, one long table of peaks, see :func:`genebert.peaks.read_atlas`.
-    files : peak files in the order of the table.
-
-    Raises
-    ------
-    InputError
-        If a cell type is repeated, a column has a reserved name, a held-out cell type is not in
-        the table, all are held out, or a peak file is wrong.
-    """
-    if files:
-        rows = read_rows(table, ["cell_type", "peaks", "format"], names=["cell_type"])
-        check_unique(rows, ["cell_type"], table)
-        if [Path(row["peaks"]).name for row in rows] != [Path(file).name for file in files]:
-            raise ValueError(f"the peak files are not those of the rows of {table}, in order")
-        names = [row["cell_type"] for row in rows]
-        extra = pd.DataFrame(rows, dtype=object).drop(columns=["cell_type", "peaks", "format"])
-        for column in _OBS:
-            if column in extra:
-                raise InputError("name of the column is reserved", file=table, row=1, found=column)
-        peaks = []
-        beat = time.monotonic()
-        for row, file in zip(rows, files, strict=True):
-            peaks.append(read_peaks(file, row["format"], contigs, max_unknown=max_unknown))
-            if time.monotonic() - beat > 10:
-                beat = time.monotonic()
-                log.info("read %d of %d peak files", len(peaks), len(files))
-    else:
-        long = read_atlas(table, contigs, max_unknown=max_unknown)
-        names, peaks, files = list(long), list(long.values()), [table] * len(long)
-        extra = pd.DataFrame(index=range(len(names)))
-    for name in splits.held_out_cell_types:
-        if name not in names:
-            raise InputError(
-                f"held-out cell type is not in {table}{nearest(name, names)}",
-                file="config splits.held_out_cell_types",
-                found=name,
-            )
-    held_out = np.array([name in splits.held_out_cell_types for name in names])
-    if held_out.all():
-        raise InputError(
-            "all cell types are held out",
-            file="config splits.held_out_cell_types",
-            expected="at least one training cell type",
-        )
-    return Atlas(names, peaks, list(files), held_out, extra)
 
 
 def read_blacklist(
@@ -155,29 +72,23 @@ def read_blacklist(
     InputError
         If a line is not BED, or no contig of the list is in the genome.
     """
-    out: dict[str, list[tuple[int, int]]] = {}
-    seen, beyond = set(), 0
-    for row, line in text_lines(path):
-        if not line.strip() or line.startswith(("#", "track", "browser")):
-            continue
-        part = line.split()
-        if len(part) < 3 or not (part[1].isdecimal() and part[2].isdecimal()):
-            raise InputError("is not a BED line", file=path, row=row, found=line[:60])
-        start, end = int(part[1]), int(part[2])
-        if start >= end:
-            raise InputError("interval is empty", file=path, row=row, found=f"{start}-{end}")
-        seen.add(part[0])
-        if part[0] in contigs:
-            beyond += end > contigs[part[0]]
-            if start < contigs[part[0]]:
-                out.setdefault(part[0], []).append((start, min(end, contigs[part[0]])))
-    if seen and not seen & set(contigs):
+    fields = Fields(count=3, scores={}, what="interval")
+    listed = read_columns(path, fields, contigs)
+    known = listed.contig >= 0
+    if len(listed) and not known.any():
         raise InputError(
             "no contig is in the genome; other assembly?",
             file=path,
-            found=", ".join(sorted(seen)[:3]),
+            found=", ".join(sorted(listed.unknown)[:3]),
             expected=f"contigs such as {', '.join(list(contigs)[:3])}",
         )
+    names, lengths = list(contigs), np.array([*contigs.values(), 0], dtype=np.int64)
+    length = lengths[np.where(known, listed.contig, -1)]
+    out: dict[str, list[tuple[int, int]]] = {}
+    for i in np.flatnonzero(known & (listed.start < length)).tolist():
+        end = int(min(listed.end[i], length[i]))
+        out.setdefault(names[listed.contig[i]], []).append((int(listed.start[i]), end))
+    beyond = int((known & (listed.end > length)).sum())
     if beyond:
         log.warning("%s: %d intervals end beyond their contig and are cut", path, beyond)
     return out, beyond
@@ -220,7 +131,7 @@ def openness(
     centres = ((table["start"] + table["end"]) // 2).to_numpy()
     names = table["contig"].to_numpy()
     spans = [np.flatnonzero(names == contig)[[0, -1]] for contig in table["contig"].unique()]
-    found: list[Ints] = []
+    found: list[NDArray[np.int32]] = []
     values: list[NDArray[np.float32]] = []
     for peaks in atlas.peaks:
         regions, strength = [], []
@@ -235,7 +146,7 @@ def openness(
             )
             regions.append(r + first)
             strength.append(s)
-        found.append(np.concatenate(regions))
+        found.append(np.concatenate(regions).astype(np.int32))
         values.append(np.concatenate(strength))
     indptr = np.concatenate([[0], np.cumsum([len(r) for r in found])])
     return csr_matrix(
@@ -312,7 +223,8 @@ def qc_rows(
     """Return the rows (cell_type, reason, count) of ``qc.tsv``.
 
     For each cell type ``read`` = unknown_contig + duplicate + kept + all reasons for which a
-    candidate is dropped. Rows of cell type ``*`` count regions.
+    candidate is dropped; where peaks are lifted or have replicates, + lift_unmapped + lift_split +
+    lift_width + replicates + merged. Rows of cell type ``*`` count regions.
     """
     n_open = matrix.getnnz(axis=1)
     rows: list[tuple[str, str, int]] = []
@@ -321,6 +233,9 @@ def qc_rows(
         rows += [(name, reason, int(n)) for reason, n in zip(REASONS, counts[i], strict=True)]
         rows.append((name, "open_regions", int(n_open[i])))
         rows.append((name, "median_peak_width", int(np.median(peaks.end - peaks.start))))
+        for share in PEAK_WIDTHS:
+            width = np.quantile(peaks.end - peaks.start, share / 100)
+            rows.append((name, f"peak_width_q{share:02d}", int(width)))
         rows.append((name, f"score_{peaks.score_source}", len(peaks)))
     for split in SPLITS:
         here = table[table["split"] == split]
@@ -358,6 +273,14 @@ def write_accessibility(path: str, atlas: Atlas, table: pd.DataFrame, matrix: cs
     )
 
 
+def _at_most_one(paths: str | Sequence[str], what: str) -> str | None:
+    """Return the path of an input that may be missing."""
+    paths = [paths] if isinstance(paths, str) else list(paths)
+    if len(paths) > 1:
+        raise ValueError(f"more than one {what}")
+    return paths[0] if paths else None
+
+
 def build_regions(
     *,
     cell_types: str,
@@ -373,6 +296,9 @@ def build_regions(
     qc: str,
     splits: Mapping[str, Any],
     settings: Mapping[str, Any],
+    chain: str | Sequence[str] = (),
+    atlas: Mapping[str, Any] | None = None,
+    seed: int = 0,
 ) -> None:
     """Build the consensus regions and their accessibility in every cell type.
 
@@ -390,6 +316,9 @@ def build_regions(
     accessibility : output, AnnData cell types x regions.
     qc : output, TSV cell_type, reason, count.
     splits, settings : the blocks ``splits`` and ``regions`` of the configuration.
+    chain : input, a UCSC chain file from the assembly of the peaks to the genome, or an empty list.
+    atlas : the block ``atlas`` of the configuration, see :class:`AtlasSettings`.
+    seed : of the configuration; draws the cell types of ``splits.held_out_share``.
 
     Raises
     ------
@@ -404,23 +333,24 @@ def build_regions(
     sequence = Genome(genome)
     if sequence.lengths != lengths:
         raise InputError("contigs are not those of the genome", file=contigs, expected=genome)
-    atlas = load_atlas(
+    cells = load_atlas(
         cell_types,
         [peaks] if isinstance(peaks, str) else peaks,
         lengths,
         wanted,
         options.max_unknown_contigs,
+        settings=AtlasSettings.from_config(atlas or {}),
+        chain=_at_most_one(chain, "chain file"),
+        seed=seed,
     )
-    listed = [blacklist] if isinstance(blacklist, str) else blacklist
-    if len(listed) > 1:
-        raise ValueError("more than one blacklist")
-    blocked, cut = read_blacklist(listed[0], lengths) if listed else ({}, 0)
+    listed = _at_most_one(blacklist, "blacklist")
+    blocked, cut = read_blacklist(listed, lengths) if listed else ({}, 0)
 
-    by_name = np.argsort(np.array(atlas.names))  # names break ties, not the order of the table
-    counts = np.zeros((len(atlas.names), len(REASONS)), dtype=np.int64)
+    by_name = np.argsort(np.array(cells.names))  # names break ties, not the order of the table
+    counts = np.zeros((len(cells.names), len(REASONS)), dtype=np.int64)
     parts = []
     for number, (contig, length) in enumerate(lengths.items()):
-        here = [atlas.peaks[i].on(number) for i in by_name]
+        here = [cells.peaks[i].on(number) for i in by_name]
         if not any(on.stop > on.start for on in here):
             continue
         selected, counted = select_regions(
@@ -428,10 +358,10 @@ def build_regions(
             length,
             sequence.codes(contig, 0, length),
             [
-                (atlas.peaks[i].summit[on].astype(np.int64), atlas.peaks[i].strength[on])
+                (cells.peaks[i].summit[on].astype(np.int64), cells.peaks[i].strength[on])
                 for i, on in zip(by_name, here, strict=True)
             ],
-            atlas.held_out[by_name],
+            cells.held_out[by_name],
             blocked.get(contig, []),
             wanted,
             options,
@@ -440,18 +370,18 @@ def build_regions(
         parts.append(region_columns(sequence, contig, selected, wanted, options.width))
         log.info("%s: %d regions", contig, len(selected.starts))
     frame = pd.concat(parts, ignore_index=True)
-    matrix = openness(atlas, frame, list(lengths), options.open_tolerance)
+    matrix = openness(cells, frame, list(lengths), options.open_tolerance)
     frame["region"] = np.arange(len(frame))
     frame["n_cell_types"] = matrix.getnnz(axis=0)
-    frame["n_train_cell_types"] = matrix[~atlas.held_out].getnnz(axis=0)
+    frame["n_train_cell_types"] = matrix[~cells.held_out].getnnz(axis=0)
     frame = frame[COLUMNS]
     check_alignment(frame, matrix, list(lengths))
-    _check_regions(atlas, frame, matrix)
+    _check_regions(cells, frame, matrix)
 
     frame[["contig", "start", "end", "region"]].to_csv(bed, sep="\t", header=False, index=False)
     frame.to_csv(table, sep="\t", index=False, float_format="%.4f")
-    write_accessibility(accessibility, atlas, frame, matrix)
-    rows = [*qc_rows(atlas, frame, matrix, counts), ("*", "blacklist_beyond_contig", cut)]
+    write_accessibility(accessibility, cells, frame, matrix)
+    rows = [*qc_rows(cells, frame, matrix, counts), ("*", "blacklist_beyond_contig", cut)]
     columns = ["cell_type", "reason", "count"]
     pd.DataFrame(rows, columns=columns).to_csv(qc, sep="\t", index=False)
     log.info("%d regions, %d open pairs in %d cell types", len(frame), matrix.nnz, len(counts))

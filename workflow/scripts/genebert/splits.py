@@ -5,9 +5,11 @@ A split is a list of ``contig`` or ``contig:start-end`` (0-based, half-open, as 
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,19 +53,23 @@ def parse_interval(text: str, *, key: str) -> Interval:
 
 @dataclass(frozen=True)
 class Splits:
-    """Train, validation and test intervals, and the cell types held out of training."""
+    """Train, validation and test intervals, and the cell types held out of training.
+
+    ``held_out_share`` of all cell types are held out in addition to the named ones.
+    """
 
     intervals: Mapping[str, tuple[Interval, ...]]
-    held_out_cell_types: tuple[str, ...] = field(default=())
+    held_out_cell_types: tuple[str, ...] = ()
+    held_out_share: float = 0.0
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Sequence[str]]) -> Splits:
+    def from_config(cls, config: Mapping[str, Any]) -> Splits:
         """Build from the ``splits:`` block of the configuration.
 
         Raises
         ------
         InputError
-            If a split is empty, or two intervals of any splits overlap.
+            If a split is empty, two intervals of any splits overlap, or the share is not one.
         """
         intervals = {}
         for name in SPLITS:
@@ -80,7 +86,54 @@ class Splits:
                         file="config splits",
                         expected="intervals that do not overlap",
                     )
-        return cls(intervals, tuple(config.get("held_out_cell_types", ())))
+        share = config.get("held_out_share", 0)
+        if not 0 <= share < 1:
+            raise InputError(
+                "share is out of range",
+                file="config splits.held_out_share",
+                found=share,
+                expected="0 to below 1",
+            )
+        return cls(intervals, tuple(config.get("held_out_cell_types", ())), float(share))
+
+    def held_out(self, names: Sequence[str], seed: int, *, file: str) -> NDArray[np.bool_]:
+        """Return bool[C]: is the cell type held out of training?
+
+        Besides the named ones, ``held_out_share`` of all cell types (rounded, at least one where it
+        is not 0) are drawn from the others: those whose names have the smallest digests with the
+        seed. So neither the order of the names matters nor, for most, which others there are.
+
+        Parameters
+        ----------
+        names : C names of cell types.
+        seed : of the configuration.
+        file : their table, for error messages.
+
+        Raises
+        ------
+        InputError
+            If a named cell type is not there, or none is left for training.
+        """
+        key = "config splits.held_out_cell_types"
+        for name in self.held_out_cell_types:
+            if name not in names:
+                raise InputError(
+                    f"held-out cell type is not in {file}{nearest(name, names)}",
+                    file=key,
+                    found=name,
+                )
+        chosen = set(self.held_out_cell_types)
+        if self.held_out_share > 0:
+            key = "config splits.held_out_share"
+            others = [name for name in names if name not in chosen]
+            others.sort(key=lambda name: hashlib.sha256(f"{seed}\t{name}".encode()).hexdigest())
+            chosen |= set(others[: max(1, int(self.held_out_share * len(names) + 0.5))])
+        mask = np.array([name in chosen for name in names], dtype=bool)
+        if mask.all():
+            raise InputError(
+                "all cell types are held out", file=key, expected="at least one training cell type"
+            )
+        return mask
 
     def check_contigs(self, lengths: Mapping[str, int], *, file: str) -> None:
         """Raise :class:`InputError` if an interval is not inside a contig of the genome."""

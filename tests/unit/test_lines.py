@@ -1,0 +1,55 @@
+"""Lines and blocks of lines of plain and gzipped files."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from genebert import lines
+from genebert.errors import InputError
+from genebert.lines import line_blocks, numbered_lines
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("tail", ["", "\n", "\r\n", "\n\n"])
+def test_blocks_are_the_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tail: str, zipped: bool
+) -> None:
+    raw = ("\n".join("x" * (i % 17) for i in range(100)) + tail).encode()
+    path = tmp_path / "a"
+    path.write_bytes(gzip.compress(raw) if zipped else raw)
+    expected = list(numbered_lines(path))
+    for first, size in ((1, 1), (5, 16), (1 << 16, 1 << 24)):
+        monkeypatch.setattr(lines, "FIRST_BLOCK", first)
+        monkeypatch.setattr(lines, "BLOCK", size)
+        blocks = list(line_blocks(path))
+        assert b"".join(block for _, block in blocks) == raw
+        assert all(block.endswith(b"\n") for _, block in blocks[:-1])
+        found = [
+            (number + i, line.rstrip(b"\r\n"))
+            for number, block in blocks
+            for i, line in enumerate(block.splitlines(keepends=True))
+        ]
+        assert found == expected
+
+
+def test_no_file_no_blocks(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    assert list(line_blocks(tmp_path / "empty")) == []
+    with pytest.raises(InputError, match="no such file"):
+        list(line_blocks(tmp_path / "absent"))
+    with pytest.raises(InputError, match="cannot be read"):
+        list(line_blocks(tmp_path))
+
+
+def test_damage_is_told_with_its_line(tmp_path: Path) -> None:
+    raw = gzip.compress(b"".join(b"%d\n" % (i * 7919 % 10007) for i in range(20_000)))
+    path = tmp_path / "a.gz"
+    path.write_bytes(raw[: len(raw) // 2])
+    with pytest.raises(InputError, match=r"line \d{4,5}: gzip file is truncated"):
+        list(line_blocks(path))
+    path.write_bytes(raw[:2000] + b"\xff" * 99 + raw[2099:])
+    with pytest.raises(InputError, match=r"line \d+: gzip file is corrupt"):
+        list(line_blocks(path))
