@@ -2,48 +2,27 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import gzip
 import hashlib
+import io
 import json
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from genebert import fetch as module
+from genebert import transfer
 from genebert.errors import InputError
 from genebert.fetch import MANIFEST, Item, fetch, merge_checksums, read_manifest
+from servers import BODY, Server, cut, open_ended, ranged, send, whole
 
-BODY = bytes(i * 7 % 251 for i in range(50_000))
 SHA = hashlib.sha256(BODY).hexdigest()
 MD5 = hashlib.md5(BODY).hexdigest()
-
-
-class Server:
-    """A server whose answers are a list: one function per request, the last one repeated."""
-
-    def __init__(self) -> None:
-        self.requests: list[tuple[str, dict[str, str]]] = []
-        self.answers: list[Callable[[BaseHTTPRequestHandler], None]] = []
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                server.requests.append((self.path, {k.lower(): v for k, v in self.headers.items()}))
-                answer = server.answers[0]
-                if len(server.answers) > 1:
-                    server.answers.pop(0)
-                answer(self)
-
-            def log_message(self, *args: Any) -> None:
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.http.server_port}/file.bin"
 
 
 @pytest.fixture
@@ -52,38 +31,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
     made = Server()
     yield made
-    made.http.shutdown()
-    made.http.server_close()
-
-
-def send(status: int, body: bytes = b"", **headers: Any) -> Callable[[Any], None]:
-    """Answer with a status, headers (``_`` for ``-``) and a body."""
-
-    def answer(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(status)
-        named = {k.replace("_", "-"): str(v) for k, v in headers.items()}
-        for key, value in {"Content-Length": str(len(body)), **named}.items():
-            handler.send_header(key, value)
-        handler.end_headers()
-        handler.wfile.write(body)
-
-    return answer
-
-
-def whole(**headers: Any) -> Callable[[Any], None]:
-    return send(200, BODY, ETag='"v1"', **headers)
-
-
-def cut(at: int, **headers: Any) -> Callable[[Any], None]:
-    """Announce the whole body, send the first bytes and drop the connection."""
-    return send(200, BODY[:at], Content_Length=len(BODY), ETag='"v1"', **headers)
-
-
-def ranged(handler: BaseHTTPRequestHandler) -> None:
-    """Answer a Range request as a good server does."""
-    first = int(handler.headers["Range"].removeprefix("bytes=").rstrip("-"))
-    span = f"bytes {first}-{len(BODY) - 1}/{len(BODY)}"
-    send(206, BODY[first:], Content_Range=span, ETag='"v1"')(handler)
+    made.close()
 
 
 class Job:
@@ -157,30 +105,6 @@ def test_gives_up_after_retries(server: Server, job: Job) -> None:
     assert len(server.requests) == 3
 
 
-@pytest.mark.parametrize(
-    ("header", "seconds"),
-    [("7", 7), ("99999", 600), ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ("x", 0)],
-)
-def test_retry_after(
-    server: Server, job: Job, monkeypatch: pytest.MonkeyPatch, header: str, seconds: int
-) -> None:
-    waited: list[float] = []
-    monkeypatch.setattr(module.time, "sleep", waited.append)
-    server.answers = [send(429, Retry_After=header), whole()]
-    job(server.url)
-    assert waited == [seconds]
-
-
-def test_backoff_doubles(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    waited: list[float] = []
-    monkeypatch.setattr(module.time, "sleep", waited.append)
-    server.answers = [send(500)]
-    part = module._Part(tmp_path / "x.part")
-    with pytest.raises(module._SourceError):
-        module._download(server.url, part, 10, retries=3, backoff=2.0)
-    assert waited == [2, 4, 8]
-
-
 def test_dropped_connection_is_resumed(server: Server, job: Job) -> None:
     server.answers = [cut(20_000), ranged]
     job(server.url)
@@ -239,7 +163,7 @@ def test_part_of_another_url_is_not_resumed(server: Server, job: Job) -> None:
 
 def test_truncated_for_good(server: Server, job: Job) -> None:
     server.answers = [cut(20_000), send(206, b"", Content_Range=f"bytes 20000-49999/{len(BODY)}")]
-    job.fails("truncated, 20000 of 50000 bytes|connection lost after 20000", server.url)
+    job.fails("truncated, 20000 of 50000 bytes|lost or stalled after 20000", server.url)
     assert job.part.stat().st_size == 20_000
 
 
@@ -297,12 +221,7 @@ def test_size_cap(server: Server, job: Job) -> None:
     job.fails("50000 bytes, more than the limit of 49999", server.url, max_bytes=49_999)
     assert not job.part.exists() or job.part.stat().st_size == 0
 
-    def endless(handler: BaseHTTPRequestHandler) -> None:  # announces no length
-        handler.send_response(200)
-        handler.end_headers()
-        handler.wfile.write(BODY)
-
-    server.answers = [endless]
+    server.answers = [open_ended(BODY)]  # announces no length
     job.fails("more than the limit of 49999", server.url, max_bytes=49_999)
     job(server.url, max_bytes=50_000)
     assert job.file.read_bytes() == BODY
@@ -352,7 +271,7 @@ def test_local_file(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_unreachable(job: Job, server: Server) -> None:
-    job.fails("ConnectionError .3 attempts", "http://127.0.0.1:9/x")
+    job.fails(r"ConnectionError \(.*refused\) \(3 attempts\)", "http://127.0.0.1:9/x")
 
 
 @pytest.mark.parametrize(
@@ -388,15 +307,184 @@ def test_shipped_manifest(root: Path) -> None:
     assert header.split("\t") == module.CHECKSUMS
 
 
-def test_merge_checksums(server: Server, job: Job, tmp_path: Path) -> None:
+def test_merge_checksums(server: Server, job: Job) -> None:
     server.answers = [whole()]
     job(server.url)
-    merged = tmp_path / "merged.tsv"
-    merge_checksums(records=[str(job.provenance)], recorded=str(job.checksums), merged=str(merged))
-    assert merged.read_text().splitlines()[1] == f"file.bin\t1\t50000\t{SHA}"
-    again = tmp_path / "again.tsv"
-    merge_checksums(records=[str(job.provenance)], recorded=str(merged), merged=str(again))
-    assert again.read_bytes() == merged.read_bytes()
-    merged.write_text(merged.read_text().replace(SHA, "2" * 64))
+    table = job.checksums
+    table.write_text(f"name\tversion\tbytes\tsha256\nzz\t\t3\t{'3' * 64}\n")
+    merge_checksums(records=[str(job.provenance)], checksums=str(table))
+    assert table.read_text().splitlines()[1:] == [
+        f"file.bin\t1\t50000\t{SHA}",
+        f"zz\t\t3\t{'3' * 64}",
+    ]
+    before = table.stat().st_mtime_ns
+    merge_checksums(records=[str(job.provenance)], checksums=str(table))
+    assert table.stat().st_mtime_ns == before
+    table.write_text(table.read_text().replace(SHA, "2" * 64))
     with pytest.raises(InputError, match=r"another checksum is recorded for file\.bin 1"):
-        merge_checksums(records=[str(job.provenance)], recorded=str(merged), merged=str(again))
+        merge_checksums(records=[str(job.provenance)], checksums=str(table))
+    table.unlink()
+    merge_checksums(records=[str(job.provenance)], checksums=str(table))
+    assert len(table.read_text().splitlines()) == 2
+
+
+def test_placed_by_hand_is_checked_and_kept_without_a_request(server: Server, job: Job) -> None:
+    server.answers = [whole()]
+    job.file.write_bytes(BODY)
+    os.utime(job.file, (1e9, 1e9))
+    job(server.url, offline=True, md5=MD5, licence="CC0")
+    assert not server.requests
+    assert job.file.read_bytes() == BODY
+    assert job.file.stat().st_mtime > 1.5e9  # newer than the script of the rule
+    entry = json.loads(job.provenance.read_text())
+    assert entry["source"] == "placed by hand"
+    assert (entry["sha256"], entry["checked_against"]) == (SHA, ["md5"])
+    assert entry["licence"] == "CC0"
+    assert [path.name for path in job.file.parent.iterdir()] == ["file.bin", "file.bin.json"]
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_wrong_file_placed_by_hand_is_refused_and_not_touched(
+    server: Server, job: Job, offline: bool
+) -> None:
+    server.answers = [whole()]
+    job.file.write_bytes(BODY[:-1])
+    with pytest.raises(InputError, match=rf"lies here is not file\.bin 1: md5 .*expected {MD5}"):
+        job(server.url, offline=offline, md5=MD5)
+    assert not server.requests
+    assert job.file.read_bytes() == BODY[:-1]
+    assert not job.provenance.exists()
+
+
+def test_placed_by_hand_without_any_address_or_checksum(job: Job) -> None:
+    job.file.write_bytes(BODY)
+    job("")
+    assert json.loads(job.provenance.read_text())["checked_against"] == []
+    job.file.write_bytes(BODY + b"x")  # and recorded from then on
+    with pytest.raises(InputError, match="recorded at the first download"):
+        job("")
+
+
+def test_a_file_of_another_version_is_replaced(server: Server, job: Job) -> None:
+    server.answers = [whole(), send(200, b"second")]
+    job(server.url, version="1")
+    job(server.url, version="1")
+    assert len(server.requests) == 1  # nothing to do
+    with pytest.raises(InputError, match="the run is offline"):
+        job(server.url, version="2", offline=True)
+    assert job.file.read_bytes() == BODY
+    job(server.url, version="2")
+    assert job.file.read_bytes() == b"second"
+    assert json.loads(job.provenance.read_text())["version"] == "2"
+
+
+def test_a_damaged_download_is_fetched_again(server: Server, job: Job) -> None:
+    server.answers = [whole()]
+    job(server.url)
+    job.file.write_bytes(b"damaged")
+    job(server.url)
+    assert job.file.read_bytes() == BODY
+
+
+def test_the_source_and_date_of_a_download_are_kept(server: Server, job: Job) -> None:
+    server.answers = [whole()]
+    job(server.url)
+    entry = json.loads(job.provenance.read_text()) | {"date": "2020-01-01"}
+    job.provenance.write_text(json.dumps(entry))
+    job(server.url + "?moved", offline=True)
+    assert json.loads(job.provenance.read_text())["date"] == "2020-01-01"
+    assert json.loads(job.provenance.read_text())["source"] == server.url
+
+
+def test_a_web_page_is_not_the_file(server: Server, job: Job) -> None:
+    page = b"\n<!DOCTYPE HTML><html>Please log in</html>"
+    server.answers = [send(200, page), whole()]
+    job.fails("a web page and not the file", server.url)
+    server.answers = [send(200, page)]
+    job(server.url, name="file.html", version="1")  # here a page is what is wanted
+    assert job.file.read_bytes() == page
+
+
+def test_gzip_cut_short_without_a_checksum(server: Server, job: Job) -> None:
+    zipped = gzip.compress(BODY, mtime=0)
+    server.answers = [open_ended(zipped[:-9])]
+    job.fails("not a whole gzip file", server.url, name="file.gz")
+    server.answers = [open_ended(BODY)]
+    job.fails("not a whole gzip file", server.url, name="file.gz")
+    server.answers = [open_ended(zipped)]
+    job(server.url, name="file.gz")
+    assert job.file.read_bytes() == zipped
+
+
+def test_notes_say_where_a_file_is_to_be_had(job: Job) -> None:
+    job.fails(rf"no address is known for file\.bin \(ask the authors\).*your copy at {job.file}", "",
+              notes="ask the authors")  # fmt: skip
+
+
+def test_two_processes_do_not_write_one_part(
+    server: Server, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job of a killed run is still at it: the next one waits, and finds the file in place."""
+    job.parts.mkdir()
+    server.answers = [whole()]
+    other = open(job.parts / "file.bin-1.lock", "w")  # noqa: SIM115
+    fcntl.flock(other, fcntl.LOCK_EX)
+
+    def finish(seconds: float) -> None:
+        job.file.write_bytes(BODY)
+        other.close()
+
+    monkeypatch.setattr(module.time, "sleep", finish)
+    job(server.url, sha256=SHA)
+    assert not server.requests
+    assert job.file.read_bytes() == BODY
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_full_disk_is_one_line_and_the_part_is_resumed(
+    server: Server, job: Job, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    server.answers = [whole()]
+    room = 20_000
+
+    class Full(io.FileIO):
+        def write(self, data: Any) -> int:
+            left = room - os.fstat(self.fileno()).st_size
+            if left <= 0:
+                raise OSError(number, os.strerror(number))
+            return super().write(bytes(data)[:left])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(transfer, "open", lambda path, mode, **_: Full(path, mode), raising=False)
+        job.fails(
+            r"file\.bin-1\.part: cannot be written, the disk.*free'; expected room", server.url
+        )
+    assert len(server.requests) == 1  # a full disk is not tried again
+    assert job.part.stat().st_size == room
+    server.answers = [ranged]
+    job(server.url, sha256=SHA)
+    assert job.file.read_bytes() == BODY
+    assert server.requests[1][1]["range"] == f"bytes={room}-"
+
+
+def test_no_room_is_told_before_the_first_byte(
+    server: Server, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.answers = [whole()]
+    monkeypatch.setattr(transfer, "free_bytes", lambda path: 40_000)
+    job.fails("no room for this download; found '40.0 kB free'; expected 50.0 kB", server.url)
+    assert job.part.stat().st_size == 0
+    monkeypatch.setattr(transfer, "free_bytes", lambda path: 50_000)
+    job(server.url)
+
+
+def test_hashing_a_large_file_shows_a_heartbeat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "large").write_bytes(BODY)
+    clock = iter(range(0, 10_000, 6))
+    monkeypatch.setattr(module.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(module, "CHUNK", 10_000)
+    with caplog.at_level("INFO"):
+        assert module.checksums_of(tmp_path / "large").sha256 == SHA
+    assert 1 <= sum("large: checksums, " in line for line in caplog.messages) <= 3

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -92,3 +98,98 @@ def test_only_and_in_place(snakemake):
     seen = {}
     job.run(snakemake, lambda **kwargs: seen.update(kwargs), moves=False, only=("a",), extra=1)
     assert seen == {"a": snakemake.input["a"], "extra": 1}
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "x"), RuntimeError("errno = 28")])
+def test_a_full_disk_is_one_line_that_names_the_output(snakemake, tmp_path, error, capsys):
+    def function(*, a, many, b, c, level):
+        Path(b).write_text("whole")
+        os.utime(b, (1, 1))
+        Path(c[1]).write_text("half")
+        raise error
+
+    with pytest.raises(SystemExit):
+        job.run(snakemake, function)
+    line = capsys.readouterr().err
+    assert line.startswith(f"error: {tmp_path}/out/c1: cannot be written, the disk is full; found ")
+    assert line.count("\n") == 1
+    assert line.strip().removeprefix("error: ") in (tmp_path / "job.log").read_text()
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_message_about_bad_input_is_never_taken_for_a_full_disk(snakemake, capsys):
+    def function(**kwargs):
+        try:
+            raise OSError(errno.ENOSPC, "x")
+        except OSError:
+            raise InputError("bad", file="f") from None
+
+    with pytest.raises(SystemExit):
+        job.run(snakemake, function)
+    assert capsys.readouterr().err == "error: f: bad\n"
+
+
+def test_what_killed_jobs_have_left_is_deleted(snakemake, tmp_path):
+    child = subprocess.Popen([sys.executable, "-c", "pass"])
+    child.wait()
+    here = socket.gethostname()
+    (tmp_path / "out").mkdir()
+    dead = tmp_path / "out" / f".part-{here}-{child.pid}"
+    alive = tmp_path / "out" / f".part-{here}-{os.getppid()}"
+    elsewhere = tmp_path / "out" / f".part-elsewhere-{child.pid}"
+    for folder in (dead, alive, elsewhere):
+        folder.mkdir()
+        (folder / "b.txt").write_text("half")
+
+    def function(*, b, c, **rest):
+        for path in (b, *c):
+            Path(path).write_text("whole")
+
+    job.run(snakemake, function)
+    assert not dead.exists()
+    assert (alive / "b.txt").exists()  # another job at work, here or on another machine
+    assert (elsewhere / "b.txt").exists()
+
+
+REPORT = """
+import json, os, subprocess, sys
+from types import SimpleNamespace
+{imports}
+from genebert import job
+
+def report(*, told, **rest):
+    import numpy, scipy.linalg
+    from threadpoolctl import threadpool_info
+    threads = {{pool["user_api"]: pool["num_threads"] for pool in threadpool_info()}}
+    if "torch" in sys.modules:
+        threads["torch"] = sys.modules["torch"].get_num_threads()
+    child = [sys.executable, "-c", "import os; print(os.environ['OMP_NUM_THREADS'])"]
+    threads["child"] = int(subprocess.run(child, capture_output=True, text=True).stdout)
+    open(told, "w").write(json.dumps(threads))
+
+job.run(SimpleNamespace(input=dict(), output=dict(told={told!r}), params={params}, log=[]), report)
+"""
+
+
+@pytest.mark.parametrize(
+    ("shell", "imports", "params", "threads"),
+    [
+        (None, "", {}, 1),
+        ("2", "", {}, 1),
+        ("2", "import numpy, scipy.linalg, torch", {}, 1),
+        ("7", "import numpy, scipy.linalg", {"threads": 2}, 2),
+    ],
+)
+def test_threads_are_those_of_the_configuration(tmp_path, root, shell, imports, params, threads):
+    """Whatever the shell exports, and whether the libraries are loaded before or after."""
+    told = tmp_path / "told.json"
+    environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+    environment["PYTHONPATH"] = str(root / "workflow/scripts")
+    if shell:
+        environment["OMP_NUM_THREADS"] = environment["OPENBLAS_NUM_THREADS"] = shell
+    code = REPORT.format(imports=imports, told=str(told), params=params)
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    found = json.loads(told.read_text())
+    assert set(found.values()) == {threads}, found
+    assert {"blas", "child"} <= set(found)
+    assert ("torch" in found) == ("torch" in imports)

@@ -1,5 +1,11 @@
-"""Job: download; everything is in genebert.fetch."""
+"""Job: download; everything is in genebert.fetch, which moves its files into place by itself."""
 
 from genebert import fetch, job
 
-job.run(snakemake, fetch.fetch)
+job.run(
+    snakemake,
+    fetch.fetch,
+    moves=False,
+    file=snakemake.output.file,
+    provenance=snakemake.output.provenance,
+)

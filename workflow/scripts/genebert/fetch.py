@@ -1,13 +1,17 @@
 """Bring one external file: download or copy it, check it, and only then give it its name.
 
 Comes in: a row of ``resources/manifest.tsv`` and the checksums recorded before. Goes out: the file
-and a JSON record of where it came from and what was checked. A partial download lies under
-``part_directory`` and outlives a failed job, so that the next one resumes it; the sha256 of a file
-without any published checksum is kept there too and checked ever after.
+and a JSON record of where it came from and what was checked. A file that lies under the final name
+already, placed there by hand, is checked and kept. A partial download lies under ``part_directory``
+and outlives a failed job, so that the next one resumes it; the sha256 of a file without any
+published checksum is kept there too and checked ever after.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import gzip
 import hashlib
 import json
 import logging
@@ -15,19 +19,18 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import requests
-from urllib3.exceptions import HTTPError as TransportError
-
+from genebert.disk import disk_full, sync, whole_file
 from genebert.errors import InputError
 from genebert.tables import check_name, check_unique, expand_path, read_rows
+from genebert.transfer import Part, SourceError, download
 
 VERSION = 1
 log = logging.getLogger("genebert")
@@ -36,21 +39,8 @@ MANIFEST = ["name", "version", "url", "mirror_url", "md5", "sha256", "bytes", "l
 CHECKSUMS = ["name", "version", "bytes", "sha256"]
 MAX_BYTES = 100 * 10**9
 CHUNK = 1 << 20
-PROGRESS = 1 << 20  # bytes that a failed attempt must have brought so that it does not count
-TIMEOUT = (30, 60)  # seconds to connect, and between two packets
+BY_HAND = "placed by hand"
 _DIGEST = {"md5": re.compile(r"[0-9a-f]{32}\Z"), "sha256": re.compile(r"[0-9a-f]{64}\Z")}
-
-
-class _RetryError(Exception):
-    """An attempt failed in a way that may pass; ``wait`` is what the server asked for."""
-
-    def __init__(self, message: str, wait: float | None = None) -> None:
-        super().__init__(message)
-        self.wait = wait
-
-
-class _SourceError(Exception):
-    """A source cannot give the file; another one may."""
 
 
 @dataclass(frozen=True)
@@ -148,174 +138,45 @@ def read_manifest(path: str | Path) -> dict[str, dict[str, str]]:
 def checksums_of(path: str | Path) -> Sums:
     """Return size, md5 and sha256 of a file, read once."""
     md5, sha256, size = hashlib.md5(usedforsecurity=False), hashlib.sha256(), 0
-    with open(path, "rb") as handle:
-        while block := handle.read(CHUNK):
-            md5.update(block)
-            sha256.update(block)
-            size += len(block)
+    for block in _blocks(path, open, "checksums"):
+        md5.update(block)
+        sha256.update(block)
+        size += len(block)
     return Sums(size, md5.hexdigest(), sha256.hexdigest())
 
 
-def _seconds(header: str | None) -> float | None:
-    """Return the seconds of a Retry-After header (seconds or a date), at most 600."""
-    if not header:
-        return None
-    try:
-        wait = float(header)
-    except ValueError:
+def _blocks(path: str | Path, opener: Callable[..., Any], what: str) -> Iterator[bytes]:
+    """Yield the bytes of a file; a heartbeat every 10 s."""
+    done, beat = 0, time.monotonic()
+    with opener(path, "rb") as handle:
+        while block := handle.read(CHUNK):
+            yield block
+            done += len(block)
+            if time.monotonic() - beat > 10:
+                beat = time.monotonic()
+                log.info("%s: %s, %.0f MB", path, what, done / 1e6)
+
+
+def _malformed(path: Path, name: str) -> str:
+    """Return what is wrong with a file that nobody published a checksum of, or ''.
+
+    A gzip file carries its own checksum, and a page with a message instead of the file is known by
+    its beginning.
+    """
+    with open(path, "rb") as handle:
+        start = handle.read(512).lstrip().lower()
+    if start.startswith((b"<!doctype html", b"<html")) and not name.endswith((".html", ".htm")):
+        return "a web page and not the file"
+    if name.endswith((".gz", ".bgz", ".tgz")):
         try:
-            wait = (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds()
-        except (TypeError, ValueError):
-            return None
-    return min(max(wait, 0.0), 600.0)
+            for _ in _blocks(path, gzip.open, "is the gzip file whole?"):
+                pass
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            return f"not a whole gzip file ({' '.join(str(error).split())})"
+    return ""
 
 
-class _Part:
-    """A partial download and, beside it, the URL and validator that it belongs to."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.note = path.with_name(path.name + ".json")
-
-    def size(self) -> int:
-        return self.path.stat().st_size if self.path.exists() else 0
-
-    def origin(self) -> dict[str, Any]:
-        try:
-            found = json.loads(self.note.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return found if isinstance(found, dict) else {}
-
-    def begin(self, origin: Mapping[str, Any]) -> None:
-        """Empty the part and note where it comes from."""
-        self.path.write_bytes(b"")
-        self.note.write_text(json.dumps(origin), encoding="utf-8")
-
-    def delete(self) -> None:
-        self.path.unlink(missing_ok=True)
-        self.note.unlink(missing_ok=True)
-
-
-def _open(session: requests.Session, url: str, part: _Part) -> requests.Response:
-    """Send the request, for the missing rest where a part of the same URL can be resumed."""
-    headers = {"Accept-Encoding": "identity"}
-    origin, size = part.origin(), part.size()
-    if size and origin.get("url") == url and (origin.get("validator") or origin.get("total")):
-        headers["Range"] = f"bytes={size}-"
-        if origin.get("validator"):
-            headers["If-Range"] = origin["validator"]
-    try:
-        return session.get(url, headers=headers, stream=True, timeout=TIMEOUT)
-    except (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL) as error:
-        raise _SourceError(
-            f"{url}: not an http(s) address, or redirected to one ({error})"
-        ) from None
-    except requests.exceptions.TooManyRedirects:
-        raise _SourceError(f"{url}: too many redirects") from None
-    except (requests.exceptions.RequestException, TransportError) as error:
-        raise _RetryError(f"{url}: {type(error).__name__}") from None
-
-
-def _total(response: requests.Response, url: str, part: _Part) -> int | None:
-    """Check the answer, prepare the part, and return the size of the whole file if it is known."""
-    status = response.status_code
-    if status == 416:  # the part is as long as the file, or of another file
-        found = re.fullmatch(r"bytes \*/(\d+)", response.headers.get("Content-Range", ""))
-        if found and int(found[1]) == part.size():
-            return part.size()
-        part.delete()
-        raise _RetryError(f"{url}: the partial file does not fit, starting again", wait=0.0)
-    if status in (408, 429) or status >= 500:
-        raise _RetryError(f"{url}: HTTP {status}", _seconds(response.headers.get("Retry-After")))
-    if status not in (200, 206):
-        raise _SourceError(f"{url}: HTTP {status}")
-    if response.headers.get("Content-Encoding", "identity") != "identity" and not url.endswith(
-        (".gz", ".bgz", ".tgz")
-    ):
-        raise _SourceError(
-            f"{url}: the server compresses the file, which cannot be resumed or checked"
-        )
-    length = response.headers.get("Content-Length", "")
-    size = int(length) if length.isdecimal() else None
-    if status == 206:
-        span = re.fullmatch(
-            r"bytes (\d+)-(\d+)/(\d+|\*)", response.headers.get("Content-Range", "")
-        )
-        whole = int(span[3]) if span and span[3] != "*" else None
-        known = part.origin().get("total")
-        if not span or int(span[1]) != part.size() or (known and whole and known != whole):
-            part.delete()
-            raise _RetryError(f"{url}: the answer does not continue the partial file", wait=0.0)
-        return whole
-    etag = response.headers.get("ETag", "")
-    validator = etag if etag and not etag.startswith("W/") else ""
-    part.begin(
-        {
-            "url": url,
-            "validator": validator or response.headers.get("Last-Modified", ""),
-            "total": size,
-        }
-    )
-    return size
-
-
-def _attempt(session: requests.Session, url: str, part: _Part, limit: int) -> None:
-    """Bring the rest of a file into the part, once."""
-    with _open(session, url, part) as response:
-        total = _total(response, url, part)
-        if total is not None and total > limit:
-            raise _SourceError(f"{url}: {total} bytes, more than the limit of {limit}")
-        done, beat = part.size(), time.monotonic()
-        began, at = beat, done
-        if response.status_code != 416:
-            try:
-                with open(part.path, "ab") as handle:
-                    # Raw bytes: a .gz that is sent as "Content-Encoding: gzip" stays as it is.
-                    for block in response.raw.stream(CHUNK >> 4, decode_content=False):
-                        handle.write(block)
-                        done += len(block)
-                        if done > limit:
-                            raise _SourceError(f"{url}: more than the limit of {limit} bytes")
-                        if time.monotonic() - beat > 10:
-                            beat = time.monotonic()
-                            of = f" of {total / 1e6:.0f}" if total else ""
-                            speed = (done - at) / 1e6 / (beat - began)
-                            log.info("%.0f%s MB, %.1f MB/s", done / 1e6, of, speed)
-            except (requests.exceptions.RequestException, TransportError, OSError) as error:
-                if (
-                    isinstance(error, OSError)
-                    and error.errno is not None
-                    and not isinstance(error, ConnectionError | TimeoutError)
-                ):
-                    raise  # the disk, not the network
-                raise _RetryError(f"{url}: connection lost after {part.size()} bytes") from None
-    if total is not None and part.size() < total:
-        raise _RetryError(f"{url}: truncated, {part.size()} of {total} bytes")
-    if total is not None and part.size() > total:
-        part.delete()
-        raise _RetryError(f"{url}: more bytes than announced")
-
-
-def _download(url: str, part: _Part, limit: int, retries: int, backoff: float) -> None:
-    """Bring a URL into the part, with ``retries`` further attempts that bring nothing new."""
-    failures, best = 0, part.size()
-    with requests.Session() as session:
-        while True:
-            try:
-                return _attempt(session, url, part, limit)
-            except _RetryError as error:
-                if part.size() >= best + PROGRESS:
-                    failures, best = 0, part.size()
-                failures += 1
-                if failures > retries:
-                    raise _SourceError(f"{error} ({retries + 1} attempts)") from None
-                wait = error.wait if error.wait is not None else backoff * 2 ** (failures - 1)
-                log.warning("%s; next attempt in %.0f s", error, min(wait, 600))
-                time.sleep(min(wait, 600))
-
-
-def _wrong(item: Item, recorded: str, sums: Sums) -> str:
+def _wrong(item: Item, recorded: str, sums: Sums, path: Path) -> str:
     """Return what is wrong with a file, or an empty string."""
     if item.bytes and sums.bytes != item.bytes:
         return f"{sums.bytes} bytes, expected {item.bytes}"
@@ -325,25 +186,119 @@ def _wrong(item: Item, recorded: str, sums: Sums) -> str:
         return f"sha256 {sums.sha256}, expected {item.sha256}"
     if recorded and not item.sha256 and sums.sha256 != recorded:
         return f"sha256 {sums.sha256}, recorded at the first download was {recorded}"
-    return "" if sums.bytes else "it is empty"
+    if not sums.bytes:
+        return "it is empty"
+    return "" if item.md5 or item.sha256 or recorded else _malformed(path, item.name)
+
+
+def _recorded_rows(checksums: str | Path) -> list[dict[str, str]]:
+    """Read ``checksums.tsv``, which may be absent or hold a header only."""
+    if not os.path.exists(checksums):
+        return []
+    filled = Path(checksums).read_text(encoding="utf-8").partition("\n")[2].strip()
+    return read_rows(checksums, CHECKSUMS) if filled else []
 
 
 def recorded_sha256(checksums: str | Path, item: Item, memory: Path) -> str:
     """Return the sha256 recorded for a file: in ``checksums.tsv``, else in ``memory``, else ''."""
-    if os.path.exists(checksums):
-        with open(checksums, encoding="utf-8") as handle:
-            filled = sum(1 for line in handle if line.strip()) > 1
-        for row in read_rows(checksums, CHECKSUMS) if filled else []:
-            if (row["name"], row["version"]) == (item.name, item.version):
-                return row["sha256"].lower()
+    for row in _recorded_rows(checksums):
+        if (row["name"], row["version"]) == (item.name, item.version):
+            return row["sha256"].lower()
     return memory.read_text(encoding="ascii").strip() if memory.exists() else ""
 
 
-def _replace(path: Path, text: str) -> None:
+def _replace(path: str | Path, text: str) -> None:
     """Write a small text file in one step."""
-    part = path.with_name(f"{path.name}.{os.getpid()}")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    with whole_file(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _alone(path: Path, name: str) -> Iterator[None]:
+    """Wait until no other process brings this file; one of a killed run may still be at it."""
+    beat = 0.0
+    with open(path, "w", encoding="ascii") as handle:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() - beat > 10:
+                    beat = time.monotonic()
+                    log.info("%s: another process brings it; waiting", name)
+                time.sleep(0.5)
+            except OSError as error:
+                log.warning("%s: this file system has no locks (%s)", path, error.strerror)
+                break
+        yield
+
+
+def _kept(item: Item, recorded: str, file: Path, provenance: Path) -> tuple[str, str, Sums] | None:
+    """Return source, date and sums of the right file that is in place, None if there is none.
+
+    Raises
+    ------
+    InputError
+        If a wrong file was placed there by hand: it is the user's, and stays.
+    """
+    if not file.exists():
+        return None
+    try:
+        record = json.loads(provenance.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        record = {}
+    sums = checksums_of(file)
+    wrong = _wrong(item, recorded, sums, file)
+    known = item.md5 or item.sha256 or recorded
+    if not wrong and not known and record.get("version", item.version) != item.version:
+        wrong = f"it is of version {record['version']}"
+    if not wrong:
+        if record.get("sha256") == sums.sha256:
+            return record["source"], record.get("date", ""), sums
+        return BY_HAND, _today(), sums
+    if record.get("source", BY_HAND) == BY_HAND:
+        raise InputError(
+            f"the file that lies here is not {item.name} {item.version}: {wrong}",
+            file=file,
+            expected="the file of the manifest, or none (then it is fetched)",
+        )
+    log.warning("%s: %s; it is fetched again", file, wrong)
+    return None
+
+
+def _today() -> str:
+    return datetime.now(UTC).date().isoformat()
+
+
+def _bring(
+    item: Item, recorded: str, part: Part, limit: int, offline: bool, retries: int, backoff: float
+) -> tuple[str, str, Sums]:
+    """Bring the file into the part from the first source that has it; as :func:`_kept`."""
+    problems = []
+    for source in item.sources:
+        remote = bool(urlsplit(source).scheme)
+        try:
+            if remote and offline:
+                raise SourceError(f"{source}: not fetched, the run is offline")
+            if remote:
+                download(source, part, limit, retries, backoff)
+            elif not os.path.isfile(source):
+                raise SourceError(f"{source}: no such file")
+            else:
+                part.begin({"url": source})
+                shutil.copyfile(source, part.path)
+        except SourceError as error:
+            log.warning("%s", error)
+            problems.append(str(error))
+            continue
+        sums = checksums_of(part.path)
+        wrong = _wrong(item, recorded, sums, part.path)
+        if not wrong:
+            return source, _today(), sums
+        part.delete()
+        log.warning("%s: wrong content, deleted: %s", source, wrong)
+        problems.append(f"{source}: wrong content, {wrong}")
+    raise InputError(f"cannot be fetched: {'; '.join(problems)}", file=item.name)
 
 
 def fetch(
@@ -358,19 +313,23 @@ def fetch(
     max_bytes: int = MAX_BYTES,
     backoff: float = 1.0,
 ) -> None:
-    """Bring one file of the manifest.
+    """Bring one file of the manifest, or accept the one that is in place; both move in one step.
 
     Parameters
     ----------
-    file : output, the file.
-    provenance : output, JSON: name, version, source, bytes, md5, sha256, checked_against, licence.
+    file : output, the file. What lies there is checked and kept, or, if it was placed by hand and
+        is wrong, refused; a file of an earlier version that was downloaded is replaced.
+    provenance : output, JSON: name, version, source (or "placed by hand"), date, bytes, md5,
+        sha256, checked_against, licence.
     row : its row of the manifest; ``mirror_url`` is tried where ``url`` fails.
     checksums : path of ``resources/checksums.tsv`` (name, version, bytes, sha256). A parameter,
         not an input of the rule: its changes must not start downloads again.
-    part_directory : where partial files, and the sha256 seen at first download, are kept.
+    part_directory : where partial files, and the sha256 seen at first download, are kept; on the
+        file system of ``file``.
     offline : use local sources only.
     retries : further attempts per URL after failures that may pass (lost connection, truncation,
-        408, 429, 5xx); an attempt that brings more than 1 MiB does not count.
+        a server that sends nothing for a minute, 408, 429, 5xx); an attempt that brings more than
+        64 KiB does not count.
     max_bytes : size cap where the manifest states no size.
     backoff : seconds before the second attempt; doubled each time, at most 600. A Retry-After of
         the server is honoured.
@@ -378,74 +337,63 @@ def fetch(
     Raises
     ------
     InputError
-        If no source gives a file with the published, or recorded, size and checksums.
+        If no source gives a file with the published, or recorded, size and checksums; if a wrong
+        file was placed by hand; if the disk is full (the part is kept, and resumed).
     """
     item = Item.from_row(row)
-    if not item.sources:
-        raise InputError(
-            f"no address is known for {item.name}",
-            file="manifest",
-            expected="a URL or the path of your copy in the column url",
-        )
-    stem = "-".join(filter(None, (item.name, item.version)))
     directory = Path(part_directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    part, memory = _Part(directory / f"{stem}.part"), directory / f"{stem}.sha256"
-    recorded = recorded_sha256(checksums, item, memory)
-    limit = item.bytes or max_bytes
-    problems = []
-    for source in item.sources:
-        remote = bool(urlsplit(source).scheme)
-        try:
-            if remote and offline:
-                raise _SourceError(f"{source}: not fetched, the run is offline")
-            if remote:
-                _download(source, part, limit, retries, backoff)
-            elif not os.path.isfile(source):
-                raise _SourceError(f"{source}: no such file")
+    stem = "-".join(filter(None, (item.name, item.version)))
+    part, memory = Part(directory / f"{stem}.part"), directory / f"{stem}.sha256"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with _alone(directory / f"{stem}.lock", item.name):
+            recorded = recorded_sha256(checksums, item, memory)
+            kept = _kept(item, recorded, Path(file), Path(provenance))
+            if kept is None and not item.sources:
+                notes = f" ({row['notes']})" if row.get("notes") else ""
+                raise InputError(
+                    f"no address is known for {item.name}{notes}",
+                    file="manifest",
+                    expected=f"a URL or a path in the column url, or your copy at {file}",
+                )
+            source, date, sums = kept or _bring(
+                item, recorded, part, item.bytes or max_bytes, offline, retries, backoff
+            )
+            checked = [k for k in ("md5", "sha256", "bytes") if getattr(item, k)]
+            if recorded and not item.sha256:
+                checked.append("recorded sha256")
+            entry = {
+                "name": item.name,
+                "version": item.version,
+                "source": source,
+                "date": date,
+                **asdict(sums),
+                "checked_against": checked,
+                "licence": row.get("licence", ""),
+            }
+            _replace(memory, sums.sha256 + "\n")
+            if kept:
+                with contextlib.suppress(PermissionError):
+                    os.utime(file)  # it is up to date: newer than the code of its rule
             else:
-                part.begin({"url": source})
-                shutil.copyfile(source, part.path)
-        except _SourceError as error:
-            log.warning("%s", error)
-            problems.append(str(error))
-            continue
-        sums = checksums_of(part.path)
-        wrong = _wrong(item, recorded, sums)
-        if not wrong:
-            break
-        part.delete()
-        log.warning("%s: wrong content, deleted: %s", source, wrong)
-        problems.append(f"{source}: wrong content, {wrong}")
-    else:
-        raise InputError(f"cannot be fetched: {'; '.join(problems)}", file=item.name)
-
-    checked = [k for k in ("md5", "sha256", "bytes") if getattr(item, k)]
-    entry = {
-        "name": item.name,
-        "version": item.version,
-        "source": source,
-        "bytes": sums.bytes,
-        "md5": sums.md5,
-        "sha256": sums.sha256,
-        "checked_against": checked + (["recorded sha256"] if recorded and not item.sha256 else []),
-        "licence": row.get("licence", ""),
-    }
-    _replace(memory, sums.sha256 + "\n")
-    Path(provenance).write_text(json.dumps(entry, indent=1) + "\n", encoding="utf-8")
-    shutil.move(part.path, file)
-    part.delete()
-    log.info("%s: %d bytes from %s", item.name, sums.bytes, source)
+                Path(provenance).unlink(missing_ok=True)  # never the record of another file
+                sync(part.path)
+                os.replace(part.path, file)
+            part.delete()
+            _replace(provenance, json.dumps(entry, indent=1) + "\n")
+    except OSError as error:
+        raise (disk_full(error, part.path) or error) from None
+    log.info("%s: %d bytes, %s", item.name, sums.bytes, source)
 
 
-def merge_checksums(*, records: Sequence[str], recorded: str, merged: str) -> None:
-    """Add the records of downloads to the table of checksums.
+def merge_checksums(*, records: Sequence[str], checksums: str) -> None:
+    """Add the records of downloads to the table of checksums, in one step (`snakemake checksums`).
 
     Parameters
     ----------
     records : inputs, written by :func:`fetch`.
-    recorded : path of the present ``checksums.tsv`` (it may hold a header only, or be absent).
-    merged : output, the new table, sorted by name and version.
+    checksums : path of ``resources/checksums.tsv`` (it may hold a header only, or be absent);
+        sorted by name and version. It is changed only if a record is new.
 
     Raises
     ------
@@ -453,20 +401,20 @@ def merge_checksums(*, records: Sequence[str], recorded: str, merged: str) -> No
         If a record disagrees with the table.
     """
     table: dict[tuple[str, str], tuple[str, str]] = {}
-    if os.path.exists(recorded) and len(Path(recorded).read_text("utf-8").splitlines()) > 1:
-        for row in read_rows(recorded, CHECKSUMS):
-            table[row["name"], row["version"]] = (row["bytes"], row["sha256"])
+    for row in _recorded_rows(checksums):
+        table[row["name"], row["version"]] = (row["bytes"], row["sha256"].lower())
+    before = dict(table)
     for path in records:
         entry = json.loads(Path(path).read_text(encoding="utf-8"))
         key, value = (entry["name"], entry["version"]), (str(entry["bytes"]), entry["sha256"])
         if table.setdefault(key, value) != value:
             raise InputError(
                 f"another checksum is recorded for {' '.join(key)}",
-                file=recorded,
+                file=checksums,
                 found=value[1],
                 expected=table[key][1],
             )
-    with open(merged, "w", encoding="utf-8") as handle:
-        handle.write("\t".join(CHECKSUMS) + "\n")
-        for key in sorted(table):
-            handle.write("\t".join((*key, *table[key])) + "\n")
+    if table != before:
+        lines = ["\t".join(CHECKSUMS), *("\t".join((*key, *table[key])) for key in sorted(table))]
+        _replace(checksums, "\n".join(lines) + "\n")
+    log.info("%d checksums, %d of them new", len(table), len(table) - len(before))

@@ -7,6 +7,7 @@ A script of the workflow is two imports and one call::
 
 Named inputs, outputs and params become keyword arguments of the same names. Every output is
 written under a temporary name beside its final one and moved only when the function has returned.
+Numbers do not depend on the machine: BLAS, OpenMP and torch use ``params.threads`` threads, else 1.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import contextlib
 import logging
 import os
 import shutil
+import socket
 import sys
 import time
 import traceback
@@ -22,9 +24,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+from threadpoolctl import threadpool_limits
+
+from genebert.disk import disk_full, sync
 from genebert.errors import InputError
 
 log = logging.getLogger("genebert")
+THREAD_VARIABLES = ("OMP", "OPENBLAS", "GOTO", "MKL", "BLIS", "NUMEXPR")
 
 
 def setup_log(path: str | None) -> None:
@@ -34,24 +40,61 @@ def setup_log(path: str | None) -> None:
         Path(path).write_text("")  # then append: a program that the job starts writes here too
         handler = logging.FileHandler(path, mode="a")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    logging.raiseExceptions = False  # a log on a full disk must not hide the error itself
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.INFO)
+
+
+def limit_threads(count: int) -> None:
+    """Let BLAS, OpenMP and torch use ``count`` threads, here and in the programs started from here.
+
+    The environment holds for libraries that are loaded later and for subprocesses; a library that
+    is loaded already read it at its start and is told by a call.
+    """
+    for name in THREAD_VARIABLES:
+        os.environ[f"{name}_NUM_THREADS"] = str(count)
+    os.environ["VECLIB_MAXIMUM_THREADS"] = str(count)
+    threadpool_limits(count)  # torch takes its number from OpenMP, when it first computes
+
+
+def _part_directory(parent: Path) -> Path:
+    """Return the directory beside the outputs in which this process writes them.
+
+    What killed jobs of this machine have left is deleted: it could fill the disk.
+    """
+    stem = f".part-{socket.gethostname()}-"
+    for left in parent.glob(f"{stem}*"):
+        process = left.name.removeprefix(stem)
+        if process.isdecimal() and int(process) != os.getpid():
+            try:
+                os.kill(int(process), 0)
+            except ProcessLookupError:
+                shutil.rmtree(left, ignore_errors=True)
+            except PermissionError:
+                pass  # somebody else's, and alive
+    return parent / f"{stem}{os.getpid()}"
 
 
 @contextlib.contextmanager
 def outputs_in_place(final: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield temporary paths for ``final``; move them into place on success, else delete them.
 
-    The temporary file lies in a directory ``.part-PID`` beside the final one, so it keeps its
+    The temporary file lies in a directory ``.part-HOST-PID`` beside the final one, so it keeps its
     name and suffix, and so do files that a library writes next to it (``.tbi``, ``.fai``).
+
+    Raises
+    ------
+    InputError
+        If the disk is full.
     """
     made: list[tuple[Path, Path]] = []
 
     def temporary(path: str) -> str:
         target = Path(path)
-        part = target.parent / f".part-{os.getpid()}" / target.name
-        part.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = _part_directory(target.parent) / target.name
+        part.parent.mkdir(exist_ok=True)
         made.append((part, target))
         return str(part)
 
@@ -63,11 +106,25 @@ def outputs_in_place(final: dict[str, Any]) -> Iterator[dict[str, Any]]:
         for part, _ in made:
             if not part.exists():
                 raise FileNotFoundError(f"the job did not write {part.name}")
+            sync(part)
         for part, target in made:
             os.replace(part, target)
+    except InputError:
+        raise
+    except Exception as error:  # before the parts are deleted: they are what fills the disk
+        full = disk_full(error, _last_written(made)) if made else None
+        if full is None:
+            raise
+        raise full from error
     finally:
         for directory in {part.parent for part, _ in made}:
             shutil.rmtree(directory, ignore_errors=True)
+
+
+def _last_written(made: list[tuple[Path, Path]]) -> Path:
+    """Return the final path of the output that was written last."""
+    times = [part.stat().st_mtime_ns if part.exists() else -1 for part, _ in made]
+    return made[times.index(max(times))][1]
 
 
 def _named(items: Any) -> dict[str, Any]:
@@ -86,6 +143,7 @@ def run(
     """Call ``function`` with the named inputs, outputs and params of a Snakemake job.
 
     ``params.version`` is the version of the stage, kept for the rerun trigger and not passed on.
+    ``params.threads`` (1 without it) is how many threads numerical libraries use.
     Bad input ends the job with its one-line message as the last line of the log.
 
     Parameters
@@ -103,6 +161,7 @@ def run(
     if only is not None:
         arguments = {key: arguments[key] for key in only}
     try:
+        limit_threads(int(snakemake.params.get("threads", 1)))
         with outputs_in_place(_named(snakemake.output) if moves else {}) as outputs:
             function(**arguments, **outputs, **extra)
     except InputError as error:
