@@ -3,7 +3,14 @@
 import pytest
 
 from genebert.errors import InputError
-from genebert.tables import check_name, check_unique, expand_path, read_rows
+from genebert.tables import (
+    check_name,
+    check_resource,
+    check_unique,
+    expand_path,
+    read_rows,
+    safe_name,
+)
 
 
 @pytest.mark.parametrize("name", ["a", "HSC", "GMP-A", "0.1_x", "chr1"])
@@ -65,3 +72,44 @@ def test_unique_and_expand(monkeypatch):
     assert expand_path("$X/z", file="f") == "y/z"
     with pytest.raises(InputError):
         expand_path("$/z", file="f")
+
+
+@pytest.mark.parametrize(
+    ("label", "name"),
+    [
+        ("K562", "K562"),
+        ("T Lymphocyte 1 (CD8+)", "T_Lymphocyte_1_CD8pos"),
+        ("CD4-", "CD4-"),
+        ("CD4+", "CD4pos"),
+        ("Monocytes-CD14+_RO01746", "Monocytes-CD14pos_RO01746"),
+        ("../etc/passwd", "etc_passwd"),
+        ("µglia\n", "glia"),
+        ("a\tb", "a_b"),
+    ],
+)
+def test_names_made_of_labels(label, name):
+    assert safe_name(label, file="f") == name
+    assert check_name(name, file="f") == name
+
+
+def test_a_label_without_letters():
+    with pytest.raises(InputError, match="no name can be made"):
+        safe_name("(--)", file="f")
+
+
+@pytest.mark.parametrize(
+    "value", ["resource:", "resource:/etc/x", "resource:../x", "resource:a/../b", "resource:a/b/c"]
+)
+def test_bad_names_of_downloads(value):
+    with pytest.raises(InputError, match="is not the name of a download"):
+        check_resource(value, file="f", row=3)
+
+
+def test_downloads_in_tables_stay_as_they_are(tmp_path):
+    table = tmp_path / "t.tsv"
+    table.write_text("name\tpath\na\tresource:x.bed\nb\tresource:catlas/y.bed\n")
+    rows = read_rows(table, ("name", "path"), paths=("path",))
+    assert [row["path"] for row in rows] == ["resource:x.bed", "resource:catlas/y.bed"]
+    table.write_text("name\tpath\na\tresource:../x.bed\n")
+    with pytest.raises(InputError, match="line 2: is not the name of a download"):
+        read_rows(table, ("name", "path"), paths=("path",))

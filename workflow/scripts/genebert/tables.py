@@ -30,6 +30,39 @@ def check_name(value: str, *, file: str, row: int | None = None, what: str = "na
     return value
 
 
+def safe_name(label: str, *, file: str) -> str:
+    """Return a name for file names, made from a provider's own: ``CD8+ T`` is ``CD8pos_T``.
+
+    Raises
+    ------
+    InputError
+        If no letter or digit is left.
+    """
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", label.replace("+", "pos"))
+    name = name.lstrip("_.-").rstrip("_")  # a last '-' has a meaning (CD4-)
+    if not NAME.match(name):
+        raise InputError("no name can be made of this label", file=file, found=label)
+    return name
+
+
+def check_resource(value: str, *, file: str, row: int | None = None) -> None:
+    """Raise :class:`InputError` unless ``value`` is ``resource:NAME`` or ``resource:LISTING/NAME``.
+
+    Parameters
+    ----------
+    value : the source, with its prefix.
+    """
+    parts = value.removeprefix("resource:").split("/")
+    if len(parts) > 2 or not all(NAME.match(part) for part in parts):
+        raise InputError(
+            "is not the name of a download",
+            file=file,
+            row=row,
+            found=value,
+            expected="resource:NAME, or resource:LISTING/NAME",
+        )
+
+
 def declare_home(repository: str | Path) -> None:
     """Let paths start with ``$GENEBERT_HOME``, the folder of the repository."""
     os.environ["GENEBERT_HOME"] = str(repository)
@@ -66,7 +99,7 @@ def read_rows(
     required : columns that must be there; further ones are kept.
     names : columns whose values must be usable in file names.
     paths : columns with paths: variables are expanded, relative paths are taken from the
-        directory of the table.
+        directory of the table; ``resource:NAME`` and ``resource:LISTING/NAME`` stay as they are.
 
     Raises
     ------
@@ -110,6 +143,9 @@ def read_rows(
         for column in paths:
             if not row.get(column):
                 raise InputError(f"{column} is empty", file=path, row=number)
+            if row[column].startswith("resource:"):
+                check_resource(row[column], file=str(path), row=number)
+                continue
             value = expand_path(row[column], file=str(path), row=number)
             row[column] = value if os.path.isabs(value) else str(path.parent / value)
         rows.append(row)
