@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from genebert.genome import N, encode, reverse_complement
+from genebert.genome import N, decode, encode, reverse_complement
 from genebert.motif_files import Motif
 from genebert.motif_scan import Hits, merge_sites
 from genebert.motifs import MotifSet
@@ -23,33 +23,83 @@ def random_motif(rng: np.random.Generator, width: int, name: str) -> Motif:
     return Motif(name, "test", counts / counts.sum(axis=0))
 
 
-def brute_force(motifs: MotifSet, sequences: list[np.ndarray]) -> dict[str, np.ndarray]:
-    """Count, best and sum per cell by a plain loop; best_dense without a threshold."""
-    shape = len(sequences), len(motifs.kept)
-    out = {name: np.zeros(shape) for name in ("count", "best", "sum")}
-    dense = np.tile([m.log_odds.min(axis=0).sum() for m in motifs.kept], (len(sequences), 1))
+Hit = tuple[int, int, int, bool, float]  # row, motif, start, reverse, score
+
+
+def brute_hits(motifs: MotifSet, sequences: list[np.ndarray]) -> list[Hit]:
+    """All hits by a plain loop, in float64, the given strand of each cell first."""
+    out: list[Hit] = []
     for i, sequence in enumerate(sequences):
         for j, motif in enumerate(motifs.kept):
-            scores: list[float] = []
-            for oriented in (sequence, reverse_complement(sequence)):
-                found = []
+            for reverse in (False, True):
                 for start in range(len(sequence) - motif.width + 1):
-                    window = oriented[start : start + motif.width]
-                    if (window == N).any():
+                    window = sequence[start : start + motif.width].tolist()
+                    if N in window:
                         continue
                     score = 0.0
-                    for column, base in enumerate(window):
-                        score += motif.log_odds[base, column]
-                    dense[i, j] = max(dense[i, j], score)
+                    for column, base in enumerate(
+                        [3 - b for b in window[::-1]] if reverse else window
+                    ):
+                        score += float(motif.log_odds[base, column])
                     if score >= motif.threshold:
-                        found.append(score)
-                # the reverse strand is read from its end: hits are added by their given start
-                scores += found if oriented is sequence else found[::-1]
-            for score in scores:
-                out["count"][i, j] += 1
-                out["sum"][i, j] += score
-            out["best"][i, j] = max(scores, default=0)
-    return {name: values.astype(np.float32) for name, values in (out | {"dense": dense}).items()}
+                        out.append((i, j, start, reverse, score))
+    return out
+
+
+def better_strands(hits: list[Hit]) -> list[Hit]:
+    """The better strand of each start, the given one where they are equal."""
+    best = {hit[:3]: max(h[4] for h in hits if h[:3] == hit[:3]) for hit in hits}
+    kept = {}
+    for hit in hits:
+        if hit[4] == best[hit[:3]]:
+            kept.setdefault(hit[:3], hit)
+    return [hit for hit in hits if kept.get(hit[:3]) == hit]
+
+
+def sites_of(motifs: MotifSet, hits: list[Hit]) -> list[Hit]:
+    """Hits by column; those of a cluster from the best down, unless one is kept within 2 bases."""
+    column = {m: c for c, entry in enumerate(motifs.columns) for m in entry.members}
+    out = [(r, column[m], s, v, x) for r, m, s, v, x in hits if not motifs.kept[m].cluster]
+    centred = [
+        (r, column[m], s + (motifs.kept[m].width - 1) // 2, v, x)
+        for r, m, s, v, x in hits
+        if motifs.kept[m].cluster
+    ]
+    sites: list[Hit] = []
+    for hit in sorted(centred, key=lambda h: (-h[4], h[2], h[3])):
+        if not any(k[:2] == hit[:2] and abs(k[2] - hit[2]) <= 2 for k in sites):
+            sites.append(hit)
+    return out + sorted(sites)
+
+
+def cells_of(hits: list[Hit], shape: tuple[int, int]) -> dict[str, np.ndarray]:
+    """Count, best and sum per cell."""
+    out = {name: np.zeros(shape) for name in ("count", "best", "sum")}
+    for row, column, _, _, score in hits:
+        first = out["count"][row, column] == 0
+        out["best"][row, column] = score if first else max(score, out["best"][row, column])
+        out["count"][row, column] += 1
+        out["sum"][row, column] += score
+    return {name: values.astype(np.float32) for name, values in out.items()}
+
+
+def assert_cells(motifs: MotifSet, sequences: list[np.ndarray], hits: list[Hit]) -> None:
+    """The scan has exactly the cells of these hits, in all layers."""
+    rows = motifs.scan(sequences)
+    expected = cells_of(hits, (len(sequences), len(motifs.columns)))
+    for name, values in expected.items():
+        np.testing.assert_array_equal(getattr(rows, name).toarray(), values, err_msg=name)
+
+
+def best_of_all(motifs: MotifSet, sequences: list[np.ndarray]) -> np.ndarray:
+    """Best scores by a plain loop, without a threshold."""
+    everything = replace(
+        motifs, motifs=tuple(replace(motif, threshold=-np.inf) for motif in motifs.kept)
+    )
+    best = np.tile([m.log_odds.min(axis=0).sum() for m in motifs.kept], (len(sequences), 1))
+    for row, motif, _, _, score in brute_hits(everything, sequences):
+        best[row, motif] = max(best[row, motif], score)
+    return best.astype(np.float32)
 
 
 def consensus(motif: Motif) -> np.ndarray:
@@ -77,12 +127,13 @@ def planted(rng: np.random.Generator, motifs: list[Motif], length: int) -> np.nd
 @settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
-    widths=st.lists(st.integers(1, 16), min_size=1, max_size=6),
-    lengths=st.lists(st.integers(0, 60), min_size=1, max_size=6),
+    widths=st.lists(st.integers(1, 40), min_size=1, max_size=6),
+    lengths=st.lists(st.integers(0, 60), min_size=1, max_size=5),
     p_value=st.sampled_from([1e-4, 1e-3, 1e-2]),
 )
 @example(seed=0, widths=[5, 6, 7], lengths=[30, 30, 30], p_value=1e-3)
 @example(seed=1, widths=[5, 6, 7, 8, 9], lengths=[7, 8, 9, 0, 1], p_value=1e-2)
+@example(seed=2, widths=[12, 13, 14, 15, 16, 100], lengths=[13, 14, 60, 12, 105], p_value=1e-2)
 def test_scan_equals_a_plain_loop(
     seed: int, widths: list[int], lengths: list[int], p_value: float
 ) -> None:
@@ -92,14 +143,57 @@ def test_scan_equals_a_plain_loop(
         motifs, background=BACKGROUND, p_value=p_value, pseudocount=0.01, unattainable="keep"
     )
     sequences = [planted(rng, motifs, length) for length in lengths]
-    expected = brute_force(built, sequences)
-    rows = built.scan(sequences)
-    for name in ("count", "best", "sum"):
-        np.testing.assert_array_equal(getattr(rows, name).toarray(), expected[name], err_msg=name)
-    np.testing.assert_allclose(built.best_dense(sequences), expected["dense"], rtol=2e-7, atol=1e-6)
+    assert_cells(built, sequences, brute_hits(built, sequences))
+    expected = best_of_all(built, sequences)
+    np.testing.assert_allclose(built.best_dense(sequences), expected, rtol=2e-7, atol=1e-6)
 
 
-@pytest.mark.parametrize("width", range(1, 13))
+@pytest.mark.parametrize("p_value", [1e-3, 1e-4, 1e-5])
+def test_every_width_equals_a_plain_loop(p_value: float) -> None:
+    """Widths 5 to 35, sites at both ends and around N, in lower case, beside repeats."""
+    rng = np.random.default_rng(5)
+    motifs = [random_motif(rng, width, f"m{width}") for width in range(5, 36)]
+    built = MotifSet.build(motifs, background=BACKGROUND, p_value=p_value, unattainable="keep")
+    texts = ["acgtn" * 20 + "a" * 40, "N" * 50, "ac" * 60, ""]
+    sequences = [encode(text) for text in texts]
+    for scored in built.kept:
+        site = scored.log_odds.argmax(axis=0).astype(np.uint8)
+        gap = np.full(2, N, dtype=np.uint8)
+        turned = encode(decode(reverse_complement(site)).lower())
+        sequences += [np.concatenate([site, gap, turned]), np.concatenate([turned, gap, site])]
+    sequences += [planted(rng, motifs, 120) for _ in range(4)]
+    hits = brute_hits(built, sequences)
+    assert {hit[1] for hit in hits} == set(range(31))
+    assert_cells(built, sequences, hits)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    widths=st.lists(st.integers(4, 18), min_size=2, max_size=6),
+    merged=st.booleans(),
+    clustered=st.integers(0, 6),
+)
+@example(seed=0, widths=[6, 6, 14, 14], merged=True, clustered=4)
+def test_merged_strands_and_clusters_equal_a_plain_loop(
+    seed: int, widths: list[int], merged: bool, clustered: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    motifs = [random_motif(rng, width, f"m{i}") for i, width in enumerate(widths)]
+    built = MotifSet.build(
+        motifs,
+        p_value=1e-2,
+        unattainable="keep",
+        merge_strands=merged,
+        clusters={f"m{i}": f"C{i % 2}" for i in range(min(clustered, len(widths)))},
+    )
+    sequences = [planted(rng, motifs, int(length)) for length in rng.integers(0, 70, 4)]
+    hits = brute_hits(built, sequences)
+    hits = better_strands(hits) if merged else hits
+    assert_cells(built, sequences, sites_of(built, hits))
+
+
+@pytest.mark.parametrize("width", [*range(1, 20), 35])
 @pytest.mark.parametrize("reverse", [False, True])
 def test_no_hit_is_lost_at_an_edge(width: int, reverse: bool) -> None:
     """The consensus right at the end, the start, before an N and after one is found each time."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import anndata
+import h5py
 import numpy as np
 import pytest
 
+from genebert import matrix
 from genebert.errors import InputError
 from genebert.genome import Genome, encode
 from genebert.matrix import LAYERS, chunk_range, gather_matrix, read_regions, scan_chunk
@@ -34,14 +37,15 @@ def toy(tmp_path: Path) -> Toy:
         text, start = toy.genome[row["contig"]], int(row["start"]) + at
         toy.genome[row["contig"]] = text[:start] + SITES[site] + text[start + len(SITES[site]) :]
     toy.write()
-    MotifSet.build([sharp("one"), sharp("two")], p_value=1e-4).write(tmp_path / "set.json")
+    motifs = [replace(sharp("one"), alternate="TF1"), sharp("two")]
+    MotifSet.build(motifs, p_value=1e-4).write(tmp_path / "set.json")
     return toy
 
 
 def scanned(toy: Toy, chunks: int) -> list[str]:
     paths = []
     for chunk in range(chunks):
-        paths.append(str(toy.folder / f"{chunk}-of-{chunks}.npz"))
+        paths.append(str(toy.folder / f"{chunk}-of-{chunks}.h5"))
         scan_chunk(
             motif_set=str(toy.folder / "set.json"),
             regions=str(toy.folder / "regions.bed"),
@@ -108,6 +112,7 @@ def test_matrix_describes_itself(toy: Toy) -> None:
     assert adata.var["threshold"].tolist() == [motif.threshold for motif in motifs.kept]
     assert adata.var["attainable_p"].tolist() == [motif.attainable_p for motif in motifs.kept]
     assert adata.var["cluster"].tolist() == ["", ""]
+    assert adata.var["alternate"].tolist() == ["TF1", ""]
     assert adata.uns["p_value"] == 1e-4
     assert adata.uns["pseudocount"] == 0.01
     assert adata.uns["background"].tolist() == [0.25] * 4
@@ -122,7 +127,7 @@ def test_the_number_and_order_of_chunks_do_not_matter(toy: Toy) -> None:
 
 def test_chunks_must_cover_the_regions(toy: Toy) -> None:
     chunks = scanned(toy, 3)
-    with pytest.raises(InputError, match=r"2-of-3\.npz: rows of the chunks have a gap"):
+    with pytest.raises(InputError, match=r"2-of-3\.h5: rows of the chunks have a gap"):
         gathered(toy, [chunks[0], chunks[2]])
     with pytest.raises(InputError, match="chunks are not all regions"):
         gathered(toy, chunks[:2])
@@ -137,11 +142,72 @@ def test_chunks_of_another_motif_set(toy: Toy) -> None:
         gathered(toy, chunks)
 
 
+def test_arrays_of_several_pieces(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces are smaller than chunks, larger, and cut within a region: the file is the same."""
+    expected = anndata.read_h5ad(gathered(toy, scanned(toy, 1)))
+    assert expected.layers["sum"].nnz >= 4
+    monkeypatch.setattr(matrix, "_BATCH", 2)
+    for cells in (1, 3, 1000):
+        monkeypatch.setattr(matrix, "_CELLS", cells)
+        one = gathered(toy, scanned(toy, 1), "one.h5ad")
+        other = gathered(toy, scanned(toy, 5), "other.h5ad")
+        assert one.read_bytes() == other.read_bytes()
+        adata = anndata.read_h5ad(one)
+        for layer in LAYERS:
+            assert (adata.layers[layer] != expected.layers[layer]).nnz == 0
+
+
+def test_indices_lie_in_the_file_once_and_x_is_the_sum(toy: Toy) -> None:
+    path = gathered(toy, scanned(toy, 2))
+    with h5py.File(path) as file:
+        assert file["X"] == file["layers/sum"]
+        for name in ("indices", "indptr"):
+            assert file["layers/count"][name] == file["layers/sum"][name]
+            assert file["layers/best"][name] == file["layers/sum"][name]
+        assert file["layers/count/data"] != file["layers/sum/data"]
+    whole, backed = anndata.read_h5ad(path), anndata.read_h5ad(path, backed="r")
+    assert backed.isbacked
+    assert (backed.X.to_memory() != whole.X).nnz == 0
+    backed.file.close()
+    whole.X.data[:] = -1  # a copy in memory: the layer keeps its values
+    assert whole.layers["sum"].data.min() > 0
+
+
+def flipped(data: bytes, path: Path) -> bytes:
+    """The file with one byte of the scores changed."""
+    with h5py.File(path) as file:
+        at = file["sum"].id.get_chunk_info(0).byte_offset
+    return data[: at + 2] + bytes([data[at + 2] ^ 4]) + data[at + 3 :]
+
+
+def test_chunks_with_a_changed_byte(toy: Toy) -> None:
+    path = Path(scanned(toy, 1)[0])
+    path.write_bytes(flipped(path.read_bytes(), path))
+    with pytest.raises(InputError, match=r"0-of-1\.h5: is not a chunk of the motif matrix"):
+        gathered(toy, [str(path)])
+
+
+def test_chunks_whose_arrays_disagree(toy: Toy) -> None:
+    path = scanned(toy, 1)[0]
+    with h5py.File(path, "r+") as file:
+        file["indptr"][-1] += 1
+    with pytest.raises(InputError, match="arrays disagree"):
+        gathered(toy, [path])
+
+
+def test_chunks_of_other_regions(toy: Toy) -> None:
+    chunks = scanned(toy, 2)
+    toy.table.loc[2, ["start", "end"]] += 1
+    toy.write()
+    with pytest.raises(InputError, match="was scanned over other regions"):
+        gathered(toy, chunks)
+
+
 @pytest.mark.parametrize("damage", [lambda b: b[:-30], lambda b: b"no" + b, lambda b: b""])
 def test_damaged_chunks(toy: Toy, damage: Any) -> None:
     chunks = scanned(toy, 1)
     Path(chunks[0]).write_bytes(damage(Path(chunks[0]).read_bytes()))
-    with pytest.raises(InputError, match=r"0-of-1\.npz: is not a chunk of the motif matrix"):
+    with pytest.raises(InputError, match=r"0-of-1\.h5: is not a chunk of the motif matrix"):
         gathered(toy, chunks)
 
 

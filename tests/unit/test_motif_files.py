@@ -90,6 +90,49 @@ def test_hocomoco_may_be_meme_and_files_gzipped(tmp_path: Path) -> None:
     assert [m.name for m in read_motifs(path, "hocomoco")] == ["MA0001.1", "second"]
 
 
+HOCOMOCO = {  # one motif as each release and format writes it
+    "v11 pcm": (">AHR_HUMAN.H11MO.0.B\n40.5\t18.0\t56.5\t40.0\n10\t120\t15\t10\n", "hocomoco"),
+    "v12 pcm": (
+        "> AHR.H12CORE.0.P.B\n40.5 18 56.5 40\r\n10 120 15 10\r\n", "hocomoco"
+    ),
+    "v11 jaspar": (
+        ">AHR_HUMAN.H11MO.0.B\n40.5\t10\n18.0\t120\n56.5\t15\n40.0\t10\n", "jaspar"
+    ),
+    "v12 meme": (
+        "MEME version 4\n\nALPHABET= ACGT\n\nstrands: + -\n\nBackground letter frequencies\n"
+        "A 0.25 C 0.25 G 0.25 T 0.25\n\nMOTIF AHR.H12CORE.0.P.B\n"
+        "letter-probability matrix: alength= 4 w= 2 nsites= 155\n"
+        "\t0.26129\t0.11613\t0.36452\t0.25806\n\t0.06452\t0.77419\t0.09677\t0.06452\n"
+        "URL https://hocomoco.autosome.org/motif/AHR.H12CORE.0.P.B\n", "hocomoco"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", HOCOMOCO)
+def test_hocomoco_of_all_releases(tmp_path: Path, case: str) -> None:
+    text, format = HOCOMOCO[case]
+    (motif,) = read_motifs(written(tmp_path, text), format)
+    assert motif.name.startswith("AHR")
+    expected = np.array([[40.5, 18, 56.5, 40], [10, 120, 15, 10]]) / 155
+    np.testing.assert_allclose(motif.probabilities.T, expected, atol=2e-5)
+    assert motif.sites == 155
+
+
+def test_hocomoco_of_log_odds_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, ">AHR_HUMAN.H11MO.0.B\n0.04 -0.76 0.37 0.03\n")
+    with pytest.raises(InputError, match="negative"):
+        read_motifs(path, "hocomoco")
+
+
+@pytest.mark.parametrize(
+    ("release", "group"), [(2014, "fungi"), (2022, "nematodes"), (2026, "urochordates")]
+)
+def test_other_releases_and_groups(release: int, group: str) -> None:
+    motifs = read_motifs(f"jaspar:JASPAR{release}:{group.title()}", "pyjaspar")
+    assert len({motif.name for motif in motifs}) == len(motifs) > 0
+    assert all(motif.width > 3 and motif.alternate for motif in motifs)
+
+
 def test_jaspar_release_is_read_offline() -> None:
     motifs = read_motifs("jaspar:2024:vertebrates", "pyjaspar")
     assert len(motifs) == 879

@@ -1,7 +1,11 @@
 """The regions x motifs matrix: scanned in chunks of regions, gathered into one AnnData file.
 
 In: the motif set, the regions and the genome. Out: ``matrix.h5ad`` with obs = regions, var =
-columns of the motif set and the layers ``count``, ``best`` and ``sum`` (``X`` is ``sum``).
+columns of the motif set and the layers ``count``, ``best`` and ``sum`` (``X`` is ``sum``). Both the
+chunks and the whole are written piece by piece, so that memory does not grow with the regions.
+
+The layers have the same cells, and ``X`` is ``sum``: the file holds their indices once and names
+them by hard links, which HDF5, anndata and scanpy read as if each had its own.
 """
 
 from __future__ import annotations
@@ -9,28 +13,32 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-import zipfile
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pandas.api.types import is_numeric_dtype
-from scipy import sparse
 
 from genebert.errors import InputError
 from genebert.genome import Genome
 from genebert.lines import text_lines
-from genebert.motif_scan import MotifRows, stack
 from genebert.motifs import VERSION, MotifSet
-from genebert.shards import read_region_table
+from genebert.shards import read_region_table, region_names
 
 log = logging.getLogger("genebert")
 
 LAYERS = ("count", "best", "sum")
 _BATCH = 1000  # regions that are scanned between two heartbeats at the earliest
 _HEARTBEAT = 10.0  # seconds
+_CELLS = 1 << 18  # cells in one piece of a dataset: 1 MB, the unit of compression and of writing
+_PASSING: dict[str, Any] = {"compression": "lzf", "fletcher32": True}  # of chunks: fast, checked
+_LASTING: dict[str, Any] = {"compression": "gzip", "compression_opts": 1}  # any HDF5 reads it
+_DTYPES = {"indices": np.int32} | dict.fromkeys(LAYERS, np.float32)
 
 
 def chunk_range(count: int, chunk: int, chunks: int) -> tuple[int, int]:
@@ -49,12 +57,12 @@ def read_regions(path: str | Path) -> tuple[list[str], NDArray[np.int64], NDArra
         If a row has other fields, or rows are not numbered from 0.
     """
     contigs: list[str] = []
-    bounds: list[tuple[int, int]] = []
+    names: dict[str, str] = {}  # one object a contig, not one a region
+    starts, ends = array("q"), array("q")
     for row, line in text_lines(path):
         try:
             contig, start, end, name = line.split("\t")
-            bounds.append((int(start), int(end)))
-            number = int(name)
+            bounds, number = (int(start), int(end)), int(name)
         except ValueError:
             raise InputError(
                 "is not a row of regions", file=path, row=row, found=line[:60], expected="BED4"
@@ -67,11 +75,12 @@ def read_regions(path: str | Path) -> tuple[list[str], NDArray[np.int64], NDArra
                 found=number,
                 expected=len(contigs),
             )
-        contigs.append(contig)
+        contigs.append(names.setdefault(contig, contig))
+        starts.append(bounds[0])
+        ends.append(bounds[1])
     if not contigs:
         raise InputError("has no regions", file=path)
-    starts, ends = np.array(bounds, dtype=np.int64).T
-    return contigs, starts, ends
+    return contigs, np.array(starts, dtype=np.int64), np.array(ends, dtype=np.int64)
 
 
 def scan_chunk(
@@ -90,33 +99,37 @@ def scan_chunk(
     Parameters
     ----------
     motif_set, regions, genome, index, block_index : input paths.
-    hits : output, npz (no pickles): ``rows`` (first, end, number of regions), ``digest`` of the
-        motif set, and the CSR arrays ``indptr``, ``indices``, ``count``, ``best``, ``sum``.
+    hits : output, HDF5: the CSR arrays ``indptr``, ``indices``, ``count``, ``best``, ``sum``, and
+        the attributes ``rows`` (first, end) and the sha256 of ``motif_set`` and ``regions``.
     chunk, chunks : which slice (from 0) of how many.
     """
+    import h5py
+
     motifs, sequence = MotifSet.read(motif_set), Genome(genome)
     contigs, starts, ends = read_regions(regions)
     first, end = chunk_range(len(contigs), chunk, chunks)
-    parts = []
+    indptr = np.zeros(end - first + 1, dtype=np.int64)
     started = told = time.monotonic()
-    for at in range(first, end, _BATCH):
-        stop = min(at + _BATCH, end)
-        codes = [sequence.codes(contigs[i], int(starts[i]), int(ends[i])) for i in range(at, stop)]
-        parts.append(motifs.scan(codes))
-        now = time.monotonic()
-        if now - told > _HEARTBEAT:
-            told = now
-            rate = (stop - first) / (now - started)
-            log.info("%d of %d regions, %.0f a second", stop - first, end - first, rate)
-    rows = stack(parts, len(motifs.columns))
-    np.savez_compressed(
-        hits,
-        rows=np.array([first, end, len(contigs)]),
-        digest=np.array(_digest(motif_set)),
-        indptr=rows.sum.indptr.astype(np.int64),
-        indices=rows.sum.indices.astype(np.int32),
-        **{layer: getattr(rows, layer).data for layer in LAYERS},
-    )
+    with h5py.File(hits, "w") as file:
+        writers = {name: _Writer(file, name, _DTYPES[name], _PASSING) for name in _DTYPES}
+        for at in range(first, end, _BATCH):
+            stop = min(at + _BATCH, end)
+            slices = zip(contigs[at:stop], starts[at:stop], ends[at:stop], strict=True)
+            rows = motifs.scan([sequence.codes(c, int(s), int(e)) for c, s, e in slices])
+            writers["indices"].write(rows.sum.indices)
+            for layer in LAYERS:
+                writers[layer].write(getattr(rows, layer).data)
+            indptr[at - first + 1 : stop - first + 1] = indptr[at - first] + rows.sum.indptr[1:]
+            now = time.monotonic()
+            if now - told > _HEARTBEAT:
+                told = now
+                rate = (stop - first) / (now - started)
+                log.info("%d of %d regions, %.0f a second", stop - first, end - first, rate)
+        for writer in writers.values():
+            writer.close()
+        file["indptr"] = indptr
+        file.attrs["rows"] = [first, end]
+        file.attrs.update({"motif_set": _digest(motif_set), "regions": _digest(regions)})
     log.info("%d regions x %d motifs", end - first, len(motifs.columns))
 
 
@@ -124,25 +137,81 @@ def _digest(path: str) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
-def read_chunk(path: str, columns: int) -> tuple[NDArray[np.int64], str, MotifRows]:
-    """Read the rows, the digest of the motif set and the layers of a chunk.
+class _Writer:
+    """Appends to a dataset in whole pieces, so that the file does not depend on the parts given."""
 
-    Raises
-    ------
-    InputError
-        If the file is damaged or its arrays do not fit each other.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            rows, digest = file["rows"], str(file["digest"])
-            shape = (int(rows[1] - rows[0]), columns)
-            layers = [
-                sparse.csr_matrix((file[layer], file["indices"], file["indptr"]), shape=shape)
-                for layer in LAYERS
-            ]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"is not a chunk of the motif matrix ({error})", file=path) from None
-    return rows, digest, MotifRows(*layers)
+    def __init__(self, group: Any, name: str, dtype: Any, filters: dict[str, Any]) -> None:
+        """Make the dataset, empty."""
+        self._left = np.zeros(0, dtype=dtype)
+        self._dataset = group.create_dataset(
+            name, (0,), dtype, maxshape=(None,), chunks=(_CELLS,), shuffle=True, **filters
+        )
+
+    def write(self, values: NDArray[Any]) -> None:
+        """Append values; what does not fill a piece waits."""
+        values = np.concatenate([self._left, values])
+        whole = len(values) // _CELLS * _CELLS
+        self._append(values[:whole])
+        self._left = values[whole:]
+
+    def close(self) -> None:
+        """Append what waits."""
+        self._append(self._left)
+
+    def _append(self, values: NDArray[Any]) -> None:
+        if len(values):
+            at = len(self._dataset)
+            self._dataset.resize(at + len(values), axis=0)
+            self._dataset[at:] = values
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What a file of :func:`scan_chunk` says of itself: its rows [first, end) and their cells."""
+
+    path: str
+    first: int
+    end: int
+    motif_set: str  # sha256
+    regions: str  # sha256
+    row_cells: NDArray[np.int64]  # int64[end - first]
+
+    @classmethod
+    def read(cls, path: str, columns: int) -> Chunk:
+        """Read and check all but the values.
+
+        Raises
+        ------
+        InputError
+            If the file is damaged or its arrays do not fit each other.
+        """
+        import h5py
+
+        try:
+            with h5py.File(path, "r") as file:
+                first, end = (int(value) for value in file.attrs["rows"])
+                row_cells = np.diff(file["indptr"][:])
+                lengths = {len(file[name]) for name in _DTYPES}
+                digests = str(file.attrs["motif_set"]), str(file.attrs["regions"])
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"is not a chunk of the motif matrix ({error})", file=path) from None
+        fits = len(row_cells) == end - first and lengths == {int(row_cells.sum())}
+        if not fits or ((row_cells < 0) | (row_cells > columns)).any():
+            raise InputError("is not a chunk of the motif matrix (arrays disagree)", file=path)
+        return cls(path, first, end, *digests, row_cells)
+
+    def values(self, name: str) -> Iterator[NDArray[Any]]:
+        """Yield ``indices`` or a layer, some pieces at a time."""
+        import h5py
+
+        try:
+            with h5py.File(self.path, "r") as file:
+                for at in range(0, len(file[name]), 16 * _CELLS):
+                    yield file[name][at : at + 16 * _CELLS]
+        except OSError as error:
+            raise InputError(
+                f"is not a chunk of the motif matrix ({error})", file=self.path
+            ) from None
 
 
 def gather_matrix(
@@ -162,8 +231,6 @@ def gather_matrix(
         If the chunks do not cover the regions once, belong to another motif set, or the regions
         disagree with their table.
     """
-    import anndata
-
     motifs, frame = MotifSet.read(motif_set), read_region_table(table)
     contigs, starts, ends = read_regions(regions)
     same = (
@@ -174,25 +241,42 @@ def gather_matrix(
     )
     if not same:
         raise InputError("rows are not those of the table", file=regions, expected=table)
-    parts = []
-    for path in [chunks] if isinstance(chunks, str) else chunks:
-        bounds, digest, part = read_chunk(path, len(motifs.columns))
-        if digest != _digest(motif_set):
-            raise InputError("was scanned with another motif set", file=path, expected=motif_set)
-        parts.append((int(bounds[0]), int(bounds[1]), path, part))
-    done = 0
-    parts.sort(key=lambda part: part[:2])
-    for first, end, path, _ in parts:
-        if first != done:
-            raise InputError("rows of the chunks have a gap", file=path, found=first, expected=done)
-        done = end
+    paths = [chunks] if isinstance(chunks, str) else chunks
+    parts = [Chunk.read(path, len(motifs.columns)) for path in paths]
+    parts.sort(key=lambda part: (part.first, part.end))
+    done, digests = 0, (_digest(motif_set), _digest(regions))
+    for part in parts:
+        if part.motif_set != digests[0]:
+            raise InputError(
+                "was scanned with another motif set", file=part.path, expected=motif_set
+            )
+        if part.regions != digests[1]:
+            raise InputError("was scanned over other regions", file=part.path, expected=regions)
+        if part.first != done:
+            raise InputError(
+                "rows of the chunks have a gap", file=part.path, found=part.first, expected=done
+            )
+        done = part.end
     if done != len(frame):
         raise InputError("chunks are not all regions", file=table, found=done, expected=len(frame))
-    rows = stack([part[3] for part in parts], len(motifs.columns))
-    layers = {layer: getattr(rows, layer) for layer in LAYERS}
+    _write_description(matrix, motifs, frame)
+    _write_layers(matrix, parts, (len(frame), len(motifs.columns)))
+    filled = sum(int(part.row_cells.sum()) for part in parts) / len(frame) / len(motifs.columns)
+    shape = len(frame), len(motifs.columns)
+    log.info("%d regions x %d motifs, %.1f %% of cells filled", *shape, 100 * filled)
+
+
+def _write_description(matrix: str, motifs: MotifSet, frame: pd.DataFrame) -> None:
+    """Write all but the values: obs, var and uns."""
+    import anndata
+
     obs = frame.set_index(pd.Index(region_names(frame), dtype=object, name="name"))
     var = pd.DataFrame(
         {
+            "alternate": [
+                "" if column.cluster else motifs.kept[column.members[0]].alternate
+                for column in motifs.columns
+            ],
             "width": [column.width for column in motifs.columns],
             "threshold": [column.threshold for column in motifs.columns],
             "attainable_p": [column.attainable_p for column in motifs.columns],
@@ -210,13 +294,45 @@ def gather_matrix(
         "merge_strands": motifs.merge_strands,
         "version": VERSION,
     }
-    adata = anndata.AnnData(X=layers["sum"], obs=obs, var=var, uns=uns, layers=layers)
-    adata.write_h5ad(matrix, compression="gzip", convert_strings_to_categoricals=False)
-    filled = layers["sum"].nnz / max(1, layers["sum"].shape[0] * layers["sum"].shape[1])
-    log.info("%d regions x %d motifs, %.1f %% of cells filled", *adata.shape, 100 * filled)
+    anndata.AnnData(obs=obs, var=var, uns=uns).write_h5ad(
+        matrix, compression="gzip", convert_strings_to_categoricals=False
+    )
 
 
-def region_names(frame: pd.DataFrame) -> list[str]:
-    """Return ``contig:start-end`` of each region."""
-    columns = (frame[name] for name in ("contig", "start", "end"))
-    return [f"{contig}:{start}-{end}" for contig, start, end in zip(*columns, strict=True)]
+def _write_layers(matrix: str, parts: Sequence[Chunk], shape: tuple[int, int]) -> None:
+    """Add the layers, and X, to the file, one array after the other and one chunk after the other.
+
+    The encoding is AnnData's of a CSR matrix, version 0.1.0.
+    """
+    import h5py
+
+    indptr = np.concatenate([[0], np.cumsum(np.concatenate([part.row_cells for part in parts]))])
+    with h5py.File(matrix, "r+") as file:
+        layers = file["layers"]
+        for layer in LAYERS:
+            group = layers.create_group(layer)
+            group.attrs.update({"encoding-type": "csr_matrix", "encoding-version": "0.1.0"})
+            group.attrs["shape"] = np.array(shape, dtype=np.int64)
+            _fill(group, "data", layer, parts)
+            if layer == LAYERS[0]:
+                group.create_dataset("indptr", data=indptr, shuffle=True, **_LASTING)
+                _fill(group, "indices", "indices", parts)
+            else:
+                for name in ("indptr", "indices"):
+                    group[name] = layers[LAYERS[0]][name]
+        if "X" in file:  # anndata marks its absence
+            del file["X"]
+        file["X"] = layers["sum"]
+
+
+def _fill(group: Any, name: str, source: str, parts: Sequence[Chunk]) -> None:
+    """Write one array of all chunks as a dataset of the group."""
+    writer, told = _Writer(group, name, _DTYPES[source], _LASTING), time.monotonic()
+    for part in parts:
+        for values in part.values(source):
+            writer.write(values)
+            if time.monotonic() - told > _HEARTBEAT:
+                told = time.monotonic()
+                log.info("%s/%s: %d regions and more", group.name, name, part.first)
+    writer.close()
+

@@ -3,33 +3,27 @@
 In: matrices float64[4, width] with thresholds, and sequences as codes. Out: arrays.
 
 A hit is a (start, strand) whose score reaches the threshold of the matrix; it never covers an N nor
-leaves its sequence. MOODS (Korhonen et al., Bioinformatics 2009 and 2017) finds candidates. They
-are scored again in float64, column by column from the first of the matrix, so that decisions and
-scores are those of a plain loop, and the same on both strands.
+leaves its sequence. Candidates (:mod:`genebert.motif_candidates`) are scored again in float64,
+column by column from the first of the matrix, so that decisions and scores are those of a plain
+loop, and the same on both strands.
 """
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
-import MOODS.scan
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from genebert.genome import Codes, N
+from genebert.motif_candidates import WIDE, LookupFinder, MoodsFinder, known_bases
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_WINDOW = 8  # bases of MOODS' table; 9 scans 15 % faster, but the table takes four times as long
 _BLOCK = 50_000  # bases that are joined for one scan
-_SLACK = 1e-6  # candidates may miss the threshold by this much: MOODS adds in another order
-_LETTERS = np.frombuffer(b"ACGT", dtype=np.uint8)
-_POSITION = MOODS.scan.match.pos.fget  # the getter itself: half the cost of the attribute
 _PIECE = 5  # columns that one look-up scores in best_scores
 _GROUP = 4  # matrices that are looked up together: 4 float64 are one cache half-line
 
@@ -100,7 +94,7 @@ def blocks(
 
 
 class Scanner:
-    """A MOODS scanner over both strands of some matrices. Build one and keep it: it is costly."""
+    """Some matrices on both strands, ready to scan. Keep it: its tables take a second to build."""
 
     def __init__(
         self, log_odds: Sequence[Floats], thresholds: Sequence[float], background: Sequence[float]
@@ -127,9 +121,10 @@ class Scanner:
             matrix = log_odds[int(motif)]
             reverse = self._reverse[index]
             self._table[index, : matrix.shape[1]] = (matrix[::-1] if reverse else matrix).T
-            matrices.append((matrix[::-1, ::-1] if reverse else matrix).tolist())
-        self._scanner = MOODS.scan.Scanner(_WINDOW)
-        self._scanner.set_motifs(matrices, list(background), (self._threshold - _SLACK).tolist())
+            matrices.append(matrix[::-1, ::-1] if reverse else matrix)
+        self._wide = int((self._width >= WIDE).sum())
+        self._lookup = LookupFinder(matrices[: self._wide], self._threshold[: self._wide])
+        self._moods = MoodsFinder(matrices[self._wide :], self._threshold[self._wide :], background)
 
     def hits(self, sequences: Sequence[Codes]) -> Hits:
         """Return the hits in sequences of any lengths (uint8 codes), ordered by (row, motif)."""
@@ -137,27 +132,13 @@ class Scanner:
         return hits.take(np.lexsort((hits.motif, hits.row)))
 
     def _candidates(self, codes: Codes) -> tuple[Ints, Ints]:
-        """Return (scanner index, position) of all that MOODS finds, in scanner order.
-
-        MOODS loses hits of matrices shorter than its window that end before an N or at the end. So
-        it is shown neither: N reads as some base, and a window of bases follows; hits that cover an
-        N or cross a border are dropped by the caller.
-        """
-        letters = np.where(codes == N, np.arange(len(codes)) & 3, codes)
-        text = _LETTERS[letters].tobytes().decode("ascii") + "A" * _WINDOW
-        collecting = gc.isenabled()
-        gc.disable()  # each hit is an object; looking for cycles among them costs 15 %
-        try:
-            found = self._scanner.scan(text)
-            counts = np.fromiter(map(len, found), dtype=np.int64, count=len(found))
-            position = np.fromiter(
-                map(_POSITION, chain.from_iterable(found)), dtype=np.int64, count=counts.sum()
-            )
-            del found
-        finally:
-            if collecting:
-                gc.enable()
-        return np.repeat(np.arange(len(counts)), counts), position
+        """Return (scanner index, position) of a superset of the hits, in scanner order."""
+        bases = known_bases(codes)
+        wide, narrow = self._lookup.find(bases), self._moods.find(bases)
+        return (
+            np.concatenate([wide[0], narrow[0] + self._wide]),
+            np.concatenate([wide[1], narrow[1]]),
+        )
 
     def _hits(self, sequences: Sequence[Codes], first_row: int) -> Hits:
         codes = np.concatenate(list(sequences))
@@ -192,7 +173,7 @@ class Scanner:
         for column in range(columns):
             n = int(np.searchsorted(-width, -column))  # hits of matrices wider than `column`
             base = codes[base_at[:n] + column * step[:n]]
-            score[:n] += table[cell[:n] + (4 * column + base)]
+            score[:n] += table[cell[:n] + 4 * column + base]
         return score
 
 

@@ -37,7 +37,7 @@ from genebert.shards import read_region_table
 from genebert.splits import Splits
 from genebert.tables import check_unique, read_rows
 
-VERSION = 1
+VERSION = 2
 
 log = logging.getLogger("genebert")
 
