@@ -5,7 +5,7 @@ Real regions are scanned once and their rows repeated to 1.15 million, in 16 chu
 ``gather_matrix`` runs in a process of its own and the file is read back, once as a stream of the
 layer ``sum``, as shards read it. Needs 4 GB of disk in TMPDIR.
 
-    PYTHONPATH=workflow/scripts python tests/benchmarks/matrix.py [regions]
+    python tests/benchmarks/matrix.py [regions]
 
 Ends with ``RESULT name value bar pass|short`` and with 1 if a measure is short of its bar.
 """
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import library  # noqa: F401
 import numpy as np
 import pandas as pd
 from motifs import ATLAS, HOCOMOCO, JASPAR, JOBS, REALDATA, real_regions, synthetic_regions

@@ -17,7 +17,7 @@ scan of every window of some of the regions. What the whole atlas costs is the t
 regions in 16 jobs, each of which builds the tables once.
 
     pip install -r tests/benchmarks/requirements.txt  # lightmotif and memelite
-    PYTHONPATH=workflow/scripts python tests/benchmarks/motifs.py [regions] [rounds]
+    python tests/benchmarks/motifs.py [regions] [rounds]
 
 Ends with ``RESULT name value bar pass|short`` and with 1 if a measure is short of its bar.
 """
@@ -36,6 +36,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import library  # noqa: F401
 import MOODS.scan
 import numpy as np
 import pysam

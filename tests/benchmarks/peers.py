@@ -9,7 +9,7 @@ genome modelling alone, drawn from shards. Same width, depth, heads, rows of 512
 stride 1), batch, optimiser (AdamW) and threads; turn by turn in one process, ratio of medians.
 
     pip install -r tests/benchmarks/requirements.txt
-    PYTHONPATH=workflow/scripts python tests/benchmarks/peers.py [--device cuda --size base]
+    python tests/benchmarks/peers.py [--device cuda --size base]
 
 Prints ``RESULT name value bar pass|short``; exit status 1 if one is short or a rival is missing.
 """
@@ -24,10 +24,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import library  # noqa: F401
 import numpy as np
 import torch
 from torch import Tensor

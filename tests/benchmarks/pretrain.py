@@ -1,6 +1,6 @@
 """Measures of pre-training on this machine: speed of a demo-sized run, waiting, kills, leaks.
 
-    PYTHONPATH=workflow/scripts python tests/benchmarks/pretrain.py [--device cpu]
+    python tests/benchmarks/pretrain.py [--device cpu]
 
 Prints ``RESULT <name> <value> <bar> pass|short`` for each measure; exit status 1 if one is short.
 Throughput of the base model on a GPU is measured by ``tests/gpu/bench.py``.
@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import library  # noqa: F401
 import numpy as np
 import torch
 

@@ -1,6 +1,6 @@
 """How many tokens of random samples are made a second on one core, tokens and matrices.
 
-    PYTHONPATH=workflow/scripts python tests/benchmarks/sample_rate.py results/shards/index.json
+    python tests/benchmarks/sample_rate.py results/shards/index.json
 
 A sample is a (cell type, region open in it): 512 tokens (``[CLS]`` and 511 overlapping 6-mers of
 the region, cropped at random, on a random strand) and the float32 matrix of all motifs and the
@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable
 
+import library  # noqa: F401
 import numpy as np
 import torch
 

@@ -1,6 +1,6 @@
 """Throughput of pre-training on one GPU: base model, 512 tokens (k = 6, stride 1).
 
-    PYTHONPATH=workflow/scripts python3 tests/gpu/bench.py [--out FILE]
+    python3 tests/gpu/bench.py [--out FILE]
 
 Prints one line a configuration: tokens/s over whole optimisation steps (sampling, forward,
 backward, clipping, AdamW), MFU = FLOPs of a step / (seconds * dense bf16 peak), the sampler's share
@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path[:0] = [str(Path(__file__).parents[2] / p) for p in ("workflow/scripts", "tests")]
 import torch
 
 from genebert.plan import Plan

@@ -1,6 +1,6 @@
 """Where the time of an optimisation step goes on a GPU: the kernels that take longest.
 
-PYTHONPATH=workflow/scripts python3 tests/gpu/profile_step.py [--batch 256] [--rows 25]
+python3 tests/gpu/profile_step.py [--batch 256] [--rows 25]
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path[:0] = [str(Path(__file__).parents[2] / p) for p in ("workflow/scripts", "tests")]
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import torch
 from bench import configurations

@@ -50,6 +50,17 @@ def test_samples_are_identical_on_both_devices(matrix, loss):
             assert torch.equal(value, b[name].cpu()), name
 
 
+def test_motif_rows_in_host_memory_give_the_same_batch():
+    plan = Plan.from_pretrain(toy_block(), 1)
+    batches = []
+    for resident in (True, False):
+        corpus = Corpus.from_shards(SHARDS, "cuda", resident=resident)
+        assert corpus.motif_rows.is_cuda == resident
+        batches.append(Sampler(build_population(corpus, plan, TRAIN, "training")).batch(3))
+    for name, value in batches[0].tensors().items():
+        assert torch.equal(value, batches[1].tensors()[name]), name
+
+
 @pytest.mark.parametrize("encoder", ["swin", "transformer"])
 def test_compiled_bf16_losses_agree_with_float32_on_the_cpu(encoder):
     model = {**MODEL, "region_encoder": encoder}

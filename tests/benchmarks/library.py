@@ -1,0 +1,7 @@
+"""Imported first by every benchmark: makes `genebert` and the toys of the tests importable."""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "workflow" / "scripts"), str(ROOT / "tests")]
