@@ -17,6 +17,7 @@ class ToyShards:
     n_mask: NDArray[np.uint8]
     repeat_mask: NDArray[np.uint8]
     motif_rows: NDArray[np.float16]
+    motif_count: NDArray[np.int32]
     normaliser: NDArray[np.float32]
     contig: NDArray[np.int16]
     start: NDArray[np.int32]
@@ -117,6 +118,7 @@ def toy_shards(
         n_mask=n_mask,
         repeat_mask=np.packbits(repeat, axis=1, bitorder="little"),
         motif_rows=rows.astype(np.float16),
+        motif_count=(rows.astype(np.float16) > 0).sum(axis=1).astype(np.int32),
         normaliser=np.where(normaliser > 0, normaliser, 1).astype(np.float32),
         contig=contig,
         start=start,

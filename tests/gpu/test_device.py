@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 
 from genebert.model import ModelConfig
 from genebert.plan import Plan
-from genebert.population import build_population
+from genebert.population import background_population, build_population
 from genebert.pretrain import EXIT_STOPPED, StopFlag, run
 from genebert.pretrained import Pretrained
 from genebert.sampler import Sampler
@@ -48,6 +49,46 @@ def test_samples_are_identical_on_both_devices(matrix, loss):
         assert a.keys() == b.keys()
         for name, value in a.items():
             assert torch.equal(value, b[name].cpu()), name
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"samples": "pairs"},
+        {"cell_type_weights": "inverse_size"},
+        {"model": {**MODEL, "cell_state": True}, "matrix": "permuted_tfs"},
+    ],
+)
+def test_variants_have_the_same_samples_on_both_devices(changes):
+    cpu, gpu = (trainer_on(d, compile=False, **changes).sampler for d in ("cpu", "cuda"))
+    assert torch.equal(cpu.population.visits, gpu.population.visits.cpu())
+    for step in (0, 7, 60):
+        a, b = cpu.batch(step).tensors(), gpu.batch(step).tensors()
+        assert a.keys() == b.keys()
+        for name, value in a.items():
+            assert torch.equal(value, b[name].cpu()), name
+
+
+@pytest.mark.parametrize("model", [{}, {"cell_state": True}])
+def test_a_compiled_step_takes_the_cell_state(model):
+    trainer = trainer_on("cuda", model={**MODEL, **model})
+    trainer.train_step(trainer.sample(0))
+    assert trainer.compiled
+    assert bool(torch.isfinite(trainer.totals).all())
+
+
+def test_windows_outside_the_regions_train_on_the_device():
+    windows = dataclasses.replace(
+        SHARDS, indptr=np.zeros(7, np.int64), open_regions=SHARDS.open_regions[:0],
+        strengths=SHARDS.strengths[:0], split=np.zeros_like(SHARDS.split),
+    )  # fmt: skip
+    block = toy_block(samples="background", objectives=["mgm"])
+    plan, batches = Plan.from_pretrain(block, 1), []
+    for device in ("cpu", "cuda"):
+        corpus = Corpus.from_shards(windows, device, resident=False)
+        batches.append(Sampler(background_population(corpus, plan)).batch(3).tensors())
+    for name, value in batches[0].items():
+        assert torch.equal(value, batches[1][name].cpu()), name
 
 
 def test_motif_rows_in_host_memory_give_the_same_batch():

@@ -21,3 +21,33 @@ def test_tokens_of_the_reverse_complement(data, k):
     reverse = tokens.tokenize(tokens.reverse_complement(codes), k, stride)
     assert torch.equal(reverse, tokens.reverse_complement_map(k)[forward].flip(-1))
     assert torch.equal(tokens.reverse_complement(tokens.reverse_complement(codes)), codes)
+
+
+def plain(codes, masked, k, stride):
+    """Look at every k-mer of one sequence by itself."""
+    ids = []
+    for start in range(0, len(codes) - k + 1, stride):
+        window = codes[start : start + k]
+        if any(masked[start : start + k]):
+            ids.append(tokens.MASK)
+        elif tokens.N_CODE in window:
+            ids.append(tokens.UNKNOWN)
+        else:
+            ids.append(tokens.N_SPECIAL + int("".join(map(str, window)), 4))
+    return ids
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data(), k=st.integers(1, tokens.MAX_K), extra=st.integers(0, 20))
+def test_tokens_are_those_of_every_window(data, k, extra):
+    stride = data.draw(st.integers(1, k))
+    length = k + extra
+    codes = data.draw(st.lists(st.integers(0, 4), min_size=length, max_size=length))
+    masked = data.draw(st.lists(st.booleans(), min_size=length, max_size=length))
+    row = torch.tensor([codes], dtype=torch.uint8)
+    found = tokens.tokenize(row, k, stride, torch.tensor([masked]))
+    assert found.dtype == torch.int64
+    assert found.tolist() == [plain(codes, masked, k, stride)]
+    assert tokens.tokenize(row.long(), k, stride).tolist() == [
+        plain(codes, [False] * length, k, stride)
+    ]

@@ -9,14 +9,12 @@ import json
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
-import anndata
 import numpy as np
 import pandas as pd
 import pytest
 from docutils.core import publish_parts
 from evaluation_toys import make_frame, predict, write_home
 from jinja2 import Environment, StrictUndefined
-from scipy import sparse
 from sklearn import metrics as sk
 
 from genebert import figures
@@ -25,10 +23,6 @@ from genebert.errors import InputError
 from genebert.evaluate import evaluate
 
 SVG = "{http://www.w3.org/2000/svg}"
-
-
-def index(names):
-    return pd.DataFrame(index=pd.Index(list(names), dtype=object))
 
 
 @pytest.fixture(scope="module")
@@ -64,40 +58,23 @@ def logs(tmp_path):
     return paths
 
 
-@pytest.fixture
-def matrices(tmp_path):
-    rng = np.random.default_rng(0)
-    regions = [f"chr{1 + i // 60}:{i * 1000}-{i * 1000 + 500}" for i in range(100)]
-    scores = sparse.csr_matrix(rng.random((100, 12)) * (rng.random((100, 12)) < 0.3), dtype="f4")
-    opened = sparse.csr_matrix(rng.random((4, 100)) * (rng.random((4, 100)) < 0.4), dtype="f4")
-    motifs = anndata.AnnData(scores, obs=index(regions), var=index(f"M{i}" for i in range(12)))
-    cells = anndata.AnnData(opened, obs=index("ABCD"), var=index(regions))
-    motifs.write_h5ad(tmp_path / "matrix.h5ad")
-    cells.write_h5ad(tmp_path / "accessibility.h5ad")
-    return {
-        "matrix": str(tmp_path / "matrix.h5ad"),
-        "accessibility": str(tmp_path / "accessibility.h5ad"),
-    }
-
-
-def draw(name, tables, logs, matrices, path):
+def draw(name, tables, logs, path):
     inputs = {
         "training_curves": {"metrics": logs},
         "roc_pr": {"curves": [tables["curves"]]},
         "calibration": {"curves": [tables["curves"]]},
         "forest": {"tables": [tables["wide"]]},
-        "region_heatmap": matrices,
     }
     getattr(figures, name)(**inputs[name], figure=str(path))
 
 
-NAMES = ["training_curves", "roc_pr", "calibration", "forest", "region_heatmap"]
+NAMES = ["training_curves", "roc_pr", "calibration", "forest"]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_figures_are_svg_and_equal_byte_for_byte(name, tables, logs, matrices, tmp_path):
+def test_figures_are_svg_and_equal_byte_for_byte(name, tables, logs, tmp_path):
     for path in (tmp_path / "one.svg", tmp_path / "two.svg"):
-        draw(name, tables, logs, matrices, path)
+        draw(name, tables, logs, path)
     one = (tmp_path / "one.svg").read_bytes()
     assert one == (tmp_path / "two.svg").read_bytes()
     assert b"<dc:date>" not in one
@@ -107,11 +84,11 @@ def test_figures_are_svg_and_equal_byte_for_byte(name, tables, logs, matrices, t
     assert len(shapes) > 10
 
 
-def test_png_too_but_nothing_unknown(tables, logs, matrices, tmp_path):
-    draw("forest", tables, logs, matrices, tmp_path / "forest.png")
+def test_png_too_but_nothing_unknown(tables, logs, tmp_path):
+    draw("forest", tables, logs, tmp_path / "forest.png")
     assert (tmp_path / "forest.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(InputError, match=r"unknown kind of figure.*\.svg"):
-        draw("forest", tables, logs, matrices, tmp_path / "forest.jpeg")
+        draw("forest", tables, logs, tmp_path / "forest.jpeg")
 
 
 def texts(path):
@@ -121,8 +98,8 @@ def texts(path):
     return [e.text.strip() for e in tree.iter() if e.tag is ElementTree.Comment]
 
 
-def test_forest_has_a_panel_for_every_dataset_but_not_for_groups(tables, logs, matrices, tmp_path):
-    draw("forest", tables, logs, matrices, tmp_path / "f.svg")
+def test_forest_has_a_panel_for_every_dataset_but_not_for_groups(tables, logs, tmp_path):
+    draw("forest", tables, logs, tmp_path / "f.svg")
     shown = texts(tmp_path / "f.svg")
     titles = [text for text in shown if text.startswith("tfbs:")]
     assert titles == ["tfbs: chip", "tfbs: chip-zeroshot:llr"]
@@ -130,13 +107,13 @@ def test_forest_has_a_panel_for_every_dataset_but_not_for_groups(tables, logs, m
     assert shown.count("AUROC") == 2
 
 
-def test_calibration_leaves_out_scores_that_are_no_probabilities(tables, logs, matrices, tmp_path):
-    draw("calibration", tables, logs, matrices, tmp_path / "f.svg")
+def test_calibration_leaves_out_scores_that_are_no_probabilities(tables, logs, tmp_path):
+    draw("calibration", tables, logs, tmp_path / "f.svg")
     assert [t for t in texts(tmp_path / "f.svg") if t.startswith("tfbs:")] == ["tfbs: chip"]
 
 
-def test_training_curves_have_one_panel_per_loss(logs, tables, matrices, tmp_path):
-    draw("training_curves", tables, logs, matrices, tmp_path / "f.svg")
+def test_training_curves_have_one_panel_per_loss(logs, tables, tmp_path):
+    draw("training_curves", tables, logs, tmp_path / "f.svg")
     shown = texts(tmp_path / "f.svg")
     titles = {"mgm", "srm", "srm_n2_auroc"}
     assert titles | {"full", "sequence", "full, valid", "sequence, valid"} <= set(shown)
@@ -158,31 +135,6 @@ def test_logs_without_losses_still_make_a_figure(tmp_path):
         metrics=[str(tmp_path / "metrics.jsonl")], figure=str(tmp_path / "f.svg")
     )
     assert "no losses were logged" in texts(tmp_path / "f.svg")
-
-
-def test_regions_must_be_the_same_in_both_matrices(matrices, tmp_path):
-    cells = anndata.read_h5ad(matrices["accessibility"])
-    names = [str(name) for name in cells.var_names[::-1]]
-    other = anndata.AnnData(cells.X, obs=index("ABCD"), var=index(names))
-    other.write_h5ad(tmp_path / "other.h5ad")
-    with pytest.raises(InputError, match=r"matrix\.h5ad: regions differ"):
-        figures.region_heatmap(
-            matrix=matrices["matrix"],
-            accessibility=str(tmp_path / "other.h5ad"),
-            figure=str(tmp_path / "f.svg"),
-        )
-
-
-def test_enrichment_is_the_mean_z_score_of_open_regions():
-    rng = np.random.default_rng(1)
-    scores = rng.random((50, 5)) * (rng.random((50, 5)) < 0.5)
-    scores[:, 4] = 1.0  # no spread
-    opened = rng.random((3, 50)) * (rng.random((3, 50)) < 0.3)
-    found = figures.motif_enrichment(sparse.csr_matrix(scores), sparse.csr_matrix(opened))
-    z = (scores[:, :4] - scores[:, :4].mean(axis=0)) / scores[:, :4].std(axis=0)
-    wanted = np.stack([z[row > 0].mean(axis=0) for row in opened])
-    assert found[:, :4] == pytest.approx(wanted)
-    assert (found[:, 4] == 0).all()
 
 
 def test_tables_with_other_columns_are_refused(tables, tmp_path):

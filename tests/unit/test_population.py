@@ -8,7 +8,13 @@ import torch
 
 from genebert.errors import InputError
 from genebert.plan import Plan
-from genebert.population import balanced_weights, bins, build_population
+from genebert.population import (
+    NGSP_GAP,
+    balanced_weights,
+    bins,
+    build_population,
+    size_weights,
+)
 from genebert.samples import TRAIN, VALID, Corpus
 from pretrain_toys import toy_block, toy_shards
 
@@ -62,6 +68,27 @@ def test_pairs_are_used_equally_often_in_both_directions():
     assert np.abs(plain / np.where(off, plain.T, 1) - 1)[off].max() > 1  # it was not so before
 
 
+def test_given_one_of_a_pair_both_directions_are_used_equally_often_too():
+    rng = np.random.default_rng(0)
+    n, chance = 4000, np.array([0.15, 0.3, 0.5, 0.8])
+    is_open = rng.random((n, 4)) < chance
+    weight, accept = balanced_weights(is_open, ~is_open, ~np.eye(4, dtype=bool), given=True)
+    drawn = np.zeros((4, 4))
+    for c in range(4):  # every locus open in c is visited once with it and draws the other one
+        total = (~is_open @ weight[c])[:, None]
+        share = np.where(total > 0, ~is_open * weight[c] / np.where(total > 0, total, 1), 0)
+        drawn[c] = share[is_open[:, c]].sum(axis=0)
+    used = drawn * accept / 2**16
+    off = ~np.eye(4, dtype=bool)
+    assert np.abs(used / np.where(off, used.T, 1) - 1)[off].max() < 0.02
+    assert used.sum() > 0.3 * drawn.sum()
+
+
+def test_small_cell_types_weigh_more_in_proportion():
+    assert size_weights(np.array([100, 200, 1000, 10**6])).tolist() == [1023, 512, 102, 1]
+    assert size_weights(np.array([0, 1])).tolist() == [1023, 1023]
+
+
 def test_a_pair_that_occurs_in_one_direction_only_is_not_used():
     is_open = np.array([[True, False], [True, False], [True, True]])
     weight, accept = balanced_weights(is_open, ~is_open, ~np.eye(2, dtype=bool))
@@ -76,8 +103,27 @@ def test_bins_hold_equal_shares_of_the_reference():
 
 
 def test_too_many_neighbours_is_one_line():
-    with pytest.raises(InputError, match="neighbours"):
+    with pytest.raises(InputError, match="cell type cell0 .*400 neighbours"):
         population(neighbours=400)
+    with pytest.raises(InputError, match="no cell type has enough open regions"):
+        population(VALID, "held_out", neighbours=400)
+
+
+def test_a_cell_type_with_fewer_regions_than_neighbours_is_one_line():
+    shards = toy_shards()
+    few = shards.indptr[3] + 11  # cell2 ends after eleven regions, on the first contig
+    keep = np.r_[0:few, shards.indptr[4] : len(shards.open_regions)]
+    shards.indptr = shards.indptr - np.where(np.arange(7) > 3, shards.indptr[4] - few, 0)
+    shards.open_regions, shards.strengths = shards.open_regions[keep], shards.strengths[keep]
+    corpus = Corpus.from_shards(shards)
+    for neighbours, fits in ((10, True), (12, False)):
+        plan = Plan.from_pretrain(toy_block(neighbours=neighbours), 1)
+        if fits:
+            assert build_population(corpus, plan, TRAIN, "training").loci.numel()
+            continue
+        with pytest.raises(InputError, match=r"cell3 has fewer open regions.*at most 11") as caught:
+            build_population(corpus, plan, TRAIN, "training")
+        assert "\n" not in str(caught.value)
 
 
 def test_eligible_means_open_with_neighbours_and_closed_is_closed():
@@ -88,3 +134,35 @@ def test_eligible_means_open_with_neighbours_and_closed_is_closed():
     assert not bool((anchor & ~is_open).any())
     assert not bool((closed & is_open).any())
     assert bool(anchor[75].any())
+
+
+def looked_up(train, region):
+    """Return what `eligible` does, by looking for every (region, cell type) in the lists."""
+    view, layout, half = train.view, train.layout, train.plan.neighbours // 2
+    cell, contig, start = train.places(region)
+    centre = start + CORPUS.width // 2
+    first, end = view.bounds(cell, contig)
+    left = view.seek(cell, contig, centre - layout.exclude - CORPUS.width + 1) - first
+    right = end - view.seek(cell, contig, centre + layout.exclude)
+    complete = (left >= half) & (right >= half)
+    partner = view.seek(cell, contig, start + layout.partner) < end
+    _, is_open = view.find(cell, contig, start)
+    roomy = end - first > 2 * NGSP_GAP + 2
+    return complete, is_open & complete & partner & roomy, ~is_open & complete
+
+
+@pytest.mark.parametrize("neighbours", [2, 20, 60])
+@pytest.mark.parametrize(("split", "roles"), [(TRAIN, "training"), (VALID, "held_out")])
+def test_limits_say_what_a_search_of_the_lists_says(neighbours, split, roles):
+    made = population(split, roles, neighbours=neighbours)
+    region = torch.nonzero(torch.as_tensor(SHARDS.split == split)).squeeze(1)
+    complete, anchor, closed = looked_up(made, region)
+    assert torch.equal(made.complete(*made.places(region)), complete)
+    found = made.eligible(region)
+    assert torch.equal(found[0], anchor)
+    assert torch.equal(found[1], closed)
+    assert 0 < int(complete.sum()) < complete.numel()
+    view = made.view
+    cell, contig = (view.key >> 32) // view.n_contigs, (view.key >> 32) % view.n_contigs
+    start = CORPUS.start[view.region]
+    assert torch.equal(made.surrounded, made.complete(cell, contig, start))

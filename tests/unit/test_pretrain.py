@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import math
@@ -12,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -52,9 +54,11 @@ def settings_of(steps=12, seed=1, **changes):
     return {"variant": toy_block(**changes), "seed": seed, "steps": steps, "index": "index.json"}
 
 
-def go(output, stop=None, shards=SHARDS, **kwargs):
+def go(output, stop=None, shards=SHARDS, windows=None, **kwargs):
     stop = StopFlag(None) if stop is None else stop
-    return run(settings_of(**kwargs), shards, Path(output), index_sha256="x", stop=stop)
+    return run(
+        settings_of(**kwargs), shards, Path(output), index_sha256="x", stop=stop, windows=windows
+    )
 
 
 def rows_of(output):
@@ -129,11 +133,87 @@ def test_keep_state_keeps_it(tmp_path):
     assert any((tmp_path / "state").iterdir())
 
 
+def test_a_span_curriculum_resumes_bit_for_bit_and_repeats_weigh_less(tmp_path):
+    mgm = {"span": [[0.5, 1], [0.5, 4]], "repeat_weight": 0.1}
+    kwargs = {"objectives": {"mgm": mgm}, "steps": 8, "log_every": 1, "evaluation_loci": 16}
+    go(tmp_path / "whole", **kwargs)
+    for looks in (2, 3):
+        assert go(tmp_path / "parts", StopAfter(looks), **kwargs) == EXIT_STOPPED
+    go(tmp_path / "parts", **kwargs)
+    assert rows_of(tmp_path / "whole") == rows_of(tmp_path / "parts")
+    trainer = trainer_of(steps=8, objectives={"mgm": mgm})
+    lengths = [(trainer.sample(step)[0].index.diff(dim=1) == 1).float().mean() for step in (3, 4)]
+    assert lengths[0] < 0.2 < lengths[1]  # spans of 1, then of 4
+    rows = trainer.sample(0)[0]
+    trainer.train_step([rows])
+    expected = (rows.weight * torch.where(rows.repeat, 0.1, 1.0)).sum()
+    assert float(trainer.totals[0, 1]) == pytest.approx(float(expected), rel=1e-6)
+
+
 def test_checkpoints_are_written_by_the_clock(tmp_path, monkeypatch):
     saved = []
     monkeypatch.setattr(StateDirectory, "save", lambda self, step, state: saved.append(step))
     go(tmp_path, steps=4, checkpoint_seconds=0)
     assert saved == [1, 2, 3]
+
+
+def toy_windows():
+    """Return windows outside the regions: shards of which nothing is open."""
+    chain = toy_shards(seed=5, chain=True)
+    n = np.flatnonzero(chain.contig < 2)
+    names = ("packed", "n_mask", "repeat_mask", "contig", "start", "gc", "repeat", "split")
+    return dataclasses.replace(
+        chain,
+        **{name: getattr(chain, name)[n] for name in names},
+        motif_rows=np.zeros((len(n), 11), np.float16), motif_count=np.zeros(len(n), np.int32),
+        held_out_only=np.zeros(len(n), bool), breadth=np.zeros(len(n), np.int32),
+        indptr=np.zeros(7, np.int64), open_regions=chain.open_regions[:0],
+        strengths=chain.strengths[:0],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": {"size": "tiny", "cell_state": True}},
+        {"model": {"size": "tiny", "region_encoder": "transformer", "cell_state": True},
+         "objectives": ["srm", "mrm"], "matrix": "permuted_tfs"},
+        {"samples": "pairs"},
+        {"cell_type_weights": "inverse_size"},
+        {"samples": "background", "objectives": ["mgm"]},
+    ],
+    ids=["cell_state", "cell_state_mrm", "pairs", "inverse_size", "background"],
+)  # fmt: skip
+def test_variants_resume_bit_for_bit_and_are_judged_on_the_same_rows(tmp_path, changes):
+    kwargs = {"steps": 4, "log_every": 1, "evaluation_loci": 16, **changes}
+    if changes.get("samples") == "background":
+        kwargs["windows"] = toy_windows()
+    assert go(tmp_path / "whole", **kwargs) == 0
+    assert go(tmp_path / "parts", StopAfter(1), **kwargs) == EXIT_STOPPED
+    assert go(tmp_path / "parts", **kwargs) == 0
+    assert rows_of(tmp_path / "whole") == rows_of(tmp_path / "parts")
+    names = ("mgm",) if "windows" in kwargs else ("srm",)
+    figures = [r for r in rows_of(tmp_path / "whole") if r["kind"] == "figure"]
+    assert {row["objective"] for row in figures} >= set(names)
+    if "model" in changes:
+        return  # its probes see the state
+    go(tmp_path / "plain", steps=4, evaluation_loci=16, objectives=changes.get("objectives", ["mgm", "ngsp", "srm"]))  # fmt: skip
+    ours, plain = (
+        [
+            (row["set"], row["metric"], row["n"], row["reference"])
+            + ((row["value"],) if row["metric"] in ("auroc_p0", "auroc_p1", "auroc_probe") else ())
+            for row in rows_of(tmp_path / name)
+            if row["kind"] == "figure"
+        ]
+        for name in ("whole", "plain")
+    )
+    assert len(ours) > 10
+    assert ours == plain
+
+
+def test_windows_that_are_not_there_are_one_line(tmp_path, caplog):
+    with pytest.raises(InputError, match="windows outside the regions are missing"):
+        go(tmp_path, samples="background", objectives=["mgm"])
 
 
 # -- several processes ---------------------------------------------------------------------------
@@ -209,7 +289,7 @@ def test_one_batch_can_be_learned_by_heart(encoder, loss):
         trainer.train_step(batch)
     losses_of(trainer)
     trainer.train_step(batch)
-    mgm, ngsp, srm = losses_of(trainer)
+    mgm, ngsp, srm, _ = losses_of(trainer)
     assert mgm < 0.4
     assert ngsp < 0.1
     assert srm < 0.3 * first[2]
@@ -246,12 +326,83 @@ def test_the_metrics_name_probes_and_both_validation_sets(tmp_path):
         assert ("valid", name) in probes
         assert ("held_out", name) in probes
     last = next(row for row in rows if row["kind"] == "evaluation")
-    for name in ("mgm_repeat", "mgm_unique", "ngsp_auroc", "srm_n1_auroc", "srm_n2_auroc"):
+    for name in (
+        "mgm_repeat",
+        "mgm_unique",
+        "mgm_masked",
+        "ngsp_auroc",
+        "srm_n1_auroc",
+        "srm_n2_auroc",
+    ):
         assert 0 <= last[name] < 3
     raw = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     timing = raw[0]["timing"]
     assert timing["tokens_per_second"] > 0
     assert 0 < timing["data_wait_fraction"] < 1
+
+
+def test_figures_have_intervals_references_and_both_sets(tmp_path):
+    go(tmp_path, steps=2, evaluation_loci=24)
+    found = [row for row in rows_of(tmp_path) if row["kind"] == "figure"]
+    keys = {(r["set"], r["objective"], r["stratum"], r["metric"]) for r in found}
+    for name in ("valid", "held_out"):
+        for span in (1, 5, 10):
+            assert (name, "mgm", f"span-{span}:unique", "nats_minus_markov") in keys
+        assert (name, "ngsp", "", "auroc_minus_probe") in keys
+        for contrast in ("n1", "n2"):
+            for metric in ("auroc", "auroc_p0", "auroc_sequence", "auroc_p1", "auroc_minus_p0"):
+                assert (name, "srm", contrast, metric) in keys
+    assert len(keys) == len(found)
+    by = {(r["objective"], r["stratum"], r["metric"]): r for r in found if r["set"] == "valid"}
+    excess, p0 = by["srm", "n2", "auroc_minus_p0"], by["srm", "n2", "auroc_p0"]
+    assert by["srm", "n2", "auroc"]["value"] == pytest.approx(excess["value"] + p0["value"])
+    assert excess["low"] < excess["value"] < excess["high"]
+    # the same rows as the plain figures of the evaluation and of the probes
+    last = next(r for r in rows_of(tmp_path) if r["kind"] == "evaluation" and r["set"] == "valid")
+    probe = {
+        r["probe"]: r for r in rows_of(tmp_path) if r["kind"] == "probe" and r["set"] == "valid"
+    }
+    assert by["srm", "n2", "auroc"]["value"] == pytest.approx(last["srm_n2_auroc"])
+    assert by["ngsp", "", "auroc"]["value"] == pytest.approx(last["ngsp_auroc"])
+    assert p0["value"] == pytest.approx(probe["srm_p0:n2"]["auroc"])
+
+
+@pytest.mark.parametrize("encoder", ["swin", "transformer"])
+def test_hidden_columns_can_be_learned_by_heart(encoder):
+    trainer = trainer_of(
+        steps=200,
+        model={"size": "tiny", "region_encoder": encoder, "d_region": 64},
+        optimizer={"learning_rate": 4e-3},
+        objectives={"srm": {"weight": 0.1}, "mrm": {"weight": 20.0, "hidden_fraction": 0.34}},
+        batch_size=8,
+    )
+    batch = trainer.sample(0)
+    trainer.train_step(batch)
+    first = losses_of(trainer)[3]
+    while trainer.step < 199:
+        trainer.train_step(batch)
+    losses_of(trainer)
+    trainer.train_step(batch)
+    assert losses_of(trainer)[3] < 0.25 * first
+
+
+def test_masked_regions_alone_train_the_region_encoder_alone(tmp_path):
+    kwargs = {"objectives": {"mrm": {}}, "steps": 6, "evaluation_loci": 24}
+    go(tmp_path / "whole", **kwargs)
+    assert go(tmp_path / "parts", StopAfter(2), **kwargs) == EXIT_STOPPED
+    go(tmp_path / "parts", **kwargs)
+    assert rows_of(tmp_path / "whole") == rows_of(tmp_path / "parts")
+    trained = Pretrained.load(tmp_path / "whole")
+    fresh = Pretrained.random(trained.config, 1)
+    for name, value in fresh.model.state_dict().items():
+        same = torch.equal(value, trained.model.state_dict()[name])
+        still = name.startswith(("sequence", "mgm", "ngsp", "srm", "region.out"))
+        assert same == still, name
+    kinds = {row["kind"] for row in rows_of(tmp_path / "whole")}
+    assert "probe" not in kinds
+    last = next(row for row in rows_of(tmp_path / "whole") if row["kind"] == "evaluation")
+    assert set(last) >= {"mrm", "mrm_r2"}
+    assert "mgm" not in last
 
 
 # -- stopping and failing --------------------------------------------------------------------------
@@ -278,6 +429,24 @@ def test_the_first_step_that_is_not_finite_is_named(tmp_path):
         trainer.train_step(trainer.sample(step))
     assert trainer.first_bad.tolist()[1] == 2
     assert trainer.first_bad.tolist()[0] in (-1, 3)
+
+
+def test_a_gradient_that_is_not_finite_is_named():
+    trainer = trainer_of()
+    # the loss is finite, its derivative is not
+    trainer.model.ngsp.dense.weight.register_hook(lambda gradient: gradient * math.inf)
+    trainer.train_step(trainer.sample(0))
+    assert trainer.first_bad.tolist() == [-1, -1, -1, -1, 0]
+
+
+def test_the_log_tells_the_formula_of_mfu(tmp_path, caplog):
+    with caplog.at_level(logging.INFO):
+        go(tmp_path, steps=1, objectives=["mgm"])
+    (line,) = [text for text in caplog.messages if text.startswith("mfu = ")]
+    assert "FLOPs of a step" in line
+    raw = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0])
+    assert {"tflops", "memory_gb", "seconds_to_finish", "data_wait_fraction"} <= set(raw["timing"])
+    assert raw["timing"]["memory_gb"] > 0.05
 
 
 def test_signals_and_the_clock_ask_to_stop():

@@ -8,7 +8,7 @@ import pytest
 from genebert.evaluation import FixedSet
 from genebert.plan import Plan
 from genebert.population import build_population
-from genebert.probes import Pairs, fit_logistic, srm_probes
+from genebert.probes import Pairs, figures, fit_logistic, srm_probes
 from genebert.samples import TRAIN, VALID, Corpus
 from pretrain_toys import toy_block, toy_shards
 
@@ -31,31 +31,34 @@ def test_a_constant_feature_does_no_harm():
 
 
 def made(rng, n, signal):
-    """Make pairs whose label is told by nuisance, by context, or only by anchor x context."""
+    """Make pairs whose label is told by nuisance, context, or the anchor with context or state."""
     matches = rng.random(n) < 0.5
     nuisance, anchor, context = (
         rng.normal(size=(n, 6)),
         rng.normal(size=(n, 4)),
         rng.normal(size=(n, 5)),
     )
-    sign = np.where(matches, 1.0, -1.0)
+    sign, state = np.where(matches, 1.0, -1.0), np.zeros((n, 0))
     if signal == "p0":
         nuisance[:, 3] += sign
     elif signal == "matrix":
         context[:, 0] += sign
     elif signal == "p1":
         context[:, 0] = sign * np.sign(anchor[:, 0]) * 2 + 0.3 * context[:, 0]
-    return Pairs(matches, np.ones(n, dtype=np.int64), nuisance, anchor, context)
+    elif signal == "state":
+        state = rng.normal(size=(n, 3))
+        state[:, 1] = sign * np.sign(anchor[:, 0]) * 2 + 0.3 * state[:, 1]
+    return Pairs(matches, np.ones(n, dtype=np.int64), nuisance, anchor, context, state)
 
 
-@pytest.mark.parametrize("signal", ["p0", "matrix", "p1", "none"])
+@pytest.mark.parametrize("signal", ["p0", "matrix", "p1", "state", "none"])
 def test_each_probe_finds_its_own_kind_of_signal(signal):
     rng = np.random.default_rng(1)
     found = srm_probes(made(rng, 1500, signal), made(rng, 1500, signal))
     assert set(found) == {"p0:n2", "sequence:n2", "matrix:n2", "p1:n2"}  # no n1 pairs
     for name in ("p0", "sequence", "matrix", "p1"):
-        auroc = found[f"{name}:n2"]["auroc"]
-        expected = name == signal or (signal == "matrix" and name == "p1")
+        auroc = figures(found[f"{name}:n2"])["auroc"]
+        expected = name == signal or (signal in ("matrix", "state") and name == "p1")
         assert (auroc > 0.75) == expected, (name, auroc)
         assert expected or 0.43 < auroc < 0.57
 
@@ -69,6 +72,6 @@ def test_the_anchor_alone_tells_nothing_of_the_label():
     found = srm_probes(a, b)
     for contrast in ("n1", "n2"):
         # right and wrong pairs have the same anchors, so the sequence alone is a coin toss
-        assert found[f"sequence:{contrast}"]["auroc"] == pytest.approx(0.5, abs=1e-6)
+        assert figures(found[f"sequence:{contrast}"])["auroc"] == pytest.approx(0.5, abs=1e-6)
     assert partners.follows.mean() == 0.5
     assert b.matches.mean() == 0.5

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from genebert import sampler as sampler_module
 from genebert import tokens
 from genebert.plan import Plan
 from genebert.population import NGSP_GAP, build_population
@@ -41,10 +43,21 @@ def test_an_epoch_visits_every_locus_once():
     assert not torch.equal(seen, sampler(seed=2).visits(0)[0])
 
 
+def test_looking_ahead_changes_nothing(monkeypatch):
+    expected = [FULL.visits(step) for step in range(40)]
+    monkeypatch.setattr(sampler_module, "_AHEAD", 24)  # three steps of eight rows
+    made = sampler()
+    for step in (39, 0, 2, 3, 11, 4, 12):
+        for found, value in zip(made.visits(step), expected[step], strict=True):
+            assert torch.equal(found, value)
+
+
 @pytest.mark.parametrize("world", [2, 4])
-def test_processes_together_see_what_one_sees(world):
-    whole = FULL.batch(7).tensors()
-    parts = [FULL.batch(7, rank, world).tensors() for rank in range(world)]
+@pytest.mark.parametrize("changes", [{}, {"samples": "pairs", "model": {"cell_state": True}}])
+def test_processes_together_see_what_one_sees(world, changes):
+    made = sampler(**changes)
+    whole = made.batch(7).tensors()
+    parts = [made.batch(7, rank, world).tensors() for rank in range(world)]
     for name, value in whole.items():
         if value.shape[0] == 16:  # two halves: single and pair rows, or right and wrong matrices
             halves = [p[name].chunk(2) for p in parts]
@@ -223,16 +236,146 @@ def test_controls_keep_the_rows_and_change_the_matrices():
     )
 
 
+def visited(made, n=64, contrast=N1):
+    """Return rows of the first n visits, all of one contrast."""
+    zero = torch.zeros(n, dtype=torch.int64)
+    visit = made.population.visits[:n]
+    return made.rows(visit, zero, zero + contrast, visit, zero, torch.ones(n, dtype=torch.bool))
+
+
 def test_shuffled_matrices_tell_nothing_of_the_label():
-    """Under `shuffled`, the window shown is that of another place, for both labels."""
-    made = sampler(matrix="shuffled")
-    zero = torch.zeros(64, dtype=torch.int64)
-    locus = made.population.loci[:64]
-    yes = torch.ones(64, dtype=torch.bool)
-    for contrast in (N1, N2):
-        rows = made.rows(locus, zero, zero + contrast, locus, zero, yes)
-        right, wrong = rows.matrix.chunk(2)
-        assert torch.equal(right, wrong)  # window and cell type depend on the draw alone
+    """What is shown depends on the locus' draw alone, and on another one for the wrong matrix."""
+    n1, n2 = (visited(sampler(matrix="shuffled"), contrast=c).matrix for c in (N1, N2))
+    assert torch.equal(n1, n2)
+    right, wrong = n1.chunk(2)
+    assert not bool((right == wrong).flatten(1).all(dim=1).any())
+
+
+def test_shuffled_cells_show_the_place_of_each_matrix_in_random_cell_types():
+    real, control = (visited(sampler(matrix=m), contrast=N2) for m in ("real", "shuffled_cells"))
+    right, wrong = control.matrix.chunk(2)
+    same = (right == wrong).flatten(1).all(dim=1).double().mean()
+    assert 0.05 < float(same) < 0.5  # one of five cell types, drawn twice
+    assert torch.equal(control.place, real.place)
+
+
+# -- cell state ------------------------------------------------------------------------------------
+
+
+def test_the_state_is_that_of_the_cell_type_whose_columns_are_shown():
+    rows = visited(sampler(model={"cell_state": True}), contrast=N2)
+    assert torch.equal(rows.state, CORPUS.cell_state[rows.cell])
+    assert torch.equal(rows.ids, visited(FULL, contrast=N2).ids)
+    assert visited(FULL).state is None
+    shown = sampler(model={"cell_state": True}, matrix="shuffled_cells")
+    rows = visited(shown, contrast=N2)
+    for state, matrix, place in zip(rows.state, rows.matrix, rows.place, strict=True):
+        cell = int((CORPUS.cell_state == state).all(dim=1).nonzero()[0])
+        assert torch.equal(shown.matrix(torch.tensor([cell]), place[None])[0], matrix)
+    permuted = visited(sampler(model={"cell_state": True}, matrix="permuted_tfs"), contrast=N2)
+    expected = CORPUS.cell_state[permuted.cell]
+    assert not torch.equal(permuted.state, expected)
+    assert torch.equal(permuted.state.sort(dim=1).values, expected.sort(dim=1).values)
+
+
+# -- pairs of a cell type and a region ---------------------------------------------------------------
+
+PAIRS = sampler(samples="pairs")
+
+
+def test_an_epoch_of_pairs_visits_every_region_once_in_every_cell_type():
+    population, view = PAIRS.population, PAIRS.population.view
+    anchor, _ = population.eligible(population.loci)
+    assert population.visits.numel() == int(anchor.sum()) > 2 * population.loci.numel()
+    seen = torch.cat([PAIRS.visits(step)[0] for step in range(-(-population.visits.numel() // 16))])
+    seen = seen[: population.visits.numel()]
+    assert torch.equal(seen.sort().values, population.visits)
+    regions = view.region[population.visits]
+    assert set(SHARDS.split[regions.numpy()]) == {TRAIN}
+    assert torch.equal(regions.unique(), population.loci)
+
+
+def test_a_pair_has_its_cell_type_its_crop_and_a_closed_negative():
+    view = PAIRS.population.view
+    rows, contrasts = PAIRS.batch(5), []
+    visit = PAIRS.visits(5)[0][:8]
+    cell = (view.key[visit] >> 32) // view.n_contigs
+    assert torch.equal(rows.anchor, view.region[visit])
+    assert torch.equal(rows.cell[:8], cell)
+    is_open = torch.as_tensor(SHARDS.is_open)
+    for step in range(30):
+        rows = PAIRS.batch(step)
+        right, wrong = rows.cell.chunk(2)
+        n2 = rows.contrast == N2
+        contrasts.append(n2)
+        assert bool(is_open[right, rows.anchor].all())
+        assert not bool(is_open[wrong, rows.anchor][n2].any())
+        assert torch.equal(right[~n2], wrong[~n2])
+        for a, b, follows in zip(rows.pair_anchor, rows.partner, rows.follows, strict=True):
+            assert SHARDS.contig[a] == SHARDS.contig[b]
+            assert bool(follows) <= bool(b > a)
+    assert 0.2 < float(torch.cat(contrasts).double().mean()) < 0.5
+    # the same region in two cell types: other crops and masks
+    locus = view.region[PAIRS.population.visits]
+    twice = PAIRS.population.visits[locus == locus[0]][:2]
+    zero, yes = torch.zeros(2, dtype=torch.int64), torch.ones(2, dtype=torch.bool)
+    made = PAIRS.rows(twice, zero, zero, twice, zero, yes)
+    assert int(made.anchor[0]) == int(made.anchor[1])
+    assert not torch.equal(made.ids[0], made.ids[1])
+
+
+def test_pairs_are_right_and_wrong_equally_often():
+    drawn = pairs_of(PAIRS.batch(step) for step in range(400))
+    n2 = drawn["contrast"] == N2
+    for cell in range(5):
+        right = int((drawn["cell"][n2] == cell).sum())
+        wrong = int((drawn["wrong_cell"][n2] == cell).sum())
+        assert abs(right - wrong) < 4 * (right + wrong) ** 0.5, cell
+
+
+# -- weights of cell types -------------------------------------------------------------------------
+
+
+def test_cell_types_are_drawn_by_their_weights():
+    drawn = pairs_of(FULL.batch(step) for step in range(60))
+    n1 = drawn["contrast"] == N1
+    only = torch.ones(5, dtype=torch.int64)
+    only[2] = 10**6
+    made = Sampler(replace(FULL.population, cell_weight=only))
+    heavy = pairs_of(made.batch(step) for step in range(60))
+    is_open = torch.as_tensor(SHARDS.is_open)[2, heavy["anchor"]]
+    eligible, _ = FULL.population.eligible(heavy["anchor"])
+    assert bool(((heavy["cell"] == 2) == (is_open & eligible[:, 2]))[n1].all())
+    assert torch.equal(heavy["cell"][~n1], drawn["cell"][~n1])  # n2 is balanced as before
+    assert 0.05 < float((drawn["cell"][n1] == 2).double().mean()) < 0.5
+    sized = sampler(cell_type_weights="inverse_size").population
+    first, end = sized.view.cell_bounds(sized.cells)
+    assert torch.equal(sized.cell_weight.argsort(), (first - end).argsort())
+    assert FULL.population.cell_weight.tolist() == [1] * 5
+
+
+# -- the samples do not change -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, "175c02b936507065"),
+        ({"matrix": "permuted_tfs"}, "175c02b936507065"),
+        (
+            {"objectives": {"mgm": {"masking": "dnabert"}, "srm": {"loss": "infonce"}}},
+            "0e23055b25e4df4e",
+        ),
+    ],
+)
+def test_samples_are_those_of_earlier_versions(changes, expected):
+    """The integers of the first steps; another digest means that runs cannot be compared."""
+    made, digest = sampler(seed=3, **changes), hashlib.sha256()
+    for step in (0, 1, 40):
+        for name, value in sorted(made.batch(step).tensors().items()):
+            if not value.is_floating_point():
+                digest.update(name.encode() + value.long().numpy().tobytes())
+    assert digest.hexdigest()[:16] == expected
 
 
 def test_accessibility_can_be_left_out():

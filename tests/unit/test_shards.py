@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -47,6 +48,7 @@ def test_what_is_written_is_read(toy: Toy) -> None:
     np.testing.assert_array_equal(shards.repeat, table["repeat"].astype(np.float32))
     np.testing.assert_array_equal(shards.breadth, (toy.openness[:2] > 0).sum(axis=0))
     np.testing.assert_array_equal(shards.motif_rows, toy.sums.astype(np.float16))
+    np.testing.assert_array_equal(shards.motif_count, (shards.motif_rows > 0).sum(axis=1))
     np.testing.assert_array_equal(shards.held_out, [False, False, True])
     np.testing.assert_array_equal(shards.openness().toarray(), toy.openness)
     ids, strengths = shards.open_in(1)
@@ -100,6 +102,36 @@ def test_normaliser_is_that_of_the_training_regions(toy: Toy) -> None:
     np.testing.assert_array_equal(shards.normaliser, expected)
 
 
+def test_negative_sums_do_not_count(toy: Toy) -> None:
+    toy.sums[:, 0] = -3
+    toy.write()
+    shards = Shards.open(exported(toy))
+    np.testing.assert_array_equal(shards.motif_rows[:, 0], np.full(8, -3))
+    np.testing.assert_array_equal(shards.motif_count, (toy.sums > 0).sum(axis=1))
+    assert shards.normaliser[0] == 1
+
+
+def test_cells_of_a_motif_matrix_may_come_in_any_order_and_in_parts(toy: Toy) -> None:
+    whole = Shards.open(exported(toy))
+    with h5py.File(toy.folder / "matrix.h5ad", "r+") as file:
+        layer = file["layers"]["sum"]
+        indptr, indices = layer["indptr"][:], layer["indices"][:]
+        order = np.concatenate(
+            [np.arange(a, b)[::-1] for a, b in zip(indptr[:-1], indptr[1:], strict=True)]
+        )
+        split = {
+            "indptr": 2 * indptr,
+            "indices": np.repeat(indices[order], 2),
+            "data": np.repeat(layer["data"][:][order] / 2, 2),
+        }
+        for name, values in split.items():
+            del layer[name]
+            layer[name] = values
+    found = Shards.open(exported(toy))
+    np.testing.assert_array_equal(found.motif_rows, whole.motif_rows)
+    np.testing.assert_array_equal(found.motif_count, whole.motif_count)
+
+
 def test_large_sums_stay_finite(toy: Toy) -> None:
     toy.sums[1, 0] = 1e6
     toy.write()
@@ -130,6 +162,21 @@ def test_index_names_files_by_their_base_names(toy: Toy, tmp_path: Path) -> None
     moved = tmp_path / "moved"
     index.parent.rename(moved)
     assert len(Shards.open(moved / "index.json").start) == 8
+
+
+def test_splits_may_hold_numbers(toy: Toy) -> None:
+    job = toy.job()
+    export_shards(**{**job, "splits": {**SPLITS, "held_out_share": 0.25}})
+    assert Shards.open(job["shard_index"]).splits == {**SPLITS, "held_out_share": 0.25}
+
+
+def test_a_file_that_is_no_safetensors_is_named(toy: Toy) -> None:
+    index = exported(toy)
+    name = index.parent / "regions-00000-of-00002.safetensors"
+    name.write_bytes(b"\xff" * name.stat().st_size)
+    with pytest.raises(InputError, match="cannot be read as safetensors") as caught:
+        Shards.open(index, verify=False)
+    assert name.name in str(caught.value)
 
 
 def test_others_may_read_the_files(toy: Toy) -> None:
@@ -188,7 +235,7 @@ def test_without_verification_sizes_and_shapes_are_checked(toy: Toy) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda r: r.update(format=2), "format version of the shards is wrong"),
+        (lambda r: r.update(format=1), "format version of the shards is wrong"),
         (lambda r: r.pop("normaliser"), "normaliser is missing"),
         (lambda r: r["region_files"].pop(), "number of regions in all shards is wrong"),
         (lambda r: r["region_files"].reverse(), "first region is wrong"),

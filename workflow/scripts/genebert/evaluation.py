@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from genebert import probes
-from genebert.objectives import MGM, NGSP, SRM, accuracy, auroc, nucleotide_loss
+from genebert.column_masking import hidden_columns
+from genebert.objectives import MGM, MRM, NGSP, SRM, accuracy, auroc, nucleotide_loss
 from genebert.population import Population
 from genebert.rng import fold, permute
 from genebert.sampler import N1, N2, Rows, Sampler
+from genebert.tokens import MASK
 from genebert.trainer import Losses
 
 EVALUATION_SEED = 20_211_005
@@ -87,32 +89,61 @@ class FixedSet:
 
 
 def _numpy(parts: list[Tensor]) -> NDArray[np.float64]:
-    return torch.cat(parts).double().cpu().numpy()
+    return torch.cat(parts).double().cpu().numpy() if parts else np.zeros(0)
+
+
+Pair = tuple[NDArray[np.float64], NDArray[np.float64]]  # logits of right and of wrong rows
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model says of every row of a fixed set; parts of objectives that are off are empty.
+
+    Attributes
+    ----------
+    loss, weight, repeat, masked : float64[hidden bases], MGM; masked: 1 where the token that a base
+        is predicted from is MASK, 0 where the span was kept or replaced and the token shows a base.
+    next_ : logits of the partners that follow and of those that do not, locus by locus.
+    match : for N1 and N2, logits of the matrices that match and of those that do not.
+    error, spread : float64[rows], MRM: squared error of the hidden cells, and squared distance
+        from the mean of all hidden cells of the same motif.
+    """
+
+    loss: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    repeat: NDArray[np.float64]
+    masked: NDArray[np.float64]
+    next_: Pair
+    match: dict[int, Pair]
+    error: NDArray[np.float64]
+    spread: NDArray[np.float64]
 
 
 @torch.no_grad()
-def evaluate(losses: Losses, fixed: FixedSet, bf16: bool = False) -> dict[str, float]:
-    """Return the figures of a model on a fixed set.
-
-    ``mgm`` (nats per hidden base), ``mgm_repeat``, ``mgm_unique``; ``ngsp`` (nats),
-    ``ngsp_accuracy``, ``ngsp_auroc``; for n1 and n2: ``srm_n1_accuracy``, ``srm_n1_auroc``,
-    ``srm_n1_pairs``. Objectives that are off are left out.
-    """
+def ask(losses: Losses, fixed: FixedSet, bf16: bool = False) -> Answers:
+    """Put the rows of a fixed set to a model."""
     model, names = losses.model, losses.objectives
     was_training = model.training
     model.eval()
-    hidden: list[list[Tensor]] = [[], [], []]
+    hidden: list[list[Tensor]] = [[], [], [], []]
     next_: list[tuple[Tensor, Tensor]] = []
     match: dict[int, list[tuple[Tensor, Tensor]]] = {N1: [], N2: []}
+    columns: list[tuple[Tensor, Tensor, Tensor]] = []
     with torch.autocast(fixed.loci.device.type, dtype=torch.bfloat16, enabled=bf16):
         for rows, apart in fixed.chunks(N1):
             S = rows.anchor.numel()
+            if MRM in names:
+                columns.append(hidden_cells(losses, fixed, rows))
+            if names == (MRM,):
+                continue
             x_BTD = model.sequence(rows.ids)
             if MGM in names:
                 index = rows.index[:, :, None].expand(-1, -1, x_BTD.shape[-1])
                 logits = model.mgm(x_BTD.gather(1, index), rows.offset)
                 loss = nucleotide_loss(logits, rows.target, rows.weight)
-                for store, value in zip(hidden, (loss, rows.weight, rows.repeat), strict=True):
+                masked = rows.ids.gather(1, rows.index) == MASK
+                values = (loss, rows.weight, rows.repeat, masked)
+                for store, value in zip(hidden, values, strict=True):
                     store.append(value.flatten())
             if NGSP in names:
                 y_PTD = model.sequence(apart.ids[S:])
@@ -125,34 +156,85 @@ def evaluate(losses: Losses, fixed: FixedSet, bf16: bool = False) -> dict[str, f
                 e_SD = model.embed_sequence(rows.ids[: rows.anchor.numel()])
                 match[N2].append(match_logits(losses, e_SD, rows, N2))
     model.train(was_training)
+    error, spread = _errors(columns)
+    loss_N, weight_N, repeat_N, masked_N = (_numpy(part) for part in hidden)
+    pairs = {contrast: _pair(parts) for contrast, parts in match.items()}
+    return Answers(loss_N, weight_N, repeat_N, masked_N, _pair(next_), pairs, error, spread)
+
+
+def evaluate(losses: Losses, fixed: FixedSet, bf16: bool = False) -> dict[str, float]:
+    """Return the figures of a model on a fixed set.
+
+    ``mgm`` (nats per hidden base), ``mgm_repeat``, ``mgm_unique`` and ``mgm_masked`` (without the
+    spans that are kept or replaced: of these the row shows something); ``ngsp`` (nats),
+    ``ngsp_accuracy``, ``ngsp_auroc``; for n1 and n2: ``srm_n1_accuracy``, ``srm_n1_auroc``,
+    ``srm_n1_pairs``; ``mrm`` (mean squared error), ``mrm_r2``. Objectives that are off are left
+    out.
+    """
+    return summary(ask(losses, fixed, bf16), losses.objectives)
+
+
+def summary(answers: Answers, names: tuple[str, ...]) -> dict[str, float]:
+    """Return the figures of :func:`evaluate`."""
     out: dict[str, float] = {}
     if MGM in names:
-        loss_N, weight_N, repeat_N = (_numpy(part) for part in hidden)
         for name, weight in (
-            ("mgm", weight_N), ("mgm_repeat", weight_N * repeat_N),
-            ("mgm_unique", weight_N * (1 - repeat_N)),
+            ("mgm", answers.weight), ("mgm_repeat", answers.weight * answers.repeat),
+            ("mgm_unique", answers.weight * (1 - answers.repeat)),
+            ("mgm_masked", answers.weight * answers.masked),
         ):  # fmt: skip
             if weight.sum() > 0:
-                out[name] = float(loss_N[weight > 0].sum() / weight.sum())
+                out[name] = float(answers.loss[weight > 0].sum() / weight.sum())
     if NGSP in names:
-        logit, label = _with_labels(next_)
+        logit, label = with_labels(answers.next_)
         out["ngsp"] = float(np.logaddexp(0.0, np.where(label, -logit, logit)).mean())
         out["ngsp_accuracy"], out["ngsp_auroc"] = accuracy(logit, label), auroc(logit, label)
     for contrast, name in ((N1, "srm_n1"), (N2, "srm_n2")):
-        if SRM in names and match[contrast]:
-            logit, label = _with_labels(match[contrast])
+        if SRM in names:
+            logit, label = with_labels(answers.match[contrast])
             out[f"{name}_pairs"] = float(label.sum())
             if label.any():
                 out[f"{name}_accuracy"] = accuracy(logit, label)
                 out[f"{name}_auroc"] = auroc(logit, label)
+    if MRM in names:
+        out["mrm"] = float(answers.error.mean())
+        out["mrm_r2"] = float(1 - answers.error.sum() / max(answers.spread.sum(), 1e-12))
     return out
+
+
+def hidden_cells(losses: Losses, fixed: FixedSet, rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
+    """Return predicted and true cells [S, F, C] of the matching matrices, and what was hidden."""
+    assert rows.matrix is not None
+    locus, R = rows.anchor, fixed.sampler.plan.neighbours
+    epoch = torch.full_like(locus, fixed.epoch)
+    hidden_SC = hidden_columns(EVALUATION_SEED, epoch, locus, R, losses.hidden_fraction)
+    matrix_SFC = rows.matrix[: locus.numel()]
+    state_SF = None if rows.state is None else rows.state[: locus.numel()]
+    found_SFC = losses.model.predict_columns(matrix_SFC, hidden_SC, state_SF)
+    return found_SFC.float(), matrix_SFC, hidden_SC
+
+
+def _errors(
+    columns: list[tuple[Tensor, Tensor, Tensor]],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean squared error and mean squared distance from the features' means, of rows."""
+    if not columns:
+        return np.zeros(0), np.zeros(0)
+    found, true, hidden_SC = (torch.cat(list(part)) for part in zip(*columns, strict=True))
+    mean_F = true.transpose(1, 2)[hidden_SC].mean(dim=0)
+    n = hidden_SC.sum(dim=1)
+
+    def of(guess: Tensor) -> NDArray[np.float64]:
+        return _numpy([((guess - true).square().mean(dim=1) * hidden_SC).sum(dim=1) / n])
+
+    return of(found), of(mean_F[None, :, None])
 
 
 def match_logits(losses: Losses, e_SD: Tensor, rows: Rows, contrast: int) -> tuple[Tensor, Tensor]:
     """Return the logits of right and wrong pairs of a contrast (some fall back from n2 to n1)."""
     assert rows.matrix is not None
     keep = rows.contrast == contrast
-    r_ND = losses.model.embed_region(rows.matrix, True)
+    r_ND = losses.model.embed_region(rows.matrix, True, rows.state)
     right, wrong = (_match_logit(losses, e_SD, r_SD)[keep] for r_SD in r_ND.chunk(2))
     return right, wrong
 
@@ -164,10 +246,13 @@ def _match_logit(losses: Losses, e_SD: Tensor, r_SD: Tensor) -> Tensor:
     return losses.model.srm(e_SD, r_SD).float()
 
 
-def _with_labels(
-    pairs: list[tuple[Tensor, Tensor]],
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Join the logits of right and wrong pairs; returns logits and labels."""
-    right_N, wrong_N = (_numpy([pair[i] for pair in pairs]) for i in (0, 1))
+def _pair(parts: list[tuple[Tensor, Tensor]]) -> Pair:
+    """Join the logits of right and of wrong rows."""
+    return _numpy([part[0] for part in parts]), _numpy([part[1] for part in parts])
+
+
+def with_labels(pair: Pair) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the logits of both kinds of rows, right ones first, and their labels."""
+    right_N, wrong_N = pair
     label = np.arange(len(right_N) + len(wrong_N)) < len(right_N)
     return np.concatenate([right_N, wrong_N]), label

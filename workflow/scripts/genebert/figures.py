@@ -1,58 +1,35 @@
-"""The figures of the report: one function a figure, one style for all.
+"""The figures of pre-training and evaluation: one function a figure.
 
-In: tables, training logs and matrices of the stages before. Out: SVG or PNG files that are equal
-byte for byte when their input is (no date, fixed identifiers). Colours can be told apart with a
-colour vision deficiency (palette of Okabe and Ito, 2008) and never carry meaning alone.
+In: tables and training logs of the stages before. Out: SVG or PNG files that are equal byte for
+byte when their input is. Style and palette: :mod:`genebert.drawing`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import anndata
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from scipy import sparse
-from scipy.cluster import hierarchy
 
+from genebert.drawing import PALETTE, STYLE, nothing, save
 from genebert.errors import InputError
 from genebert.evaluate import CURVES, WIDE
 from genebert.scores import model_rank
 
 VERSION = 1
 
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#888888")
 BLACK = "#000000"  # the oracle
 MARKERS = "osD^vPX"
 DASHES = ("-", "--", ":", "-.")
-CHANCE = {"mgm": float(np.log(4)), "ngsp": float(np.log(2))}  # loss of a model that guesses
-MAX_MOTIFS = 60
-WINDOW = 150  # regions of the window that is shown
-_STYLE: Any = {
-    "svg.hashsalt": "genebert",
-    "svg.fonttype": "path",
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "axes.titlesize": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-    "lines.linewidth": 1.4,
-    "savefig.dpi": 150,
-}
-_METADATA: Mapping[str, dict[str, None]] = {
-    ".svg": {"Date": None, "Creator": None},
-    ".png": {"Software": None},
-    ".pdf": {"CreationDate": None, "Producer": None, "Creator": None},
-}
+LN4, LN2 = float(np.log(4)), float(np.log(2))
+CHANCE = {"mgm": LN4, "mgm_masked": LN4, "ngsp": LN2}  # loss of a model that guesses
 
 
 def training_curves(*, metrics: Sequence[str], figure: str) -> None:
@@ -71,7 +48,7 @@ def training_curves(*, metrics: Sequence[str], figure: str) -> None:
     variants = list(dict.fromkeys(variant for variant, _ in runs))
     points = pd.concat([log.assign(run=i) for i, (_, log) in enumerate(runs)], ignore_index=True)
     names = sorted(set(points["panel"]), key=lambda name: ("auroc" in name, name))
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         drawing, axes = _grid(max(1, len(names)), columns=3, size=(3.6, 2.7))
         for ax, name in zip(axes, names, strict=False):
             shown = points[points["panel"] == name].groupby(["run", "source"], sort=True)
@@ -89,9 +66,9 @@ def training_curves(*, metrics: Sequence[str], figure: str) -> None:
                 ax.axhline(level, color="#bbbbbb", linewidth=0.8, zorder=0)
             ax.set(title=name, xlabel="step", ylabel="AUROC" if "auroc" in name else "loss (nats)")
         if not names:
-            _nothing(axes[0], "no losses were logged")
+            nothing(axes[0], "no losses were logged")
         _legend(drawing, axes)
-        _save(drawing, figure)
+        save(drawing, figure)
 
 
 def _read_log(path: str) -> pd.DataFrame:
@@ -116,7 +93,7 @@ def _read_log(path: str) -> pd.DataFrame:
         losses = record.get("loss")
         values = {**record, **losses} if isinstance(losses, dict) else record
         for key, value in values.items():
-            shown = key in (*CHANCE, "loss", "srm") or key.endswith("_auroc")
+            shown = key in (*CHANCE, "loss", "srm", "mrm") or key.endswith("_auroc")
             if shown and isinstance(value, int | float):
                 rows.append((key, source, float(record["step"]), float(value)))
     return pd.DataFrame(rows, columns=["panel", "source", "step", "value"])
@@ -132,7 +109,7 @@ def roc_pr(*, curves: Sequence[str], figure: str) -> None:
     """
     table = pd.concat([_read_table(path, CURVES) for path in curves], ignore_index=True)
     names, models = _datasets(table), _models(table)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         drawing, axes = _grid(max(2, 2 * len(names)), columns=2, size=(3.9, 3.4))
         for row, (name, part) in enumerate(names.items()):
             pair = axes[2 * row : 2 * row + 2]
@@ -143,9 +120,9 @@ def roc_pr(*, curves: Sequence[str], figure: str) -> None:
             pair[0].set(xlabel="false positive rate", ylabel="true positive rate")
             pair[1].set(xlabel="recall", ylabel="precision")
         if not names:
-            _nothing(axes[0], "no curves")
+            nothing(axes[0], "no curves")
         _legend(drawing, axes)
-        _save(drawing, figure)
+        save(drawing, figure)
 
 
 def calibration(*, curves: Sequence[str], figure: str) -> None:
@@ -160,7 +137,7 @@ def calibration(*, curves: Sequence[str], figure: str) -> None:
     models = _models(table)
     table = table[table["curve"] == "reliability"]
     names = _datasets(table)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         drawing, axes = _grid(max(1, len(names)), columns=3, size=(3.4, 3.4))
         for ax, (name, part) in zip(axes, names.items(), strict=False):
             ax.plot([0, 1], [0, 1], color="#bbbbbb", linewidth=0.8, zorder=0)
@@ -168,9 +145,9 @@ def calibration(*, curves: Sequence[str], figure: str) -> None:
             ax.set(title=name, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
             ax.set(xlabel="mean predicted probability", ylabel="share of positives")
         if not names:
-            _nothing(axes[0], "no model predicts probabilities")
+            nothing(axes[0], "no model predicts probabilities")
         _legend(drawing, axes)
-        _save(drawing, figure)
+        save(drawing, figure)
 
 
 def _datasets(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -213,15 +190,15 @@ def forest(*, tables: Sequence[str] | str, figure: str) -> None:
     names = _datasets(table)
     most = max((len(part) for part in names.values()), default=1)
     low = min(0.45, float(np.nanmin(table[["auroc_low", "auroc"]].to_numpy()))) if names else 0.45
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         height = 0.9 + 0.22 * most
         drawing, axes = _grid(max(1, len(names)), columns=2, size=(5.2, height))
         for ax, (name, part) in zip(axes, names.items(), strict=False):
             _draw_forest(ax, part.reset_index(drop=True))
             ax.set(title=name, xlabel="AUROC", xlim=(low - 0.02, 1.01))
         if not names:
-            _nothing(axes[0], "no AUROC is defined")
-        _save(drawing, figure)
+            nothing(axes[0], "no AUROC is defined")
+        save(drawing, figure)
 
 
 def _is_part(table: pd.DataFrame) -> NDArray[np.bool_]:
@@ -246,98 +223,6 @@ def _draw_forest(ax: Axes, part: pd.DataFrame) -> None:
     ax.set_ylim(len(part) - 0.5, -0.5)
     ax.grid(axis="x", color="#eeeeee")
     ax.set_axisbelow(True)
-
-
-def region_heatmap(*, matrix: str, accessibility: str, figure: str) -> None:
-    """Draw motif enrichment per cell type, and a window of the TF x region matrix.
-
-    Above: the mean over the open regions of a cell type of each motif's z-score over all regions,
-    for the MAX_MOTIFS motifs that differ most between cell types, both axes ordered by average
-    linkage. Below: the same motifs in WINDOW neighbouring regions of the first contig, each scaled
-    to its 99th percentile, and which regions are open in each cell type.
-
-    Raises
-    ------
-    InputError
-        If a file cannot be read or the two do not hold the same regions.
-    """
-    motifs, opened = _read_h5ad(matrix), _read_h5ad(accessibility)
-    if list(motifs.obs_names) != list(opened.var_names):
-        raise InputError(
-            "regions differ from those of the accessibility matrix",
-            file=matrix,
-            found=f"{motifs.n_obs} regions",
-            expected=f"the {opened.n_vars} regions of {accessibility}",
-        )
-    enrichment_CM = motif_enrichment(motifs.X, opened.X)
-    kept = np.argsort(-enrichment_CM.std(axis=0), kind="stable")[:MAX_MOTIFS]
-    kept = kept[_leaf_order(enrichment_CM[:, kept].T)]
-    cells = _leaf_order(enrichment_CM[:, kept])
-    contig = np.array([name.rsplit(":", 1)[0] for name in motifs.obs_names])
-    stop = min(WINDOW, int((contig == contig[0]).sum()))
-    window_MR = sparse.csr_matrix(motifs.X)[:stop][:, kept].toarray().T
-    scale = np.quantile(window_MR, 0.99, axis=1, keepdims=True)
-    open_CR = sparse.csr_matrix(opened.X)[:, :stop].toarray()[cells]
-    with mpl.rc_context(_STYLE):
-        n_cells, n_motifs = len(cells), len(kept)
-        heights = (0.16 * n_cells + 0.4, 0.12 * n_motifs + 0.4, 0.12 * n_cells + 0.4)
-        drawing = Figure(figsize=(11, sum(heights) + 3), layout="constrained")
-        top, middle, bottom = drawing.subplots(3, 1, height_ratios=heights)
-        limit = float(np.abs(enrichment_CM[:, kept]).max()) or 1.0
-        shade = {"aspect": "auto", "interpolation": "nearest"}
-        image = top.imshow(
-            enrichment_CM[np.ix_(cells, kept)], cmap="RdBu_r", vmin=-limit, vmax=limit, **shade
-        )
-        names = [str(motifs.var_names[i]) for i in kept]
-        cell_names = [str(opened.obs_names[i]) for i in cells]
-        top.set_xticks(range(n_motifs), names, rotation=90, fontsize=6)
-        top.set_yticks(range(n_cells), cell_names, fontsize=7)
-        top.set_title("motif enrichment in the open regions of each cell type")
-        drawing.colorbar(image, ax=top, label="mean z-score", fraction=0.03)
-        image = middle.imshow(
-            np.clip(window_MR / np.where(scale > 0, scale, 1), 0, 1), cmap="viridis", **shade
-        )
-        middle.set_yticks(range(n_motifs), names, fontsize=6)
-        middle.set_title(f"motif scores of {stop} neighbouring regions of {contig[0]}")
-        drawing.colorbar(image, ax=middle, label="share of the 99th percentile", fraction=0.03)
-        image = bottom.imshow(open_CR, cmap="Greys", vmin=0, vmax=1, **shade)
-        bottom.set_yticks(range(n_cells), cell_names, fontsize=7)
-        bottom.set(title="accessibility of the same regions", xlabel="region")
-        drawing.colorbar(image, ax=bottom, label="strength", fraction=0.03)
-        _save(drawing, figure)
-
-
-def motif_enrichment(scores_RM: Any, open_CR: Any) -> NDArray[np.float64]:
-    """Return float64[C, M]: mean z-score of every motif over the open regions of a cell type.
-
-    Parameters
-    ----------
-    scores_RM : motif scores, sparse; z-scores are taken per motif over all regions.
-    open_CR : accessibility, sparse; a region is open where an entry is stored.
-    """
-    scores = sparse.csr_matrix(scores_RM, dtype=np.float64)
-    opened = sparse.csr_matrix(open_CR, dtype=np.float64, copy=True)
-    opened.data[:] = 1.0
-    mean_M = np.asarray(scores.mean(axis=0)).ravel()
-    square_M = np.asarray(scores.multiply(scores).mean(axis=0)).ravel()
-    deviation_M = np.sqrt(np.maximum(square_M - mean_M**2, 0))
-    count_C = np.maximum(np.asarray(opened.sum(axis=1)).ravel(), 1)
-    mean_CM = (opened @ scores).toarray() / count_C[:, None]
-    return np.asarray((mean_CM - mean_M) / np.where(deviation_M > 0, deviation_M, np.inf))
-
-
-def _leaf_order(rows: NDArray[np.float64]) -> NDArray[np.int64]:
-    if len(rows) < 3:
-        return np.arange(len(rows))
-    tree = hierarchy.linkage(rows, method="average", optimal_ordering=len(rows) <= 200)
-    return np.asarray(hierarchy.leaves_list(tree), dtype=np.int64)
-
-
-def _read_h5ad(path: str) -> anndata.AnnData:
-    try:
-        return anndata.read_h5ad(path)
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"cannot be read as AnnData ({error})", file=path) from None
 
 
 def _read_table(path: str, columns: Sequence[str]) -> pd.DataFrame:
@@ -378,15 +263,3 @@ def _legend(drawing: Figure, axes: Sequence[Axes]) -> None:
         handles = [found[label] for label in labels]
         across = min(len(labels), max(1, int(drawing.get_figwidth() / 1.9)))
         drawing.legend(handles, labels, loc="outside lower center", ncols=across)
-
-
-def _nothing(ax: Axes, text: str) -> None:
-    ax.text(0.5, 0.5, text, ha="center", va="center", transform=ax.transAxes)
-    ax.set_axis_off()
-
-
-def _save(drawing: Figure, path: str) -> None:
-    suffix = Path(path).suffix
-    if suffix not in _METADATA:
-        raise InputError("unknown kind of figure", file=path, expected=" ".join(_METADATA))
-    drawing.savefig(path, format=suffix[1:], metadata=_METADATA[suffix])

@@ -21,7 +21,7 @@ from genebert.rng import integers, uniform
 
 MODES = ("span", "dnabert")
 MASKED, REPLACED, KEPT = range(3)
-P_MASKED, P_REPLACED = 0.8, 0.1
+P_MASKED = 0.8
 
 
 @dataclass(frozen=True)
@@ -33,15 +33,25 @@ class Masking:
     mode : "span" or "dnabert".
     n_spans : spans of each segment (dnabert: centres, each widened to k tokens).
     span : bases of a span (dnabert: tokens around a centre, k).
+    masked : share of the spans that are masked; of the others half are replaced, half kept. The
+        row shows a base there, so that a part of the loss is on bases that need not be inferred.
     """
 
     mode: str
     n_spans: int
     span: int
+    masked: float = P_MASKED
 
     @classmethod
     def for_segment(
-        cls, mode: str, length: int, k: int, stride: int, hidden_fraction: float, span: int
+        cls,
+        mode: str,
+        length: int,
+        k: int,
+        stride: int,
+        hidden_fraction: float,
+        span: int,
+        masked: float = P_MASKED,
     ) -> Masking:
         """Choose the number of spans for segments of ``length`` bases.
 
@@ -73,7 +83,7 @@ class Masking:
                 "spans do not fit the segment", file="objectives.mgm.hidden_fraction",
                 found=hidden_fraction,
             )  # fmt: skip
-        return cls(mode, n_spans, width)
+        return cls(mode, n_spans, width, masked)
 
     @property
     def n_hidden(self) -> int:
@@ -112,10 +122,10 @@ def starts(word_BS: Tensor, room: int, span: int) -> Tensor:
     return edge[:-1] + integers(word_BS, edge[1:] - edge[:-1] - span + 1)
 
 
-def decide(word: Tensor) -> Tensor:
-    """Turn words into MASKED (80 %), REPLACED (10 %) or KEPT (10 %)."""
+def decide(word: Tensor, masked: float = P_MASKED) -> Tensor:
+    """Turn words into MASKED (a share of ``masked``), and half of the rest REPLACED, half KEPT."""
     u = uniform(word)
-    return (u >= P_MASKED).long() + (u >= P_MASKED + P_REPLACED).long()
+    return (u >= masked).long() + (u >= (1.0 + masked) / 2).long()
 
 
 def covering(position: Tensor, n: int, k: int, stride: int) -> tuple[Tensor, Tensor]:
@@ -137,21 +147,19 @@ def mask(codes_BL: Tensor, word_BW: Tensor, masking: Masking, k: int, stride: in
     B, L = codes_BL.shape
     S, H = masking.n_spans, masking.n_hidden
     start_BS = starts(word_BW[:, :S], L, masking.span)
-    decision_BS = decide(word_BW[:, S : 2 * S])
+    decision_BS = decide(word_BW[:, S : 2 * S], masking.masked)
     random_BH = integers(word_BW[:, 2 * S : 2 * S + H], 4)
     within = torch.arange(masking.span, device=codes_BL.device)
     position_BH = (start_BS[:, :, None] + within).reshape(B, H)
-    decision_BH = decision_BS.repeat_interleave(masking.span, dim=1)
-    codes_BL = codes_BL.long()
-    seen_BH = torch.where(decision_BH == REPLACED, random_BH, codes_BL.gather(1, position_BH))
+    decision_BH = decision_BS[:, :, None].expand(-1, -1, masking.span).reshape(B, H)
+    codes_BL = codes_BL.to(torch.uint8)
+    kept_BH = codes_BL.gather(1, position_BH)
+    seen_BH = torch.where(decision_BH == REPLACED, random_BH.to(torch.uint8), kept_BH)
     changed_BL = codes_BL.scatter(1, position_BH, seen_BH)
-    masked_BL = torch.zeros_like(codes_BL).scatter(1, position_BH, (decision_BH == MASKED).long())
-    ids_Bn = tokens.tokenize(changed_BL, k, stride)
+    hidden_BH = (decision_BH == MASKED).to(torch.uint8)
+    masked_BL = torch.zeros_like(codes_BL).scatter_(1, position_BH, hidden_BH)
+    ids_Bn = tokens.tokenize(changed_BL, k, stride, masked_BL)
     n = ids_Bn.shape[1]
-    before = torch.nn.functional.pad(masked_BL.cumsum(dim=1), (1, 0))
-    first = torch.arange(n, device=codes_BL.device) * stride
-    touched_Bn = before[:, first + k] > before[:, first]
-    ids_Bn = torch.where(touched_Bn, tokens.MASK, ids_Bn)
     token_BH, offset_BH = covering(position_BH, n, k, stride)
     return Masked(ids_Bn, position_BH, decision_BH, token_BH, offset_BH)
 
@@ -166,7 +174,7 @@ def _mask_dnabert(
     start_BS = starts(word_BW[:, :S], n, masking.span)
     within = torch.arange(masking.span, device=codes_BL.device)
     token_BH = (start_BS[:, :, None] + within).reshape(B, H)
-    decision_BH = decide(word_BW[:, H : 2 * H])
+    decision_BH = decide(word_BW[:, H : 2 * H], masking.masked)
     random_BH = tokens.N_SPECIAL + integers(word_BW[:, 2 * H : 3 * H], 4**k)
     seen_BH = torch.where(decision_BH == MASKED, tokens.MASK, ids_Bn.gather(1, token_BH))
     seen_BH = torch.where(decision_BH == REPLACED, random_BH, seen_BH)

@@ -1,7 +1,8 @@
 """The losses of pre-training and the figures that are reported beside them.
 
 MGM: nats per hidden base (chance ln 4). NGSP and SRM: binary cross-entropy in nats (chance ln 2);
-SRM may be InfoNCE within groups of rows instead (chance ln of the candidates).
+SRM may be InfoNCE within groups of rows instead (chance ln of the candidates). MRM: mean squared
+error of the cells of hidden columns, which lie in [0, 1].
 Every loss is a (sum, count) pair, so that it adds up over micro-batches and processes.
 """
 
@@ -10,12 +11,16 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.nn import functional
 
-MGM, NGSP, SRM = "mgm", "ngsp", "srm"
-OBJECTIVES = (MGM, NGSP, SRM)
+from genebert.errors import InputError
+
+MGM, NGSP, SRM, MRM = "mgm", "ngsp", "srm", "mrm"
+OBJECTIVES = (MGM, NGSP, SRM, MRM)
+DEFAULT_OBJECTIVES = (MGM, NGSP, SRM)
 SRM_LOSSES = ("bce", "infonce")
 N_CODE = 4
 
@@ -28,6 +33,41 @@ def nucleotide_loss(logits_BH4: Tensor, target_BH: Tensor, weight_BH: Tensor) ->
         reduction="none",
     ).view_as(weight_BH)
     return loss_BH * weight_BH
+
+
+def repeat_weights(weight_BH: Tensor, repeat_BH: Tensor, factor: float) -> Tensor:
+    """Return the weights of hidden bases with those of soft-masked ones multiplied by a factor."""
+    return weight_BH if factor == 1.0 else weight_BH * torch.where(repeat_BH, factor, 1.0)
+
+
+def span_stages(value: object) -> tuple[tuple[float, int], ...]:
+    """Read ``objectives.mgm.span``: a number of bases, or a list of (share of the steps, bases).
+
+    Raises
+    ------
+    InputError
+        If it is neither, a length is below 1, or the shares do not add up to 1.
+    """
+    if isinstance(value, int):
+        return ((1.0, value),)
+    pairs = value if isinstance(value, list | tuple) else []
+    try:
+        stages = tuple((float(share), int(length)) for share, length in pairs)
+    except (TypeError, ValueError):
+        stages = ()
+    good = stages and all(share > 0 and length > 0 for share, length in stages)
+    if not good or abs(sum(share for share, _ in stages) - 1.0) > 1e-6:
+        raise InputError(
+            "is no list of spans", file="objectives.mgm.span", found=value,
+            expected="a number, or [share of the steps, span] with shares that add up to 1",
+        )  # fmt: skip
+    return stages
+
+
+def column_loss(found_SFC: Tensor, matrix_SFC: Tensor, hidden_SC: Tensor) -> Tensor:
+    """Return the mean squared error of the cells of each row's hidden columns, float32[S]."""
+    error_SC = (found_SFC.float() - matrix_SFC).square().mean(dim=1)
+    return (error_SC * hidden_SC).sum(dim=1) / hidden_SC.sum(dim=1).clamp(min=1)
 
 
 def binary_loss(logit_B: Tensor, label_B: Tensor) -> Tensor:
@@ -52,7 +92,9 @@ def infonce_loss(similarity_GNM: Tensor, allowed_GNM: Tensor, temperature: float
 
 
 def chance(objective: str, candidates: float = 2.0) -> float:
-    """Return the loss in nats of a model that knows nothing."""
+    """Return the loss of a model that knows nothing (MRM: it says 0.5 for values of 0 or 1)."""
+    if objective == MRM:
+        return 0.25
     return math.log(4.0) if objective == MGM else math.log(candidates)
 
 

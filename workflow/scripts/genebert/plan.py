@@ -7,25 +7,36 @@ not exist, batches that do not divide) is told here in one line, before training
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from genebert import masking, tokens
 from genebert.errors import InputError, nearest
-from genebert.objectives import OBJECTIVES, SRM_LOSSES
+from genebert.objectives import DEFAULT_OBJECTIVES, MGM, OBJECTIVES, SRM_LOSSES, span_stages
 from genebert.samples import Corpus
 
 MATRICES = ("real", "shuffled", "shuffled_cells", "permuted_tfs")
+SAMPLES = ("loci", "pairs", "background")
+CELL_TYPE_WEIGHTS = ("inverse_breadth", "inverse_size")
 KEYS = (
     "name", "tokens", "model", "neighbours", "row_tokens", "batch_size", "micro_batch",
-    "objectives", "optimizer", "matrix", "accessibility", "checkpoint_seconds", "keep_state",
-    "log_every", "evaluations", "evaluation_loci", "compile", "precision", "processes",
+    "objectives", "optimizer", "samples", "cell_type_weights", "matrix", "accessibility",
+    "checkpoint_seconds", "keep_state", "log_every", "evaluations", "evaluation_loci",
+    "evaluation_spans", "compile", "precision", "processes",
 )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What rows look like; from the `pretrain` block of a variant (:meth:`from_pretrain`)."""
+    """What rows look like; from the `pretrain` block of a variant (:meth:`from_pretrain`).
+
+    An epoch is one pass over the unique training loci (`samples` = "loci"), over all pairs of a
+    training cell type and a region open in it ("pairs"), or over windows outside all regions
+    ("background", MGM only). For "loci", the cell type of a visit is drawn from those in which the
+    locus is open: all alike, so that a pair counts by the inverse of the locus' breadth
+    (`cell_type_weights` = "inverse_breadth"), or by the inverse of the number of regions open in
+    the cell type ("inverse_size"). The pairs of cell types of SRM's n2 are balanced in any case.
+    """
 
     k: int
     stride: int
@@ -33,12 +44,16 @@ class Plan:
     batch_size: int
     neighbours: int
     seed: int
-    objectives: tuple[str, ...] = OBJECTIVES
+    objectives: tuple[str, ...] = DEFAULT_OBJECTIVES
     masking: str = "span"
     hidden_fraction: float = 0.15
     span: int = 5
+    masked_share: float = 0.8
     matrix: str = "real"
     accessibility: bool = True
+    samples: str = "loci"
+    cell_type_weights: str = "inverse_breadth"
+    cell_state: bool = False
     srm_loss: str = "bce"
     group: int = 8  # rows that are each other's negatives under InfoNCE
 
@@ -56,13 +71,32 @@ class Plan:
             if key not in block:
                 raise InputError(f"key {key!r} is missing", file="pretrain")
         names, settings = objectives_of(block)
-        mgm, srm = settings.get("mgm", {}), settings.get("srm", {})
-        known_keys("objectives.mgm", mgm, ("weight", "hidden_fraction", "span", "masking"))
+        mgm, srm, mrm = (settings.get(name, {}) for name in ("mgm", "srm", "mrm"))
+        known = ("weight", "hidden_fraction", "span", "masking", "masked_share", "repeat_weight")
+        known_keys("objectives.mgm", mgm, known)
+        known_keys("objectives.mrm", mrm, ("weight", "hidden_fraction"))
+        _fraction("objectives.mrm.hidden_fraction", mrm.get("hidden_fraction", 0.5))
+        _fraction("objectives.mgm.masked_share", mgm.get("masked_share", 0.8), whole=True)
+        _fraction("objectives.mgm.repeat_weight", mgm.get("repeat_weight", 1.0), whole=True)
         known_keys("objectives.ngsp", settings.get("ngsp", {}), ("weight",))
         known_keys("objectives.srm", srm, ("weight", "loss", "temperature", "group"))
         matrix, loss = block.get("matrix", "real"), srm.get("loss", "bce")
         _option("matrix", matrix, MATRICES)
         _option("objectives.srm.loss", loss, SRM_LOSSES)
+        samples = block.get("samples", "loci")
+        weights = block.get("cell_type_weights", "inverse_breadth")
+        _option("samples", samples, SAMPLES)
+        _option("cell_type_weights", weights, CELL_TYPE_WEIGHTS)
+        if samples == "background" and names != (MGM,):
+            raise InputError(
+                "windows outside the regions are for mgm alone", file="objectives",
+                found=", ".join(names), expected="mgm",
+            )  # fmt: skip
+        if samples != "loci" and weights != "inverse_breadth":
+            raise InputError(
+                "no cell type is drawn, so there is nothing to weigh", file="cell_type_weights",
+                found=weights, expected="inverse_breadth, or samples: loci",
+            )  # fmt: skip
         token = block.get("tokens", {})
         return cls(
             k=token.get("k", 6),
@@ -74,12 +108,20 @@ class Plan:
             objectives=names,
             masking=mgm.get("masking", "span"),
             hidden_fraction=mgm.get("hidden_fraction", 0.15),
-            span=mgm.get("span", 5),
+            span=span_stages(mgm.get("span", 5))[-1][1],  # the one that ends training
+            masked_share=mgm.get("masked_share", 0.8),
             matrix=matrix,
             accessibility=bool(block.get("accessibility", True)),
+            samples=samples,
+            cell_type_weights=weights,
+            cell_state=bool(block.get("model", {}).get("cell_state", False)),
             srm_loss=loss,
             group=srm.get("group", 8),
         )
+
+    def for_evaluation(self) -> Plan:
+        """Return the plan of loci on which runs are compared, whatever this one was trained on."""
+        return replace(self, samples="loci", cell_type_weights="inverse_breadth")
 
 
 def objectives_of(block: Mapping[str, Any]) -> tuple[tuple[str, ...], dict[str, dict[str, Any]]]:
@@ -87,7 +129,7 @@ def objectives_of(block: Mapping[str, Any]) -> tuple[tuple[str, ...], dict[str, 
 
     ``objectives`` is a mapping {name: settings}, or a list of names with default settings.
     """
-    value = block.get("objectives", OBJECTIVES)
+    value = block.get("objectives", DEFAULT_OBJECTIVES)
     settings = dict(value) if isinstance(value, Mapping) else {name: {} for name in value}
     for name in settings:
         if name not in OBJECTIVES:
@@ -111,6 +153,14 @@ def known_keys(key: str, block: Mapping[str, Any], known: tuple[str, ...]) -> No
                 f"unknown key {name!r}" + nearest(name, known), file=key,
                 expected=f"one of {', '.join(known)}",
             )  # fmt: skip
+
+
+def _fraction(key: str, value: float, whole: bool = False) -> None:
+    if not 0 <= value <= 1 or (value in (0, 1) and not whole):
+        raise InputError(
+            "is no fraction", file=key, found=value,
+            expected="0 to 1" if whole else "between 0 and 1",
+        )  # fmt: skip
 
 
 def _option(key: str, value: object, options: tuple[str, ...]) -> None:
@@ -153,10 +203,11 @@ class Segment:
                 expected=f"at most {corpus.length} (regions.width + 2 * shards.flank)",
             )
         mask = masking.Masking.for_segment(
-            plan.masking, length, plan.k, plan.stride, plan.hidden_fraction, plan.span
-        )
+            plan.masking, length, plan.k, plan.stride, plan.hidden_fraction, plan.span,
+            plan.masked_share,
+        )  # fmt: skip
         if spans_of is not None:
-            mask = masking.Masking(mask.mode, 2 * spans_of.masking.n_spans, mask.span)
+            mask = replace(mask, n_spans=2 * spans_of.masking.n_spans)
         jitter = min(corpus.flank, (corpus.length - length) // 2)
         return cls(n_tokens, length, (corpus.length - length) // 2 - jitter, jitter, mask)
 

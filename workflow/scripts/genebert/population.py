@@ -16,7 +16,7 @@ from torch import Tensor
 
 from genebert.errors import InputError
 from genebert.plan import Layout, Plan
-from genebert.samples import TRAIN, Corpus, View
+from genebert.samples import START_BITS, TRAIN, Corpus, View, spread
 
 NGSP_GAP = 10  # a negative partner is not within this many open regions of A
 MOTIF_BINS, BREADTH_BINS = 8, 4
@@ -34,11 +34,16 @@ class Population:
     view : open regions that may be looked at.
     loci : int64[n], region ids of the anchors: open in one of `anchor_cells`.
     pair_loci : int64[m], those with a pair of cell types for n2.
+    pairs : int64[p], entries of the view: every anchor in every cell type (`samples` = "pairs").
     cells : int64[c], the cell types that take part.
     anchor_cells : bool[c], those in which an anchor is drawn for MGM, NGSP and the contrast n1.
+    cell_weight : int64[c], weight of a cell type when one is drawn for a locus.
     pair_weight : float64[c, c] of small integers: weight of (open in row, closed in column) in n2.
     pair_accept : int64[c, c], of 2**16 drawn pairs so many are used; the others fall back to n1.
-    motif_bin, breadth_bin : int64[R], for matching.
+    motif_bin, breadth_bin : uint8[R], for matching.
+    limits, cell_limits : int32[3, contigs, C] (:func:`limits`), and of `cells` alone.
+    open_bits : uint8[R, ceil(c / 8)] (:func:`open_bits`).
+    surrounded : bool[nnz], :meth:`complete` for every entry of the view.
     """
 
     corpus: Corpus
@@ -47,12 +52,23 @@ class Population:
     view: View
     loci: Tensor
     pair_loci: Tensor
+    pairs: Tensor
     cells: Tensor
     anchor_cells: Tensor
+    cell_weight: Tensor
     pair_weight: Tensor
     pair_accept: Tensor
     motif_bin: Tensor
     breadth_bin: Tensor
+    limits: Tensor
+    cell_limits: Tensor
+    open_bits: Tensor
+    surrounded: Tensor
+
+    @property
+    def visits(self) -> Tensor:
+        """What an epoch passes over once: `pairs`, or `loci`."""
+        return self.pairs if self.plan.samples == "pairs" else self.loci
 
     def places(self, region_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return cell type, contig and start of every (region, cell type), each int64[B, c]."""
@@ -62,12 +78,9 @@ class Population:
 
     def complete(self, cell: Tensor, contig: Tensor, start: Tensor) -> Tensor:
         """Return where R / 2 open regions lie on each side of a region, outside `exclude`."""
-        view, exclude, half = self.view, self.layout.exclude, self.plan.neighbours // 2
-        centre = start + self.corpus.width // 2
-        first, end = view.bounds(cell, contig)
-        left = view.seek(cell, contig, centre - exclude - self.corpus.width + 1) - first
-        right = end - view.seek(cell, contig, centre + exclude)
-        return (left >= half) & (right >= half)
+        at = contig * self.limits.shape[2] + cell
+        first, last, _ = self.limits.flatten(1)
+        return (first[at] <= start) & (start <= last[at])
 
     def eligible(self, region_B: Tensor) -> tuple[Tensor, Tensor]:
         """Return (anchor_Bc, closed_Bc): where a row may have its anchor, and its n2 negative.
@@ -75,27 +88,73 @@ class Population:
         The region is open in the cell type, has R neighbours, a partner downstream, and others
         that are far enough away to be no partner; or it is closed and the place has R neighbours.
         """
-        cell, contig, start = self.places(region_B)
-        _, is_open = self.view.find(cell, contig, start)
-        complete = self.complete(cell, contig, start)
-        first, end = self.view.bounds(cell, contig)
-        partner = self.view.seek(cell, contig, start + self.layout.partner) < end
-        roomy = end - first > 2 * NGSP_GAP + 2
-        return is_open & complete & partner & roomy, ~is_open & complete
+        contig_B = self.corpus.contig[region_B]
+        first, last, last_anchor = (x.index_select(0, contig_B) for x in self.cell_limits)
+        start_B1 = self.corpus.start[region_B][:, None].to(first.dtype)
+        bits = spread(self.open_bits.index_select(0, region_B), 8)
+        is_open = bits[:, : self.cells.numel()].view(torch.bool)
+        inside = start_B1 >= first
+        anchor_Bc = is_open & inside & (start_B1 <= last_anchor)
+        return anchor_Bc, ~is_open & inside & (start_B1 <= last)
+
+
+def limits(corpus: Corpus, view: View, layout: Layout, half: int) -> Tensor:
+    """Return between which starts a region has neighbours and partners, int32[3, contigs, C].
+
+    In (contig, cell type), ``half`` open regions lie on either side of a region, outside
+    ``exclude``, if first <= start <= last; it may be an anchor (a partner lies downstream, and
+    other regions are far enough away to be none) if first <= start <= the last of the three.
+    """
+    shape = len(corpus.cells), view.n_contigs
+    start = corpus.start[view.region]
+    begin, end = view.block[:-1], view.block[1:]
+    some = max(view.region.numel() - 1, 0)
+
+    def start_of(entry: Tensor) -> Tensor:
+        return start[entry.clamp(0, some)] if start.numel() else torch.zeros_like(entry)
+
+    enough, none = end - begin >= half, torch.full_like(begin, -1)
+    first = start_of(begin + half - 1) + corpus.width + layout.exclude - corpus.width // 2
+    last = start_of(end - half) - layout.exclude - corpus.width // 2
+    first = torch.where(enough, first, torch.iinfo(torch.int32).max)
+    last = torch.where(enough, last, none)
+    roomy = end - begin > 2 * NGSP_GAP + 2
+    last_anchor = torch.where(roomy, last.minimum(start_of(end - 1) - layout.partner), none)
+    every = torch.stack([first, last, last_anchor]).clamp(max=torch.iinfo(torch.int32).max)
+    return every.to(torch.int32).view(3, *shape).transpose(1, 2).contiguous()
+
+
+def open_bits(view: View, cells: Array, regions: int) -> Array:
+    """Return uint8[R, ceil(c / 8)], little-endian bits: is the region open in each cell type?"""
+    bits = np.zeros((regions, -(-len(cells) // 8)), dtype=np.uint8)
+    region, block = view.region.cpu().numpy(), view.block.cpu().numpy()
+    for column, cell in enumerate(cells):
+        here = region[slice(*block[[cell * view.n_contigs, (cell + 1) * view.n_contigs]])]
+        bits[here, column >> 3] |= np.uint8(1 << (column & 7))
+    return bits
 
 
 def bins(value: Array, reference: Array, n: int) -> Array:
-    """Return the quantile bin (of ``reference``) of each value, int64."""
+    """Return the quantile bin (of ``reference``, n at most 256) of each value, uint8."""
     if len(reference) == 0:
-        return np.zeros(len(value), dtype=np.int64)
+        return np.zeros(len(value), dtype=np.uint8)
     edges = np.quantile(reference, np.arange(1, n) / n)
-    return np.searchsorted(edges, value, side="right").astype(np.int64)
+    return np.searchsorted(edges, value, side="right").astype(np.uint8)
 
 
-def balanced_weights(open_nc: Array, closed_nc: Array, roles_cc: Array) -> tuple[Array, Array]:
+def size_weights(sizes: Array) -> Array:
+    """Return integers of 1 .. 1023 in proportion to 1 / size (empty cell types: as of size 1)."""
+    inverse = 1.0 / np.maximum(sizes, 1)
+    return np.clip(np.rint(1023 * inverse / inverse.max()), 1, 1023).astype(np.int64)
+
+
+def balanced_weights(
+    open_nc: Array, closed_nc: Array, roles_cc: Array, given: bool = False
+) -> tuple[Array, Array]:
     """Weigh pairs (open in c, closed in c') so that both directions are used equally often.
 
-    A locus draws one pair with probability proportional to the weights of its possible pairs.
+    A locus draws one pair with probability proportional to the weights of its possible pairs; with
+    ``given``, it is visited once for every c in which it is open, and draws c' alone.
     The weight of (c, c') is multiplied by sqrt(expected(c', c) / expected(c, c')) for 20 rounds
     and rounded to integers of 1 .. 1023. Loci with few possible pairs can make it impossible that
     both directions agree; of the direction that is still drawn more often a part is then not used.
@@ -117,20 +176,22 @@ def balanced_weights(open_nc: Array, closed_nc: Array, roles_cc: Array) -> tuple
     if not usable.any():
         return weight, np.zeros(weight.shape, dtype=np.int64)
     for _ in range(20):
-        expected = _expected(is_open, closed, weight)
+        expected = _expected(is_open, closed, weight, given)
         ratio = np.where(usable, expected.T / np.where(usable, expected, 1.0), 1.0)
         weight = weight * np.sqrt(ratio)
     weight = np.where(usable, np.clip(np.rint(1023 * weight / weight.max()), 1, 1023), 0.0)
-    expected = _expected(is_open, closed, weight)
+    expected = _expected(is_open, closed, weight, given)
     share = np.where(usable, np.minimum(1.0, expected.T / np.where(usable, expected, 1.0)), 0.0)
     return weight, np.rint(share * 2**16).astype(np.int64)
 
 
-def _expected(is_open: Array, closed: Array, weight: Array) -> Array:
+def _expected(is_open: Array, closed: Array, weight: Array, given: bool) -> Array:
     """Return how often each pair of cell types is expected to be drawn, float64[c, c]."""
-    total = ((is_open @ weight) * closed).sum(axis=1)
+    total = closed @ weight.T  # of each c by itself
+    if not given:
+        total = ((is_open @ weight) * closed).sum(axis=1, keepdims=True)
     share = np.where(total > 0, 1.0 / np.maximum(total, 1e-300), 0.0)
-    return np.asarray(weight * ((is_open * share[:, None]).T @ closed))
+    return np.asarray(weight * ((is_open * share).T @ closed))
 
 
 def build_population(
@@ -154,7 +215,8 @@ def build_population(
     Raises
     ------
     InputError
-        If no locus has R neighbours in any cell type.
+        If no locus has R neighbours in any cell type, or (in training) a cell type has fewer than
+        R + 1 open regions on every contig.
     """
     view = corpus.view([split], held_out_only=roles != "training")
     held_out = corpus.held_out.cpu().numpy()
@@ -169,33 +231,50 @@ def build_population(
         return torch.as_tensor(array, device=corpus.device)
 
     motif_count, breadth = corpus.motif_count.cpu().numpy(), corpus.breadth.cpu().numpy()
+    layout = Layout.of(plan, corpus)
+    if split == TRAIN and roles == "training":
+        check_neighbours(corpus, view, cells, plan.neighbours)
+    between = limits(corpus, view, layout, plan.neighbours // 2)
     population = Population(
         corpus=corpus,
         plan=plan,
-        layout=Layout.of(plan, corpus),
+        layout=layout,
         view=view,
         loci=torch.zeros(0, dtype=torch.int64, device=corpus.device),
         pair_loci=torch.zeros(0, dtype=torch.int64, device=corpus.device),
+        pairs=torch.zeros(0, dtype=torch.int64, device=corpus.device),
         cells=put(cells),
         anchor_cells=put(is_held if roles != "training" else np.ones(len(cells), dtype=bool)),
+        cell_weight=torch.ones(len(cells), dtype=torch.int64, device=corpus.device),
         pair_weight=put(np.zeros(roles_cc.shape)),
         pair_accept=put(np.zeros(roles_cc.shape, dtype=np.int64)),
         motif_bin=put(bins(motif_count, motif_count[in_training], MOTIF_BINS)),
         breadth_bin=put(bins(breadth, breadth[in_training], BREADTH_BINS)),
+        limits=between,
+        cell_limits=between[:, :, put(cells)],
+        open_bits=put(open_bits(view, cells, len(breadth))),
+        surrounded=torch.zeros(0, dtype=torch.bool, device=corpus.device),
     )
+    at = (view.key >> START_BITS).to(torch.int32)
+    cell, contig = at // view.n_contigs, at % view.n_contigs
+    population = replace(
+        population, surrounded=population.complete(cell, contig, corpus.start[view.region])
+    )
+    if plan.cell_type_weights == "inverse_size":
+        first, end = view.cell_bounds(population.cells)
+        weights = put(size_weights((end - first).cpu().numpy()))
+        population = replace(population, cell_weight=weights)
     allowed = corpus.split == split
     if roles == "training":
         allowed = allowed & ~corpus.held_out_only & (corpus.breadth > 0)
     candidates = torch.nonzero(allowed).squeeze(1)
-    open_nc, closed_nc = [], []
-    for at in range(0, candidates.numel(), chunk):
-        is_open, closed = population.eligible(candidates[at : at + chunk])
-        open_nc.append(is_open.cpu())
-        closed_nc.append(closed.cpu())
-    shape = (0, len(cells))
-    is_open = torch.cat(open_nc) if open_nc else torch.zeros(shape, dtype=torch.bool)
-    closed = torch.cat(closed_nc) if closed_nc else torch.zeros(shape, dtype=torch.bool)
-    usable = (is_open & population.anchor_cells.cpu()).any(dim=1)
+    none = torch.zeros(0, dtype=torch.bool, device=corpus.device)
+    usable_parts, either_parts = [none], [none]
+    for part in candidates.split(chunk):
+        is_open, closed = population.eligible(part)
+        usable_parts.append((is_open & population.anchor_cells).any(dim=1))
+        either_parts.append(is_open.any(dim=1) & closed.any(dim=1))
+    usable, either = torch.cat(usable_parts), torch.cat(either_parts)
     if not usable.any():
         raise InputError(
             "no cell type has enough open regions on one contig",
@@ -203,14 +282,75 @@ def build_population(
             found=f"{plan.neighbours} neighbours, {candidates.numel()} regions of the split",
             expected="fewer neighbours, or more regions",
         )
-    either = is_open.any(dim=1) & closed.any(dim=1)
-    chosen = np.flatnonzero(either.numpy())[:: max(1, int(either.sum()) // sample)]
-    weight, accept = balanced_weights(is_open.numpy()[chosen], closed.numpy()[chosen], roles_cc)
-    possible = (is_open.numpy() @ (weight > 0) & closed.numpy()).any(axis=1)
+    chosen = candidates[either][:: max(1, int(either.sum()) // sample)]
+    open_nc, closed_nc = (x.cpu().numpy() for x in population.eligible(chosen))
+    by_pairs = plan.samples == "pairs"
+    weight, accept = balanced_weights(open_nc, closed_nc, roles_cc, by_pairs)
+    paired, possible_parts = put((weight > 0).astype(np.float32)), [none]
+    for part in candidates.split(chunk):
+        part_open, part_closed = population.eligible(part)
+        possible_parts.append(((part_open.float() @ paired > 0) & part_closed).any(dim=1))
     return replace(
         population,
-        loci=candidates[usable.to(candidates.device)],
-        pair_loci=candidates[put(possible)],
+        loci=candidates[usable],
+        pair_loci=candidates[torch.cat(possible_parts)],
+        pairs=anchor_entries(population, allowed) if by_pairs else population.pairs,
         pair_weight=put(weight),
         pair_accept=put(accept),
     )
+
+
+def anchor_entries(population: Population, allowed_R: Tensor) -> Tensor:
+    """Return the entries of the view at which a row may have its anchor, int64[p].
+
+    Parameters
+    ----------
+    allowed_R : bool[R], regions that may be anchors at all.
+    """
+    view, corpus = population.view, population.corpus
+    at = view.key >> START_BITS
+    first, last_anchor = (
+        population.limits[which].flatten()[
+            at % view.n_contigs * len(corpus.cells) + at // view.n_contigs
+        ]
+        for which in (0, 2)
+    )
+    start = corpus.start[view.region]
+    wanted = torch.zeros(len(corpus.cells), dtype=torch.bool, device=corpus.device)
+    wanted[population.cells[population.anchor_cells]] = True
+    inside = (first <= start) & (start <= last_anchor)
+    usable = inside & allowed_R[view.region] & wanted[at // view.n_contigs]
+    return torch.nonzero(usable).squeeze(1)
+
+
+def check_neighbours(corpus: Corpus, view: View, cells: Array, R: int) -> None:
+    """Raise :class:`InputError` if a cell type has no contig with R + 1 open regions."""
+    count = (view.block[1:] - view.block[:-1]).view(len(corpus.cells), -1).max(dim=1).values
+    for cell in cells:
+        if (most := int(count[cell])) <= R:
+            raise InputError(
+                f"cell type {corpus.cells[cell]} has fewer open regions than a matrix has columns",
+                file="neighbours",
+                found=f"{R} neighbours, at most {most} training regions on one contig",
+                expected="fewer neighbours, or a cell type with more regions",
+            )
+
+
+def background_population(corpus: Corpus, plan: Plan) -> Population:
+    """Return the population of windows outside all regions, which no cell type has open.
+
+    Parameters
+    ----------
+    corpus : of :func:`genebert.background.open_background`; every window is a training window.
+    """
+    none = torch.zeros(0, dtype=torch.int64, device=corpus.device)
+    return Population(
+        corpus=corpus,
+        plan=plan,
+        layout=Layout.of(plan, corpus),
+        view=corpus.view([TRAIN]),
+        loci=torch.arange(corpus.start.numel(), device=corpus.device),
+        pair_loci=none, pairs=none, cells=none, anchor_cells=none, cell_weight=none,
+        pair_weight=none, pair_accept=none, motif_bin=none, breadth_bin=none, limits=none,
+        cell_limits=none, open_bits=none, surrounded=none,
+    )  # fmt: skip

@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -30,13 +31,15 @@ if __name__ == "__main__":  # find the package beside this file, however it is s
 import torch
 import torch.distributed as dist
 
+from genebert.clock import Clock
 from genebert.errors import InputError
 from genebert.evaluation import FixedSet, evaluate
-from genebert.objectives import MGM, NGSP, OBJECTIVES, SRM, chance
+from genebert.mgm_reference import SPANS
+from genebert.objectives import MRM, OBJECTIVES, SRM, chance
 from genebert.plan import Plan
-from genebert.population import build_population
+from genebert.population import Population, background_population, build_population
 from genebert.pretrained import CONFIG, WEIGHTS, save, write_atomic
-from genebert.probes import ngsp_probe, srm_probes
+from genebert.run_figures import final_rows
 from genebert.sampler import Sampler
 from genebert.samples import TRAIN, VALID, Corpus
 from genebert.train_state import StateDirectory, digest, run_hash
@@ -45,14 +48,11 @@ from genebert.trainer import Place, Trainer
 if TYPE_CHECKING:
     from genebert.shards import Shards
 
-VERSION = 1
+VERSION = 2
 EXIT_STOPPED = 75  # EX_TEMPFAIL: try again, it resumes
 METRICS = "metrics.jsonl"
 DIVERGED = 4.0  # a mean loss above this many times its chance level
-LOG_SECONDS = 10.0
 CHECK_EVERY = 10  # steps between looks at the clock and at signals, with several processes
-# dense bf16 peak of a device, FLOP/s, by a part of its name
-PEAKS = {"H100": 989.4e12, "H200": 989.4e12, "A100": 312e12}
 # settings that do not change what is learned
 UNHASHED = ("checkpoint_seconds", "keep_state", "processes", "micro_batch", "name")
 
@@ -86,7 +86,13 @@ class Run:
     """One pre-training run: trains, logs, checkpoints, evaluates, writes its outputs."""
 
     def __init__(
-        self, settings: dict[str, Any], shards: Shards, output: Path, state: str, place: Place
+        self,
+        settings: dict[str, Any],
+        shards: Shards,
+        output: Path,
+        state: str,
+        place: Place,
+        windows: Shards | None = None,
     ) -> None:
         self.block: dict[str, Any] = settings["variant"]
         self.seed, self.steps = int(settings["seed"]), int(settings["steps"])
@@ -94,20 +100,23 @@ class Run:
         self.state = StateDirectory(output / "state" / state)
         self.state.check_marker()
         plan = Plan.from_pretrain(self.block, self.seed)
+        if MRM in plan.objectives:  # it needs SRM's matrices, with or without SRM
+            plan = replace(plan, objectives=(*plan.objectives, SRM))
         self.corpus = Corpus.from_shards(shards, place.device)
-        population = build_population(self.corpus, plan, TRAIN, "training")
+        compared = plan.for_evaluation()
+        self.population = build_population(self.corpus, compared, TRAIN, "training")
+        population = self.population if plan == compared else self._other(plan, windows)
         self.trainer = Trainer(Sampler(population), self.block, self.steps, place)
         self.motifs = list(shards.motifs)
         self.rows: list[dict[str, Any]] = []
         self.sets: list[FixedSet] = []
-        self.population = population
         n = int(self.block.get("evaluation_loci", 256))
         for name, roles in (("valid", "training"), ("held_out", "held_out")):
             if name == "held_out" and not bool(self.corpus.held_out.any()):
                 continue
             try:
                 self.sets.append(
-                    FixedSet.of(name, build_population(self.corpus, plan, VALID, roles), n)
+                    FixedSet.of(name, build_population(self.corpus, compared, VALID, roles), n)
                 )
             except InputError as error:  # too few validation regions: train, but say so
                 log.warning("no evaluation on %s: %s", name, error)
@@ -115,6 +124,15 @@ class Run:
         evaluations = int(self.block.get("evaluations", 4 if self.steps >= 500 else 1))
         self.evaluate_at = {round(self.steps * (i + 1) / evaluations) for i in range(evaluations)}
         self.clock = Clock(self.trainer)
+
+    def _other(self, plan: Plan, windows: Shards | None) -> Population:
+        """Return the population that is trained on where it is not the one for comparison."""
+        if plan.samples != "background":
+            return build_population(self.corpus, plan, TRAIN, "training")
+        if windows is None:
+            raise InputError("windows outside the regions are missing", file="samples")
+        corpus = Corpus.from_shards(windows, self.place.device, resident=False)
+        return background_population(corpus, plan)
 
     # -- the loop --------------------------------------------------------------------------------
 
@@ -127,11 +145,12 @@ class Run:
             self.rows = json.loads(state["rows"])
             log.info("resuming at step %d of %d", trainer.step, self.steps)
         log.info(
-            "%s: %d loci, %d parameters, %d steps of %d rows, %s",
-            self.block.get("name", "run"), self.population.loci.numel(),
+            "%s: %d %s, %d parameters, %d steps of %d rows, %s", self.block.get("name", "run"),
+            trainer.sampler.population.visits.numel(), trainer.sampler.plan.samples,
             trainer.model.n_parameters(), self.steps, trainer.sampler.plan.batch_size,
             self.place.device,
         )  # fmt: skip
+        log.info("%s", self.clock.formula)
         saved = time.monotonic()
         every = float(self.block.get("checkpoint_seconds", 600))
         trainer.model.train()
@@ -190,16 +209,16 @@ class Run:
         steps = first.tolist()
         if min(steps) < big:
             which = steps.index(min(steps))
-            self.diverged(f"loss of {OBJECTIVES[which]} is not finite", which, min(steps))
-        if not bool(torch.isfinite(self.trainer.grad_norm)):
-            self.diverged("gradient is not finite", 0, self.trainer.step - 1)
+            objective = (*OBJECTIVES, "all")[which]  # the gradient comes last
+            what = "gradient" if objective == "all" else f"loss of {objective}"
+            self.diverged(f"{what} is not finite", objective, min(steps))
 
-    def diverged(self, what: str, which: int, step: int) -> None:
+    def diverged(self, what: str, objective: str, step: int) -> None:
         """Leave the marker and raise the one line."""
         name = str(self.block.get("name", "run"))
         message = f"pre-training {name}, seed {self.seed}, diverged at step {step + 1}: {what}"
         if self.place.rank == 0:
-            self.state.mark_diverged(message, step + 1, OBJECTIVES[which])
+            self.state.mark_diverged(message, step + 1, objective)
         raise InputError(message)
 
     def report(self) -> None:
@@ -218,7 +237,7 @@ class Run:
             if value > DIVERGED * level:
                 self.diverged(
                     f"mean loss of {name} is {value:.3f}, chance is {level:.3f}",
-                    OBJECTIVES.index(name), trainer.step - 1,
+                    name, trainer.step - 1,
                 )  # fmt: skip
         timing = self.clock.lap(trainer.step)
         row = {
@@ -255,21 +274,11 @@ class Run:
                 log.info("evaluation on %s at step %d: %s", fixed.name, self.trainer.step, shown)
         self.clock.skip()
 
-    def probe(self) -> None:
-        """Fit the probes on training loci and judge them on the fixed sets."""
-        n = max((fixed.loci.numel() for fixed in self.sets), default=0)
-        if n == 0:
-            return
-        pairs, partners = FixedSet.of("train", self.population, 4 * n, epoch=1).probe_data()
-        for fixed in self.sets:
-            test_pairs, test_partners = fixed.probe_data()
-            found: dict[str, Any] = {}
-            if NGSP in self.trainer.names:
-                found["ngsp"] = ngsp_probe(partners, test_partners)
-            if pairs is not None and test_pairs is not None:
-                found |= {f"srm_{k}": v for k, v in srm_probes(pairs, test_pairs).items()}
-            for name, figures in found.items():
-                self.rows.append({"kind": "probe", "set": fixed.name, "probe": name, **figures})
+    def judge(self) -> None:
+        """Add what is reported of the finished run: figures beside probes and references."""
+        spans = self.block.get("evaluation_spans", SPANS)
+        losses, bf16 = self.trainer.losses, self.trainer.bf16
+        self.rows += final_rows(losses, self.sets, self.population, spans, bf16)
 
     # -- files -------------------------------------------------------------------------------------
 
@@ -288,7 +297,7 @@ class Run:
         """Write the outputs, `config.json` last, and remove the state."""
         if self.place.rank != 0:
             return
-        self.probe()
+        self.judge()
         self.output.mkdir(parents=True, exist_ok=True)
         lines = "".join(json.dumps(row) + "\n" for row in self.rows)
         write_atomic(self.output / METRICS, lines)
@@ -299,86 +308,6 @@ class Run:
         )  # fmt: skip
         if not self.block.get("keep_state", False):
             self.state.remove()
-
-
-class Clock:
-    """Throughput, model-FLOP utilisation, waiting for data, memory and time to finish.
-
-    MFU = FLOPs of a step / (seconds * peak of the processes' devices); FLOPs of the sequence
-    encoder by ``GeneBert.flops_per_token`` for all tokens, plus ``flops_per_matrix`` for the
-    matrices of SRM. It is left out where the device's peak is not known.
-    """
-
-    def __init__(self, trainer: Trainer) -> None:
-        self.trainer = trainer
-        plan, model = trainer.sampler.plan, trainer.model
-        self.tokens = plan.batch_size * plan.row_tokens
-        hidden = trainer.sampler.layout.single.masking.n_hidden / plan.row_tokens
-        share = hidden if MGM in trainer.names else 0.0
-        self.flops = self.tokens * model.flops_per_token(plan.row_tokens, share)
-        if SRM in trainer.names:
-            self.flops += plan.batch_size * model.flops_per_matrix()  # right and wrong ones
-        device = trainer.place.device
-        self.cuda = device.type == "cuda"
-        name = torch.cuda.get_device_name(device) if self.cuda else ""
-        self.peak = next((peak for part, peak in PEAKS.items() if part in name), None)
-        self.logged = -LOG_SECONDS
-        self.start()
-
-    def start(self) -> None:
-        """Begin a lap now."""
-        self.since, self.step, self.waited = time.perf_counter(), self.trainer.step, 0.0
-
-    def skip(self) -> None:
-        """Leave what happened since the last report out of the next lap."""
-        self.start()
-
-    def waiting(self) -> Waiting:
-        """Return a context whose time counts as waiting for data (host time)."""
-        return Waiting(self)
-
-    def due(self, last: bool) -> bool:
-        """Whether it is time for a line in the log."""
-        if not last and time.monotonic() - self.logged < LOG_SECONDS:
-            return False
-        self.logged = time.monotonic()
-        return True
-
-    def lap(self, step: int) -> dict[str, float]:
-        """Return the figures since the last lap and begin a new one."""
-        if self.cuda:
-            torch.cuda.synchronize()
-        seconds = max(time.perf_counter() - self.since, 1e-9)
-        n = max(step - self.step, 1)
-        out = {
-            "seconds": seconds,
-            "tokens_per_second": n * self.tokens / seconds,
-            "data_wait_fraction": self.waited / seconds,
-            "seconds_to_finish": (self.trainer.steps - step) * seconds / n,
-        }
-        if self.peak is not None:
-            world = self.trainer.place.world
-            out["mfu"] = n * self.flops / (seconds * self.peak * world)
-        if self.cuda:
-            out["memory_gb"] = torch.cuda.max_memory_allocated() / 1e9
-        self.start()
-        self.step = step
-        return out
-
-
-class Waiting:
-    """Adds the time inside a ``with`` block to a clock's waiting time."""
-
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
-
-    def __enter__(self) -> None:
-        """Start."""
-        self.entered = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        """Stop."""
-        self.clock.waited += time.perf_counter() - self.entered
 
 
 def open_place(device: str) -> Place:
@@ -446,10 +375,16 @@ def run(
     index_sha256: str,
     stop: StopFlag,
     device: str = "cpu",
+    windows: Shards | None = None,
 ) -> int:
-    """Train on opened shards; return 0, or EXIT_STOPPED if asked to stop before the end."""
+    """Train on opened shards; return 0, or EXIT_STOPPED if asked to stop before the end.
+
+    Parameters
+    ----------
+    windows : outside the regions, for a variant that is trained on them.
+    """
     place = open_place(device)
-    job = Run(settings, shards, output, hash_of(settings, index_sha256), place)
+    job = Run(settings, shards, output, hash_of(settings, index_sha256), place, windows)
     if not job.train(stop):
         return EXIT_STOPPED
     job.finish()
@@ -475,15 +410,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         output = options.output or settings.get("output")
         if output is None:
             raise InputError("no output directory", file=options.config, expected="--output")
-        sha = digest(settings["index"]) if Path(settings["index"]).exists() else ""
+        index = Path(settings["index"])
+        sha = digest(index) if index.exists() else ""
+        beside = None
+        if settings["variant"].get("samples") == "background":
+            beside = index.with_name("background.safetensors")
+            sha += digest(beside) if beside.exists() else ""
         if is_finished(Path(output), hash_of(settings, sha)):
             log.info("%s: this run is finished", output)
             return 0
-        from genebert.shards import Shards  # late: reads the genome library, needed for files only
+        # late: they read the genome library, needed for files only
+        from genebert.background import open_background
+        from genebert.shards import Shards
 
+        shards = Shards.open(index)
+        windows = None if beside is None else open_background(beside, shards)
         return run(
-            settings, Shards.open(settings["index"]), Path(output),
-            index_sha256=sha, stop=stop, device=options.device,
+            settings, shards, Path(output), index_sha256=sha, stop=stop, device=options.device,
+            windows=windows,
         )  # fmt: skip
     except InputError as error:
         log.error("%s", error)

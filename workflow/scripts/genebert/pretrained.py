@@ -7,7 +7,6 @@ vectors = encoders.embed_sequences(codes)  # uint8[B, L] -> float32[B, D]
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from genebert import tokens
+from genebert.disk import whole_file
 from genebert.errors import InputError
 from genebert.model import GeneBert, ModelConfig
 
@@ -30,14 +30,9 @@ WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write a file so that it is there as a whole or not at all: temporary file, fsync, rename."""
-    raw = data.encode() if isinstance(data, str) else data
-    part = path.with_name(f".{path.name}.part-{os.getpid()}")
-    with part.open("wb") as handle:
-        handle.write(raw)
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.replace(part, path)
+    """Write a file so that it is there as a whole or not at all."""
+    with whole_file(path) as part:
+        part.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
 def save(
@@ -61,11 +56,8 @@ def save(
         name: value.detach().to("cpu", torch.float32).contiguous()
         for name, value in model.state_dict().items()
     }
-    part = directory / f".{WEIGHTS}.part-{os.getpid()}"
-    save_file(weights, part)
-    with part.open("rb") as handle:
-        os.fsync(handle.fileno())
-    os.replace(part, directory / WEIGHTS)
+    with whole_file(directory / WEIGHTS) as part:
+        save_file(weights, part)
     record = {"format": FORMAT, "model": (config or model.config).to_dict(), **extra}
     write_atomic(directory / CONFIG, json.dumps(record, indent=1, sort_keys=True) + "\n")
 

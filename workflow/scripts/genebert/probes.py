@@ -19,6 +19,7 @@ from genebert.sampler import Rows
 from genebert.samples import neighbours
 
 Floats = NDArray[np.float64]
+Judged = tuple[Floats, NDArray[np.bool_]]  # logits and labels of the same rows
 COMPONENTS = 12  # principal components of each side of the bilinear probe
 RIDGE = 1.0
 NEWTON_STEPS = 25
@@ -66,13 +67,14 @@ class Pairs:
     nuisance: Floats  # [N, 6]
     anchor: Floats  # [N, M], motif row of the anchor
     context: Floats  # [N, F], mean column of the matrix
+    state: Floats  # [N, F], state of its cell type; [N, 0] where the matrix has none
 
     def of_contrast(self, contrast: int) -> Pairs:
         """Return those of one contrast."""
         keep = self.contrast == contrast
         return Pairs(
             self.matches[keep], self.contrast[keep], self.nuisance[keep], self.anchor[keep],
-            self.context[keep],
+            self.context[keep], self.state[keep],
         )  # fmt: skip
 
 
@@ -120,6 +122,7 @@ def pairs_of(population: Population, rows: Rows) -> Pairs:
         np.stack([c.double().cpu().numpy() for c in columns], axis=1),
         corpus.columns(anchor).double().cpu().numpy(),
         real.mean(axis=2),
+        np.zeros((2 * n, 0)) if rows.state is None else rows.state.double().cpu().numpy(),
     )
 
 
@@ -136,7 +139,7 @@ def partners_of(population: Population, rows: Rows) -> Partners:
 
 def join_pairs(parts: list[Pairs]) -> Pairs:
     """Concatenate."""
-    names = ("matches", "contrast", "nuisance", "anchor", "context")
+    names = ("matches", "contrast", "nuisance", "anchor", "context", "state")
     return Pairs(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
@@ -151,6 +154,8 @@ def join_partners(parts: list[Partners]) -> Partners:
 def _directions(x_ND: Floats, n: int) -> tuple[Floats, Floats]:
     """Return the mean and the first n principal directions, sign-fixed."""
     mean = x_ND.mean(axis=0)
+    if not len(mean):
+        return mean, np.zeros((0, 0))
     _, _, vt = np.linalg.svd(x_ND - mean, full_matrices=False)
     vt = vt[: min(n, len(vt))]
     sign = np.sign(vt[np.arange(len(vt)), np.abs(vt).argmax(axis=1)])
@@ -158,39 +163,41 @@ def _directions(x_ND: Floats, n: int) -> tuple[Floats, Floats]:
 
 
 def _bilinear(train: Pairs, test: Pairs) -> tuple[Floats, Floats]:
-    """Return P1's features: both sides' components and all their products."""
-    a_mean, a_axes = _directions(train.anchor, COMPONENTS)
-    c_mean, c_axes = _directions(train.context, COMPONENTS)
+    """Return P1's features: both sides' components and all products; the state is a third side."""
+    names = ("anchor", "context", "state")
+    axes = {name: _directions(getattr(train, name), COMPONENTS) for name in names}
 
     def features(pairs: Pairs) -> Floats:
-        a, c = (pairs.anchor - a_mean) @ a_axes, (pairs.context - c_mean) @ c_axes
-        products = (a[:, :, None] * c[:, None, :]).reshape(len(a), -1)
-        return np.concatenate([a, c, products], axis=1)
+        a, c, s = ((getattr(pairs, name) - axes[name][0]) @ axes[name][1] for name in names)
+        parts = [a, c]
+        for other in (c, s):
+            parts.append((a[:, :, None] * other[:, None, :]).reshape(len(a), -1))
+        return np.concatenate([*parts, s], axis=1)
 
     return features(train), features(test)
 
 
-def _judge(
+def _logits(
     train: Floats, train_label: NDArray[np.bool_], test: Floats, test_label: NDArray[np.bool_]
-) -> Mapping[str, float]:
-    logits = fit_logistic(train, train_label).logits(test)
-    return {"accuracy": accuracy(logits, test_label), "auroc": auroc(logits, test_label)}
+) -> Judged:
+    """Fit on the training rows; return the logits of the test rows and their labels."""
+    return fit_logistic(train, train_label).logits(test), test_label
 
 
-def srm_probes(train: Pairs, test: Pairs) -> dict[str, Mapping[str, float]]:
+def srm_probes(train: Pairs, test: Pairs) -> dict[str, Judged]:
     """Fit every probe of SRM for each contrast.
 
     Returns
     -------
-    ``{"n1": {...}}``-like names ``p0:n1``, ``sequence:n1``, ``matrix:n1``, ``p1:n1`` and the same
-    for n2, each with accuracy and AUROC; contrasts without both labels are left out.
+    ``{"p0:n1": (logits, labels), ...}`` with the probes ``p0``, ``sequence``, ``matrix`` and
+    ``p1`` and the contrasts n1 and n2; contrasts without both labels are left out.
     """
-    out: dict[str, Mapping[str, float]] = {}
+    out: dict[str, Judged] = {}
     bilinear = _bilinear(train, test)
     views = {
         "p0": (train.nuisance, test.nuisance),
         "sequence": (train.anchor, test.anchor),
-        "matrix": (train.context, test.context),
+        "matrix": tuple(np.concatenate([p.context, p.state], axis=1) for p in (train, test)),
         "p1": bilinear,
     }
     for number, contrast in enumerate(("n1", "n2")):
@@ -198,10 +205,15 @@ def srm_probes(train: Pairs, test: Pairs) -> dict[str, Mapping[str, float]]:
         if min(len(set(train.matches[a])), len(set(test.matches[b]))) < 2:
             continue
         for name, (x, y) in views.items():
-            out[f"{name}:{contrast}"] = _judge(x[a], train.matches[a], y[b], test.matches[b])
+            out[f"{name}:{contrast}"] = _logits(x[a], train.matches[a], y[b], test.matches[b])
     return out
 
 
-def ngsp_probe(train: Partners, test: Partners) -> Mapping[str, float]:
-    """Fit the probe of NGSP."""
-    return _judge(train.features, train.follows, test.features, test.follows)
+def ngsp_probe(train: Partners, test: Partners) -> Judged:
+    """Fit the probe of NGSP; returns logits and labels of the test rows."""
+    return _logits(train.features, train.follows, test.features, test.follows)
+
+
+def figures(judged: Judged) -> Mapping[str, float]:
+    """Return accuracy and AUROC of logits."""
+    return {"accuracy": accuracy(*judged), "auroc": auroc(*judged)}

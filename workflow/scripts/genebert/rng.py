@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 WORD = 0xFFFFFFFF
+# what a key is for: the order of the samples, and what is drawn for a sample of each kind
+STREAM_ORDER, STREAM_SINGLE, STREAM_PAIR, STREAM_DRAW = range(4)
 # Philox 2x32 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"), ten rounds
 _PHILOX_MULTIPLIER = 0xD256D193
 _PHILOX_WEYL = 0x9E3779B9
@@ -53,12 +55,11 @@ def philox(low: Tensor, high: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
     -------
     Two int64 tensors of independent, uniform 32-bit words.
     """
-    low, high, key = torch.broadcast_tensors(low, high, key)
-    for round_ in range(_PHILOX_ROUNDS):
+    weyl = torch.arange(_PHILOX_ROUNDS, device=key.device) * _PHILOX_WEYL
+    for bumped in ((key + weyl.view(-1, *[1] * key.ndim)) & WORD).unbind():
         # the wrapped signed product has the same 64 bits as the unsigned one
         product = low * _PHILOX_MULTIPLIER
-        bumped = (key + round_ * _PHILOX_WEYL) & WORD
-        low, high = ((product >> 32) & WORD) ^ bumped ^ high, product & WORD
+        low, high = (product >> 32).bitwise_xor(bumped ^ high).bitwise_and_(WORD), product & WORD
     return low, high
 
 

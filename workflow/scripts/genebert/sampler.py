@@ -1,10 +1,10 @@
-"""Training rows, made on the device as a pure function of (seed, epoch, locus).
+"""Training rows, made on the device as a pure function of (seed, epoch, visit).
 
 A batch of B rows has B / 2 `single` rows (``[CLS] A``: MGM and SRM) and B / 2 `pair` rows
-(``[CLS] A [SEP] B``: MGM and NGSP), all of T tokens. What a row holds follows from the locus, the
-epoch and the row's role; which loci a step visits follows from a keyed permutation of the unique
-training loci: step t takes the positions [t * B, (t + 1) * B). Neither depends on the number of
-processes.
+(``[CLS] A [SEP] B``: MGM and NGSP), all of T tokens. What a row holds follows from the visit, the
+epoch and the row's role; which visits a step makes follows from a keyed permutation of all: step t
+takes the positions [t * B, (t + 1) * B). Neither depends on the number of processes. A visit is a
+locus, for which a cell type is drawn; with `samples` = "pairs" a pair of a cell type and a locus.
 
 Shapes: S = P = B / 2 rows, L bases, H hidden bases, K candidates, c cell types that take part.
 """
@@ -21,13 +21,21 @@ from genebert import masking, tokens
 from genebert.objectives import SRM
 from genebert.plan import Layout, Plan, Segment
 from genebert.population import NGSP_GAP, Population
-from genebert.rng import fold, integers, permute, words
-from genebert.samples import Corpus, columns_of, neighbours
+from genebert.rng import (
+    STREAM_ORDER,
+    STREAM_PAIR,
+    STREAM_SINGLE,
+    fold,
+    integers,
+    permute,
+    words,
+)
+from genebert.samples import START_BITS, Corpus, around, look_up, neighbours
 
 N1, N2 = 0, 1  # contrasts of SRM: another locus, another cell type
-STREAM_ORDER, STREAM_SINGLE, STREAM_PAIR = range(3)
 NGSP_NEAR = 50  # the nearer of two distance grades ends here, in open regions
 CANDIDATES = 64
+_AHEAD = 4096  # rows of either kind whose place in the order is looked up at once
 GC_TOLERANCES = (0.02, 0.05)
 
 
@@ -48,6 +56,7 @@ class Rows:
     cell, place : int64[2 S], cell type of each matrix and the region id that it is around (before
         a control shuffles it).
     allowed : bool[groups, group, 2 * group], which matrices may stand against a row (InfoNCE).
+    state : float32[2 S, F], state of the cell type whose columns each matrix shows (`cell_state`).
     """
 
     ids: Tensor
@@ -65,6 +74,7 @@ class Rows:
     place: Tensor | None
     matrix: Tensor | None
     allowed: Tensor | None
+    state: Tensor | None
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all tensors by name."""
@@ -82,7 +92,7 @@ def draw(weight_Bc: Tensor, word_B: Tensor) -> tuple[Tensor, Tensor]:
     """
     total_Bc = weight_Bc.long().cumsum(dim=1)
     at = integers(word_B, total_Bc[:, -1].clamp(min=1))
-    column = (total_Bc <= at[:, None]).sum(dim=1)
+    column = torch.searchsorted(total_Bc, at[:, None], right=True).squeeze(1)
     return column.clamp(max=weight_Bc.shape[1] - 1), total_Bc[:, -1] > 0
 
 
@@ -101,6 +111,12 @@ def mismatch(gc_difference: Tensor, other_bin: Tensor) -> Tensor:
     return other_bin.long() + 2 * (gc > narrow).long() + 4 * (gc > wide).long()
 
 
+def permute_rows(matrix_NFC: Tensor, order_NM: Tensor) -> Tensor:
+    """Put the motif rows of each matrix into an order of its own; the last row stays."""
+    index = order_NM[:, :, None].expand(-1, -1, matrix_NFC.shape[2])
+    return torch.cat([matrix_NFC[:, :-1].gather(1, index), matrix_NFC[:, -1:]], dim=1)
+
+
 class Sampler:
     """Make rows of a population as a plan says."""
 
@@ -110,54 +126,70 @@ class Sampler:
         self.plan: Plan = population.plan
         self.layout: Layout = population.layout
         self.half = self.plan.batch_size // 2
+        self._visits: dict[tuple[int, int], tuple[int, Tensor]] = {}
 
     # -- which loci a step visits ------------------------------------------------------------
 
     def visits(self, step: int, rank: int = 0, world: int = 1) -> tuple[Tensor, ...]:
-        """Return locus, key and role of the rows of one process in one step.
+        """Return visit, epoch and role of the rows of one process in one step.
 
         Process r takes the r-th part of the single rows and the r-th part of the pair rows.
         """
-        n, B = self.population.loci.numel(), self.plan.batch_size
         share = self.half // world
-        row = torch.arange(rank * share, (rank + 1) * share)
+        ahead = max(1, _AHEAD // share)  # steps that are looked up at once, which is cheaper
+        block, at = divmod(step, ahead)
+        if self._visits.get((rank, world), (None,))[0] != block:
+            first = torch.arange(block * ahead, (block + 1) * ahead)[:, None]
+            self._visits[rank, world] = (block, self._look_up(first, rank * share, share))
+        index, epoch, role = self._visits[rank, world][1][:, at]
+        return self.population.visits[index], epoch, role
+
+    def _look_up(self, step_N1: Tensor, first: int, share: int) -> Tensor:
+        """Return place in the visits, epoch and role, int64[3, N, 2 share], of N steps."""
+        n = self.population.visits.numel()
+        row = torch.arange(first, first + share)
         row = torch.cat([row, row + self.half])
-        position = step * B + row
+        position = step_N1 * self.plan.batch_size + row
         epoch = position // n
         order = fold(self.plan.seed, STREAM_ORDER, epoch)
-        visit = torch.stack([permute(position % n, n, order), epoch, row % self.half])
-        index, epoch, role = visit.to(self.corpus.device, non_blocking=True)
-        return self.population.loci[index], epoch, role
+        visit = [permute(position % n, n, order), epoch, (row % self.half).expand_as(position)]
+        return torch.stack(visit).to(self.corpus.device, non_blocking=True)
 
     def batch(self, step: int, rank: int = 0, world: int = 1) -> Rows:
         """Return the rows of one process in one step."""
-        locus, epoch, role = self.visits(step, rank, world)
+        visit, epoch, role = self.visits(step, rank, world)
         S = role.numel() // 2
         return self.rows(
-            locus[:S], epoch[:S], role[:S] % 2, locus[S:], epoch[S:], role[S:] % 2 == 0
+            visit[:S], epoch[:S], role[:S] % 2, visit[S:], epoch[S:], role[S:] % 2 == 0
         )  # fmt: skip
 
     def rows(
         self,
-        locus_S: Tensor,
+        visit_S: Tensor,
         epoch_S: Tensor,
         contrast_S: Tensor,
-        locus_P: Tensor,
+        visit_P: Tensor,
         epoch_P: Tensor,
         follows_P: Tensor,
     ) -> Rows:
-        """Make rows of given loci, epochs and roles."""
+        """Make rows of given visits (loci, or entries of the view), epochs and roles."""
         layout, seed = self.layout, self.plan.seed
+        locus_S, column_S = self._visited(visit_S)
+        locus_P, column_P = self._visited(visit_P)
         key_S = fold(seed, STREAM_SINGLE, epoch_S)
         key_P = fold(seed, STREAM_PAIR, epoch_P)
         n = layout.single.n_words
-        word_S = words(key_S, locus_S, n + self._srm_words)
+        word_S = words(key_S, visit_S, n + self._srm_words)
         segment_S = self._segment(layout.single, locus_S, word_S[:, :n])
         n = layout.pair.n_words
-        word_P = words(key_P, locus_P, 2 * n + 2 + CANDIDATES)
-        partner_P = self._partner(locus_P, follows_P, word_P[:, 2 * n :])
-        first_P = self._segment(layout.pair, locus_P, word_P[:, :n])
-        second_P = self._segment(layout.pair, partner_P, word_P[:, n : 2 * n])
+        word_P = words(key_P, visit_P, 2 * n + 2 + CANDIDATES)
+        partner_P = self._partner(locus_P, column_P, follows_P, word_P[:, 2 * n :])
+        both = self._segment(
+            layout.pair,
+            torch.cat([locus_P, partner_P]),
+            torch.cat([word_P[:, :n], word_P[:, n : 2 * n]]),
+        )
+        first_P, second_P = ({name: x.chunk(2)[i] for name, x in both.items()} for i in (0, 1))
         single = {**segment_S, "index": segment_S["index"] + 1}
         pair = {name: torch.cat([first_P[name], second_P[name]], dim=1) for name in first_P}
         shift = layout.pair.n_tokens + 2
@@ -166,10 +198,12 @@ class Sampler:
         pair["ids"] = tokens.pair_row(first_P["ids"], second_P["ids"])
         row = {name: torch.cat([single[name], pair[name]]) for name in single}
         srm: dict[str, Any] = {
-            "contrast": contrast_S, "matrix": None, "cell": None, "place": None, "allowed": None
+            "contrast": contrast_S, "matrix": None, "cell": None, "place": None, "allowed": None,
+            "state": None,
         }  # fmt: skip
         if SRM in self.plan.objectives:
-            srm = self._matches(locus_S, contrast_S, word_S[:, layout.single.n_words :])
+            word = word_S[:, layout.single.n_words :]
+            srm = self._matches(locus_S, column_S, contrast_S, word)
         return Rows(
             ids=row["ids"],
             index=row["index"],
@@ -184,37 +218,57 @@ class Sampler:
             **srm,
         )
 
+    def _visited(self, visit_B: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return region ids, and the column of the cell type where the visit says which."""
+        if self.plan.samples != "pairs":
+            return visit_B, None
+        view = self.population.view
+        cell_B = (view.key[visit_B] >> START_BITS) // view.n_contigs
+        return view.region[visit_B], torch.searchsorted(self.population.cells, cell_B)
+
+    def _eligible(self, region_B: Tensor, column_B: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return :meth:`Population.eligible`; of the anchors, the given cell type's only."""
+        anchor_Bc, closed_Bc = self.population.eligible(region_B)
+        if column_B is not None:
+            at_c = torch.arange(anchor_Bc.shape[1], device=column_B.device)
+            anchor_Bc = anchor_Bc & (at_c == column_B[:, None])
+        return anchor_Bc, closed_Bc
+
     def _segment(self, segment: Segment, region_B: Tensor, word_BW: Tensor) -> dict[str, Tensor]:
         """Cut out, turn and mask segments; the masks lie on the turned strand."""
         corpus, plan = self.corpus, self.plan
         offset_B = segment.first + integers(word_BW[:, 0], 2 * segment.jitter + 1)
-        reverse_B1 = (word_BW[:, 1] & 1).bool()[:, None]
-        codes = corpus.codes(region_B, offset_B, segment.length)
-        repeat = corpus.repeats(region_B, offset_B, segment.length)
-        codes = torch.where(reverse_B1, tokens.reverse_complement(codes), codes)
-        repeat = torch.where(reverse_B1, repeat.flip(-1), repeat)
+        reverse_B = (word_BW[:, 1] & 1).bool()
+        codes = corpus.codes(region_B, offset_B, segment.length, reverse_B)
         masked = masking.mask(codes, word_BW[:, 2:], segment.masking, plan.k, plan.stride)
+        at = masked.position
+        stored = torch.where(reverse_B[:, None], segment.length - 1 - at, at) + offset_B[:, None]
         return {
             "ids": masked.ids,
             "index": masked.token,
             "offset": masked.offset,
-            "target": codes.gather(1, masked.position).long(),
-            "repeat": repeat.gather(1, masked.position),
+            "target": codes.gather(1, at).long(),
+            "repeat": corpus.repeats(region_B, stored),
         }
 
     # -- NGSP ----------------------------------------------------------------------------------
 
-    def _partner(self, anchor_P: Tensor, follows_P: Tensor, word_PW: Tensor) -> Tensor:
+    def _partner(
+        self, anchor_P: Tensor, column_P: Tensor | None, follows_P: Tensor, word_PW: Tensor
+    ) -> Tensor:
         """Return region ids of the second segments.
 
         B+ is the next region open in c. B- is open in c on the same contig, more than NGSP_GAP
         open regions from A, from one of two distance grades, and matched to B+ (GC within 2 %,
         same breadth bin; wider where no candidate matches), so that nothing about B alone tells.
+        Of windows outside all regions, for which NGSP is off, it is the next one.
         """
         corpus, population = self.corpus, self.population
+        if self.plan.samples == "background":
+            return (anchor_P + 1) % population.loci.numel()
         view = population.view
-        eligible, _ = self.population.eligible(anchor_P)
-        column, _ = draw(eligible & population.anchor_cells, word_PW[:, 0])
+        eligible, _ = self._eligible(anchor_P, column_P)
+        column, _ = self._draw_cell(eligible, word_PW[:, 0])
         cell, contig, start = (
             population.cells[column],
             corpus.contig[anchor_P],
@@ -239,23 +293,37 @@ class Sampler:
             (own - low)[:, None] - 1 - pick,
             (own + low)[:, None] + 1 + pick - left[:, None],
         ).clamp(0, view.key.numel() - 1)
-        region = view.region[candidate]
+        region = look_up(view.region, candidate)
         true_P = view.region[next_P]
         tier = mismatch(
-            corpus.gc[region] - corpus.gc[true_P][:, None],
-            population.breadth_bin[region] != population.breadth_bin[true_P][:, None],
+            look_up(corpus.gc, region) - corpus.gc[true_P][:, None],
+            look_up(population.breadth_bin, region) != population.breadth_bin[true_P][:, None],
         )
         which, _ = best_candidate(tier)
         false_P = region.gather(1, which[:, None]).squeeze(1)
         return torch.where(follows_P, true_P, false_P)
 
+    def _draw_cell(self, eligible_Bc: Tensor, word_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Draw the cell type of a visit among those in which it may have its anchor."""
+        population = self.population
+        return draw((eligible_Bc & population.anchor_cells) * population.cell_weight, word_B)
+
     # -- SRM -----------------------------------------------------------------------------------
 
     @property
     def _srm_words(self) -> int:
-        return 4 + 2 * CANDIDATES + self.corpus.n_motifs * (self.plan.matrix == "permuted_tfs")
+        """Random words of SRM; those of a control come last."""
+        control = {"permuted_tfs": self.corpus.n_motifs, "shuffled": 1 + CANDIDATES}
+        control["shuffled_cells"] = control["shuffled"]
+        return 4 + 2 * CANDIDATES + control.get(self.plan.matrix, 0)
 
-    def contrasts(self, anchor_S: Tensor, contrast_S: Tensor, word_SW: Tensor) -> dict[str, Tensor]:
+    def contrasts(
+        self,
+        anchor_S: Tensor,
+        column_S: Tensor | None,
+        contrast_S: Tensor,
+        word_SW: Tensor,
+    ) -> dict[str, Tensor]:
         """Draw cell type and negative of every anchor.
 
         n2 draws (c, c') together, by weights under which both directions are used equally often.
@@ -263,12 +331,12 @@ class Sampler:
         part of the pairs whose reverse is rarer.
         """
         population = self.population
-        open_Sc, closed_Sc = self.population.eligible(anchor_S)
+        open_Sc, closed_Sc = self._eligible(anchor_S, column_S)
         weight = open_Sc.double() * (closed_Sc.double() @ population.pair_weight.T)
         column_n2, possible = draw(weight, word_SW[:, 0])
         weight = closed_Sc.double() * population.pair_weight[column_n2]
         other, _ = draw(weight, word_SW[:, 1])
-        column_n1, _ = draw(open_Sc & population.anchor_cells, word_SW[:, 0])
+        column_n1, _ = self._draw_cell(open_Sc, word_SW[:, 0])
         used = (word_SW[:, 3] >> 16) < population.pair_accept[column_n2, other]
         contrast_S = torch.where(possible & used, contrast_S, N1)
         cell = population.cells[torch.where(contrast_S == N2, column_n2, column_n1)]
@@ -285,14 +353,13 @@ class Sampler:
         corpus, population = self.corpus, self.population
         view = population.view
         entry = self._candidates(cell_S, word_SK)
-        region = view.region[entry]
-        cell = cell_S[:, None].expand_as(region)
+        region = look_up(view.region, entry)
         own = view.seek(cell_S, corpus.contig[anchor_S], corpus.start[anchor_S])
         tier = mismatch(
-            corpus.gc[region] - corpus.gc[anchor_S][:, None],
-            population.motif_bin[region] != population.motif_bin[anchor_S][:, None],
+            look_up(corpus.gc, region) - corpus.gc[anchor_S][:, None],
+            look_up(population.motif_bin, region) != population.motif_bin[anchor_S][:, None],
         )
-        tier = tier + 8 * ~population.complete(cell, corpus.contig[region], corpus.start[region])
+        tier = tier + 8 * ~look_up(population.surrounded, entry)
         tier = tier + 16 * ((entry - own[:, None]).abs() <= self.plan.neighbours)
         which, _ = best_candidate(tier)
         return region.gather(1, which[:, None]).squeeze(1)
@@ -303,54 +370,72 @@ class Sampler:
         entry = first[:, None] + integers(word_SK, (end - first).clamp(min=1)[:, None])
         return entry.clamp(max=self.population.view.key.numel() - 1)
 
-    def _matches(self, anchor_S: Tensor, contrast_S: Tensor, word_SW: Tensor) -> dict[str, Any]:
+    def _matches(
+        self,
+        anchor_S: Tensor,
+        column_S: Tensor | None,
+        contrast_S: Tensor,
+        word_SW: Tensor,
+    ) -> dict[str, Any]:
         """Make the matrices of SRM, right and wrong, and what is known about them."""
-        drawn = self.contrasts(anchor_S, contrast_S, word_SW)
+        plan = self.plan
+        drawn = self.contrasts(anchor_S, column_S, contrast_S, word_SW)
         cell = torch.cat([drawn["cell"], drawn["negative_cell"]])
         place = torch.cat([anchor_S, drawn["negative_place"]])
-        matrix = self.matrix(anchor_S.repeat(2), cell, place, word_SW.repeat(2, 1))
-        allowed = self._allowed(anchor_S, drawn) if self.plan.srm_loss == "infonce" else None
+        shown_cell, shown_place = self._shown(anchor_S.repeat(2), cell, place, word_SW)
+        matrix_NFC = self.matrix(shown_cell, shown_place)
+        state_NF = self.corpus.cell_state[shown_cell] if plan.cell_state else None
+        if plan.matrix == "permuted_tfs":  # alike for both, and for the state
+            order = word_SW[:, 4 + 2 * CANDIDATES :].argsort(dim=1, stable=True).repeat(2, 1)
+            matrix_NFC = permute_rows(matrix_NFC, order)
+            if state_NF is not None:
+                state_NF = permute_rows(state_NF[:, :, None], order).squeeze(2)
+        allowed = self._allowed(anchor_S, drawn) if plan.srm_loss == "infonce" else None
         return {
-            "contrast": drawn["contrast"], "cell": cell, "place": place, "matrix": matrix,
-            "allowed": allowed,
+            "contrast": drawn["contrast"], "cell": cell, "place": place, "matrix": matrix_NFC,
+            "allowed": allowed, "state": state_NF,
         }  # fmt: skip
 
-    def matrix(self, anchor_S: Tensor, cell_S: Tensor, place_S: Tensor, word_SW: Tensor) -> Tensor:
-        """Return matrix_SFC around places, with the anchor column empty, as `matrix` says.
+    def _shown(
+        self, anchor_N: Tensor, cell_N: Tensor, place_N: Tensor, word_SW: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return cell type and region whose surroundings are shown for N = 2 S matrices.
 
-        `shuffled` takes the columns of another window, of a random cell type; `shuffled_cells`
-        those of a random cell type at the same place; `permuted_tfs` permutes the motif rows of
-        each sample.
+        Under `shuffled`, those of another window, of a random cell type; under `shuffled_cells`, of
+        a random cell type at the same place; else those that are asked for. Both draw for the right
+        and for the wrong matrix apart: two equal matrices could not be told from each other even by
+        a model that cheats.
         """
-        corpus, plan, population = self.corpus, self.plan, self.population
-        if plan.matrix == "shuffled":
-            column = integers(word_SW[:, 2], population.cells.numel())
-            cell_S = population.cells[column]
-            entry = self._candidates(cell_S, word_SW[:, 4 + CANDIDATES : 4 + 2 * CANDIDATES])
-            region = population.view.region[entry]
-            cell = cell_S[:, None].expand_as(region)
-            own = population.view.seek(cell_S, corpus.contig[anchor_S], corpus.start[anchor_S])
-            tier = 1 - population.complete(cell, corpus.contig[region], corpus.start[region]).long()
-            tier = tier + 2 * ((entry - own[:, None]).abs() <= plan.neighbours)
-            which, _ = best_candidate(tier)
-            place_S = region.gather(1, which[:, None]).squeeze(1)
-        elif plan.matrix == "shuffled_cells":
-            column, possible = draw(population.complete(*population.places(place_S)), word_SW[:, 2])
-            cell_S = torch.where(possible, population.cells[column], cell_S)
-        centre = corpus.start[place_S] + corpus.width // 2
+        plan, population, view = self.plan, self.population, self.population.view
+        if plan.matrix not in ("shuffled", "shuffled_cells"):
+            return cell_N, place_N
+        n = 4 + 2 * CANDIDATES
+        word_N = torch.cat([word_SW[:, 2], word_SW[:, n]])
+        if plan.matrix == "shuffled_cells":
+            column, possible = draw(population.complete(*population.places(place_N)), word_N)
+            return torch.where(possible, population.cells[column], cell_N), place_N
+        cell_N = population.cells[integers(word_N, population.cells.numel())]
+        entry = self._candidates(
+            cell_N, torch.cat([word_SW[:, 4 + CANDIDATES : n], word_SW[:, n + 1 :]])
+        )
+        own = view.seek(cell_N, self.corpus.contig[anchor_N], self.corpus.start[anchor_N])
+        tier = (~population.surrounded[entry]).long()
+        tier = tier + 2 * ((entry - own[:, None]).abs() <= plan.neighbours)
+        which, _ = best_candidate(tier)
+        return cell_N, view.region[entry.gather(1, which[:, None]).squeeze(1)]
+
+    def matrix(self, cell_N: Tensor, place_N: Tensor) -> Tensor:
+        """Return matrix_NFC of cell types around regions, with the anchor column empty."""
+        corpus, plan, view = self.corpus, self.plan, self.population.view
+        centre = corpus.start[place_N] + corpus.width // 2
         entry, there = neighbours(
-            population.view, corpus.width, cell_S, corpus.contig[place_S], centre,
-            plan.neighbours, self.layout.exclude,
+            view, corpus.width, cell_N, corpus.contig[place_N], centre, plan.neighbours,
+            self.layout.exclude,
         )  # fmt: skip
-        matrix_SRF = columns_of(corpus, population.view, entry, there, plan.accessibility)
-        if plan.matrix == "permuted_tfs":
-            order = word_SW[:, 4 + 2 * CANDIDATES :].argsort(dim=1, stable=True)
-            rows = matrix_SRF[..., :-1].gather(2, order[:, None, :].expand(-1, plan.neighbours, -1))
-            matrix_SRF = torch.cat([rows, matrix_SRF[..., -1:]], dim=-1)
-        half = plan.neighbours // 2
-        empty = torch.zeros_like(matrix_SRF[:, :1])
-        matrix_SCF = torch.cat([matrix_SRF[:, :half], empty, matrix_SRF[:, half:]], dim=1)
-        return matrix_SCF.transpose(1, 2).contiguous()
+        region = around(look_up(view.region, entry), place_N)
+        present = around(there, torch.zeros_like(there[:, 0]))
+        strength = look_up(view.strength, entry) if plan.accessibility else there.float()
+        return corpus.matrix(region, around(strength, strength[:, 0]), present)
 
     def _allowed(self, anchor_S: Tensor, drawn: dict[str, Tensor]) -> Tensor:
         """Return which matrices may stand against each row of a group.

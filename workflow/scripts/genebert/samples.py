@@ -10,8 +10,11 @@ Shapes: B rows, R neighbours, M motifs, F = M + 1 features, C = R + 1 columns.
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,13 +22,19 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from genebert.cell_state import cell_states
 from genebert.errors import InputError
+from genebert.rng import STREAM_DRAW, STREAM_ORDER, fold, integers, permute, words
+from genebert.tokens import N_CODE, reverse_complement, segment_length, single_row, tokenize
 
 if TYPE_CHECKING:
     from genebert.shards import Shards
 
+log = logging.getLogger("genebert")
+
 TRAIN, VALID, TEST = range(3)
-_START_BITS = 32
+START_BITS = 32
+_CHUNK = 32  # matrices made at a time on a CPU
 
 
 @dataclass(frozen=True)
@@ -52,8 +61,8 @@ class View:
 
         If there is none, the entry after the last of (cell, contig) is returned.
         """
-        start = start.clamp(0, (1 << _START_BITS) - 1)
-        query = ((cell * self.n_contigs + contig) << _START_BITS) | start
+        start = start.clamp(0, (1 << START_BITS) - 1)
+        query = ((cell * self.n_contigs + contig) << START_BITS) | start
         return torch.searchsorted(self.key, query.contiguous())
 
     def bounds(self, cell: Tensor, contig: Tensor) -> tuple[Tensor, Tensor]:
@@ -68,7 +77,7 @@ class View:
     def find(self, cell: Tensor, contig: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
         """Return (entry, found): is a region with exactly this start open in the cell type?"""
         entry = self.seek(cell, contig, start)
-        query = ((cell * self.n_contigs + contig) << _START_BITS) | start
+        query = ((cell * self.n_contigs + contig) << START_BITS) | start
         inside = entry.clamp(max=max(self.key.numel() - 1, 0))
         return inside, self.key[inside] == query
 
@@ -80,7 +89,8 @@ class Corpus:
     Attributes
     ----------
     packed, n_mask, repeat_mask : uint8[R, ...], as in the shards; sequences are `length` long.
-    motif_rows : float16[R, M]; normaliser : float32[M].
+    motif_rows : float16[R, M]; in host memory where they do not fit the device, and then copied
+        batch by batch. normaliser : float32[M].
     contig, start, breadth, motif_count : int64[R]; start is that of the region without its flank.
     gc, repeat : float32[R].
     split : int64[R]; held_out_only : bool[R].
@@ -113,8 +123,15 @@ class Corpus:
     _strengths: NDArray[np.float32]
 
     @classmethod
-    def from_shards(cls, shards: Shards, device: str | torch.device = "cpu") -> Corpus:
+    def from_shards(
+        cls, shards: Shards, device: str | torch.device = "cpu", resident: bool | None = None
+    ) -> Corpus:
         """Put shards on a device.
+
+        Parameters
+        ----------
+        resident : put the motif rows (nearly all of the memory) on the device, too; by default
+            if they take no more than half of what is free there.
 
         Raises
         ------
@@ -122,7 +139,7 @@ class Corpus:
             If the regions are not sorted by contig and start, which all look-ups rely on.
         """
         contig, start = shards.contig.astype(np.int64), shards.start.astype(np.int64)
-        order = contig << _START_BITS | start
+        order = contig << START_BITS | start
         if len(order) > 1 and not (order[1:] > order[:-1]).all():
             row = int(np.argmin(order[1:] > order[:-1])) + 1
             raise InputError(
@@ -132,16 +149,21 @@ class Corpus:
         def put(array: ArrayLike, dtype: torch.dtype) -> Tensor:
             return torch.as_tensor(np.ascontiguousarray(array)).to(device, dtype)
 
+        if resident is None:
+            resident = shards.motif_rows.nbytes <= _free(torch.device(device)) // 2
+        rows = torch.as_tensor(np.ascontiguousarray(shards.motif_rows))
+        if not resident:
+            log.info("motif rows stay in host memory: %.1f GB", shards.motif_rows.nbytes / 1e9)
         return cls(
             packed=put(shards.packed, torch.uint8),
             n_mask=put(shards.n_mask, torch.uint8),
             repeat_mask=put(shards.repeat_mask, torch.uint8),
-            motif_rows=put(shards.motif_rows, torch.float16),
+            motif_rows=rows.to(device) if resident else rows,
             normaliser=put(shards.normaliser, torch.float32),
             contig=put(contig, torch.int64),
             start=put(start, torch.int64),
             breadth=put(shards.breadth, torch.int64),
-            motif_count=put((shards.motif_rows > 0).sum(axis=1), torch.int64),
+            motif_count=put(shards.motif_count, torch.int64),
             gc=put(shards.gc, torch.float32),
             repeat=put(shards.repeat, torch.float32),
             split=put(shards.split, torch.int64),
@@ -167,6 +189,16 @@ class Corpus:
         """M."""
         return self.motif_rows.shape[1]
 
+    @cached_property
+    def cell_state(self) -> Tensor:
+        """float32[C, M + 1]: the state of every cell type (:func:`cell_states`), 0 in the last."""
+        state = cell_states(
+            self.motif_rows.cpu().numpy(), self.normaliser.cpu().numpy(), self._indptr, self._open,
+            (self.split == TRAIN).cpu().numpy(), self.held_out_only.cpu().numpy(),
+            self.held_out.cpu().numpy(),
+        )  # fmt: skip
+        return torch.from_numpy(np.pad(state, ((0, 0), (0, 1)))).to(self.device)
+
     def view(
         self, splits: Sequence[int] = (TRAIN, VALID, TEST), held_out_only: bool = True
     ) -> View:
@@ -187,7 +219,7 @@ class Corpus:
         list_of = cell * len(self.contigs) + contig[region]
         block = np.searchsorted(list_of, np.arange(len(self.cells) * len(self.contigs) + 1))
         arrays = {
-            "key": list_of << _START_BITS | start[region],
+            "key": list_of << START_BITS | start[region],
             "region": region,
             "strength": self._strengths[keep],
             "block": block,
@@ -195,25 +227,73 @@ class Corpus:
         tensors = {name: torch.from_numpy(a).to(self.device) for name, a in arrays.items()}
         return View(**tensors, n_contigs=len(self.contigs))
 
-    def codes(self, region_B: Tensor, offset_B: Tensor, length: int) -> Tensor:
-        """Return codes uint8[B, length] of the stored sequences, from ``offset_B`` on."""
-        at = offset_B[:, None] + torch.arange(length, device=self.device)
-        row = region_B[:, None]
-        base = (self.packed[row, at >> 2] >> ((at & 3) * 2).to(torch.uint8)) & 3
-        return torch.where(self._bit(self.n_mask, row, at), 4, base).to(torch.uint8)
+    def codes(
+        self, region_B: Tensor, offset_B: Tensor, length: int, reverse_B: Tensor | None = None
+    ) -> Tensor:
+        """Return codes uint8[B, length] of the stored sequences, from ``offset_B`` on.
 
-    def repeats(self, region_B: Tensor, offset_B: Tensor, length: int) -> Tensor:
-        """Return bool[B, length], true where a base of the stored sequence is soft-masked."""
-        at = offset_B[:, None] + torch.arange(length, device=self.device)
-        return self._bit(self.repeat_mask, region_B[:, None], at)
+        Where ``reverse_B`` is true, the same bases are read on the other strand.
+        """
+        base = spread(self.packed.index_select(0, region_B), 4)[:, : self.length]
+        n = spread(self.n_mask.index_select(0, region_B), 8)[:, : self.length]
+        whole = torch.maximum(base, n * N_CODE)
+        row = torch.arange(len(region_B), device=self.device)
+        if reverse_B is not None:
+            whole = torch.cat([whole, reverse_complement(whole)])
+            row = row + len(region_B) * reverse_B
+            offset_B = torch.where(reverse_B, self.length - length - offset_B, offset_B)
+        windows = whole.flatten().unfold(0, length, 1)
+        return windows.index_select(0, row * self.length + offset_B)
 
-    @staticmethod
-    def _bit(mask: Tensor, row: Tensor, at: Tensor) -> Tensor:
-        return (mask[row, at >> 3] >> (at & 7).to(torch.uint8)) & 1 != 0
+    def repeats(self, region_B: Tensor, at_BL: Tensor) -> Tensor:
+        """Return bool[B, L], true where a base ``at`` of the stored sequence is soft-masked."""
+        row_B1 = (region_B * self.repeat_mask.shape[1])[:, None]
+        byte_BL = look_up(self.repeat_mask.flatten(), row_B1 + (at_BL >> 3))
+        return (byte_BL >> (at_BL & 7).to(torch.uint8)) & 1 != 0
 
     def columns(self, region: Tensor) -> Tensor:
         """Return float32[..., M], normalised motif rows of regions: row / maximum, at most 1."""
-        return (self.motif_rows[region].float() / self.normaliser).clamp(max=1.0)
+        index = region.flatten().to(self.motif_rows.device)
+        rows = self.motif_rows.index_select(0, index).to(self.device).float()
+        return rows.div_(self.normaliser).clamp_(max=1.0).view(*region.shape, self.n_motifs)
+
+    def matrix(self, region_BC: Tensor, strength_BC: Tensor, there_BC: Tensor) -> Tensor:
+        """Return float32[B, M + 1, C]: motif rows as columns, strengths last; 0 if not there."""
+        B, C = region_BC.shape
+        out_BFC = torch.empty(B, self.n_motifs + 1, C, device=self.device)
+        torch.mul(strength_BC, there_BC, out=out_BFC[:, -1])
+        step = _CHUNK if self.device.type == "cpu" else max(B, 1)  # what a core's cache holds
+        for at in range(0, B, step):
+            part = slice(at, at + step)
+            rows = self.columns(region_BC[part]).mul_(there_BC[part, :, None])
+            out_BFC[part, :-1] = rows.transpose(1, 2)
+        return out_BFC
+
+
+def _free(device: torch.device) -> int:
+    """Return the bytes that are free on a device; host memory holds the shards already."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else sys.maxsize
+
+
+def look_up(table: Tensor, index: Tensor) -> Tensor:
+    """Return ``table[index]`` of a table of one dimension; on a CPU this takes a third as long."""
+    return table.index_select(0, index.flatten()).view(index.shape)
+
+
+@cache
+def _table(values: int, device: torch.device) -> Tensor:
+    """Return the little-endian fields of every byte, as integers that hold a byte for each."""
+    bits = 8 // values
+    fields = torch.arange(256)[:, None] >> torch.arange(values) * bits & (1 << bits) - 1
+    wide = {4: torch.int32, 8: torch.int64}[values]
+    return fields.to(torch.uint8).view(wide).flatten().to(device)
+
+
+def spread(byte_BW: Tensor, values: int) -> Tensor:
+    """Unpack uint8[B, W]: 4 (of 2 bits) or 8 (of 1) values a byte; uint8[B, W * values]."""
+    table = _table(values, byte_BW.device)
+    wide = table.index_select(0, byte_BW.flatten().to(torch.int32))
+    return wide.view(torch.uint8).view(byte_BW.shape[0], byte_BW.shape[1] * values)
 
 
 def neighbours(
@@ -283,28 +363,89 @@ def neighbourhood(
     entry_BR, there_BR = neighbours(
         view, corpus.width, cell_type_B, contig_B, position_B, R, exclude
     )
-    matrix_BRF = columns_of(corpus, view, entry_BR, there_BR, accessibility)
     if anchor_region_B is None:
         anchor_region_B = torch.full_like(position_B, -1)
     placeholder_B = anchor_region_B < 0
     region_B = anchor_region_B.clamp(min=0)
     entry_B, found_B = view.find(cell_type_B, corpus.contig[region_B], corpus.start[region_B])
-    strength_B = torch.where(found_B, view.strength[entry_B], 0.0)
-    if not accessibility:
-        strength_B = torch.ones_like(strength_B)
-    anchor_BF = torch.cat([corpus.columns(region_B), strength_B[:, None]], dim=1)
-    anchor_BF = torch.where(placeholder_B[:, None], 0.0, anchor_BF)
-    half = R // 2
-    matrix_BCF = torch.cat([matrix_BRF[:, :half], anchor_BF[:, None], matrix_BRF[:, half:]], dim=1)
-    return matrix_BCF.transpose(1, 2).contiguous(), placeholder_B
+    region_BC = around(look_up(view.region, entry_BR), region_B)
+    there_BC = around(there_BR, ~placeholder_B)
+    if accessibility:
+        strength_BC = around(look_up(view.strength, entry_BR), view.strength[entry_B] * found_B)
+    else:
+        strength_BC = torch.ones(region_BC.shape, device=corpus.device)
+    return corpus.matrix(region_BC, strength_BC, there_BC), placeholder_B
 
 
-def columns_of(
-    corpus: Corpus, view: View, entry_BR: Tensor, there_BR: Tensor, accessibility: bool
-) -> Tensor:
-    """Return float32[B, R, F] of view entries: motif row, then strength (or 1); 0 where absent."""
-    strength = view.strength[entry_BR]
-    if not accessibility:
-        strength = torch.ones_like(strength)
-    rows = torch.cat([corpus.columns(view.region[entry_BR]), strength[..., None]], dim=-1)
-    return torch.where(there_BR[..., None], rows, 0.0)
+def around(x_BR: Tensor, x_B: Tensor) -> Tensor:
+    """Put the anchor's value between the left and the right neighbours'."""
+    left, right = x_BR.chunk(2, dim=1)
+    return torch.cat([left, x_B[:, None], right], dim=1)
+
+
+@dataclass(frozen=True)
+class Draws:
+    """B samples (cell type, anchor region).
+
+    Attributes
+    ----------
+    cell, region : int64[B].
+    ids : int64[B, tokens], ``[CLS] A``: tokens of the region, cropped and on either strand.
+    matrix : float32[B, M + 1, R + 1] around it, as :func:`neighbourhood` makes it.
+    """
+
+    cell: Tensor
+    region: Tensor
+    ids: Tensor
+    matrix: Tensor
+
+
+def shuffled(view: View, position_B: Tensor, *, seed: int, epoch: int = 0) -> Tensor:
+    """Return the entries of a view at some positions of a random order of all, int64[B].
+
+    An entry is a sample: a cell type and a region that is open in it. It is cheaper to ask for
+    many at once.
+    """
+    entry_B = permute(position_B, view.key.numel(), fold(seed, STREAM_ORDER, epoch))
+    return entry_B.to(view.key.device)
+
+
+def draw(
+    corpus: Corpus,
+    view: View,
+    entry_B: Tensor,
+    *,
+    seed: int,
+    epoch: int = 0,
+    k: int = 6,
+    stride: int = 1,
+    row_tokens: int = 512,
+    R: int = 10,
+) -> Draws:
+    """Make samples: tokens and matrices.
+
+    For notebooks and own training loops; :class:`genebert.sampler.Sampler` adds masks and
+    negatives. A sample depends on the seed, the epoch and its entry alone.
+
+    Parameters
+    ----------
+    entry_B : int64[B], entries of the view (:func:`shuffled`).
+    k, stride, row_tokens : of the tokens; the first one is CLS.
+    R : neighbours, even.
+    """
+    length = segment_length(row_tokens - 1, k, stride)
+    room = corpus.length - length
+    if room < 0:
+        raise InputError(
+            "a row is longer than the stored sequences", file="row_tokens", found=length,
+            expected=f"at most {corpus.length} bases",
+        )  # fmt: skip
+    region_B = view.region[entry_B]
+    cell_B = (view.key[entry_B] >> START_BITS) // view.n_contigs
+    jitter = min(corpus.flank, room // 2)
+    word_B2 = words(fold(seed, STREAM_DRAW, epoch), entry_B, 2)
+    offset_B = room // 2 - jitter + integers(word_B2[:, 0], 2 * jitter + 1)
+    codes = corpus.codes(region_B, offset_B, length, (word_B2[:, 1] & 1).bool())
+    centre_B = corpus.start[region_B] + corpus.width // 2
+    matrix, _ = neighbourhood(corpus, view, cell_B, corpus.contig[region_B], centre_B, R, region_B)
+    return Draws(cell_B, region_B, single_row(tokenize(codes, k, stride)), matrix)

@@ -11,29 +11,32 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
+import mmap
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 from scipy import sparse
 
 from genebert.errors import InputError
-from genebert.genome import Codes, Genome, pack, unpack
+from genebert.genome import Codes, Genome, encode, pack, unpack
 from genebert.lines import text_lines
-from genebert.splits import SPLITS
+from genebert.splits import SPLITS, Splits
 
-VERSION = 1
-FORMAT = 1  # of the files; raised when older readers would misread them
+VERSION = 3
+FORMAT = 2  # of the files; raised when older readers would misread them
 
 log = logging.getLogger("genebert")
 
-_HASH_BLOCK = 1 << 20
 _TABLE: dict[str, Any] = {
     "region": np.int64,
     "contig": object,
@@ -52,6 +55,7 @@ _REGION_TENSORS: dict[str, str] = {
     "n_mask": "uint8",
     "repeat_mask": "uint8",
     "motif_rows": "float16",
+    "motif_count": "int32",
     "contig": "int16",
     "start": "int32",
     "split": "int8",
@@ -66,6 +70,10 @@ _CELL_TENSORS: dict[str, str] = {
     "strengths": "float32",
     "held_out": "bool",
 }
+_DTYPES = {
+    "BOOL": "bool", "I8": "int8", "U8": "uint8", "I16": "int16", "I32": "int32", "I64": "int64",
+    "F16": "float16", "F32": "float32",
+}  # fmt: skip
 _KEPT = ("cell_types", "motifs", "contigs", "width", "flank", "config_hash", "splits")
 _INDEX_KEYS = ("counts", "normaliser", "region_files", "cell_type_file", *_KEPT)
 
@@ -108,9 +116,10 @@ class Shards:
     Attributes
     ----------
     packed, n_mask : uint8[R, ceil(W / 4)], uint8[R, ceil(W / 8)]; see :func:`genebert.genome.pack`.
-        What lies outside the contig is N.
+        What lies outside the contig, or outside the interval of the region's split, is N.
     repeat_mask : uint8[R, ceil(W / 8)], little-endian bits, 1 where the base is soft-masked.
     motif_rows : float16[R, M], sums of log-odds.
+    motif_count : int32[R], number of motifs with a sum above 0.
     normaliser : float32[M], largest value over the training regions; 1 where that is not above 0.
     contig : int16[R], index into ``contigs``.
     start : int32[R], first base of the region, without the flank.
@@ -127,6 +136,7 @@ class Shards:
     n_mask: NDArray[np.uint8]
     repeat_mask: NDArray[np.uint8]
     motif_rows: NDArray[np.float16]
+    motif_count: NDArray[np.int32]
     normaliser: NDArray[np.float32]
     contig: NDArray[np.int16]
     start: NDArray[np.int32]
@@ -166,20 +176,28 @@ class Shards:
         files = record["region_files"]
         whole: dict[str, Any] = {}
         done = 0
-        for entry in files:
-            path = folder / entry["name"]
-            tensors = _read_tensors(path, entry, _REGION_TENSORS, verify)
-            rows = len(tensors["region"])
-            expected = _region_shapes(rows, record["width"] + 2 * record["flank"], counts["motifs"])
-            for name, shape in expected.items():
-                _expect(path, f"shape of {name}", tensors[name].shape, shape)
-                if name not in whole:
-                    whole[name] = np.empty((counts["regions"], *shape[1:]), tensors[name].dtype)
-            _expect(path, "number of regions", done + rows <= counts["regions"], True)
-            _expect(path, "first region", tensors["region"][:1].tolist(), [done] if rows else [])
-            for name in expected:
-                whole[name][done : done + rows] = tensors[name]
-            done += rows
+
+        def read(entry: Mapping[str, Any]) -> dict[str, Any]:
+            return _read_tensors(folder / entry["name"], entry, _REGION_TENSORS, verify)
+
+        with ThreadPoolExecutor(2) as pool:  # two files are hashed while one is copied
+            for entry, tensors in zip(files, pool.map(read, files), strict=True):
+                path = folder / entry["name"]
+                rows = len(tensors["region"])
+                expected = _region_shapes(
+                    rows, record["width"] + 2 * record["flank"], counts["motifs"]
+                )
+                for name, shape in expected.items():
+                    _expect(path, f"shape of {name}", tensors[name].shape, shape)
+                    if name not in whole:
+                        whole[name] = _room((counts["regions"], *shape[1:]), tensors[name].dtype)
+                _expect(path, "number of regions", done + rows <= counts["regions"], True)
+                _expect(
+                    path, "first region", tensors["region"][:1].tolist(), [done] if rows else []
+                )
+                for name in expected:
+                    whole[name][done : done + rows] = tensors[name]
+                done += rows
         _expect(index, "number of regions in all shards", done, counts["regions"])
         entry = record["cell_type_file"]
         path = folder / entry["name"]
@@ -191,6 +209,7 @@ class Shards:
         for name, count in (("cell_types", "cell_types"), ("motifs", "motifs")):
             _expect(index, f"number of {name}", len(record[name]), counts[count])
         whole.pop("region")
+        cells = {name: np.array(tensor) for name, tensor in cells.items()}  # no longer mapped
         return cls(
             **whole,
             **cells,
@@ -249,6 +268,7 @@ def export_shards(
     from anndata.io import read_elem
 
     frame, sequence, flank = read_region_table(table), Genome(genome), int(settings["flank"])
+    intervals = Splits.from_config(splits)
     paths = [shards] if isinstance(shards, str) else list(shards)
     if len(paths) > len(frame):
         raise InputError(
@@ -265,12 +285,14 @@ def export_shards(
         table, "more contigs than can be numbered", len(contigs) <= np.iinfo(np.int16).max, True
     )
 
+    names = region_names(frame)
     with _open_h5ad(accessibility) as file:
         obs, strengths = read_elem(file["obs"]), read_elem(file["X"])
-        _check_names(accessibility, read_elem(file["var"]).index, frame)
+        _check_names(accessibility, read_elem(file["var"]).index, names)
     strengths = sparse.csr_matrix(strengths, dtype=np.float32)
     strengths.sort_indices()
     held_out = obs["held_out"].to_numpy(dtype=bool)
+    log.info("%d regions, open in %d cell types: %d", len(frame), len(obs), strengths.nnz)
     columns = {
         "region": frame["region"],
         "contig": frame["contig"].map({name: i for i, name in enumerate(contigs)}),
@@ -286,7 +308,7 @@ def export_shards(
 
     with _open_h5ad(matrix) as file:
         motifs = [str(name) for name in read_elem(file["var"]).index]
-        _check_names(matrix, read_elem(file["obs"]).index, frame)
+        _check_names(matrix, read_elem(file["obs"]).index, names)
         layer = file["layers"]["sum"]
         _expect(matrix, "encoding of layer sum", layer.attrs["encoding-type"], "csr_matrix")
         normaliser = np.zeros(len(motifs), dtype=np.float32)
@@ -294,14 +316,14 @@ def export_shards(
         for number, path in enumerate(paths):
             rows = slice(*(len(frame) * k // len(paths) for k in (number, number + 1)))
             tensors = {name: values[rows] for name, values in typed.items()}
-            tensors |= _sequence_tensors(sequence, frame[rows], flank)
-            tensors["motif_rows"] = _motif_rows(layer, rows, len(motifs))
-            seen = tensors["motif_rows"][trained[rows]].astype(np.float32)
-            normaliser = np.maximum(normaliser, seen.max(axis=0, initial=0))
-            _save(tensors, path)
-            entries.append(_file_entry(path))
+            tensors |= sequence_tensors(sequence, frame[rows], flank, intervals)
+            tensors |= _motif_tensors(layer, rows, len(motifs))
+            # the order of float16 that are not negative is that of their bits as integers
+            bits = tensors["motif_rows"].view(np.int16)[trained[rows]].max(axis=0, initial=0)
+            normaliser = np.maximum(normaliser, bits.view(np.float16).astype(np.float32))
+            entries.append(_save(tensors, path))
             log.info("shard %d of %d: %d regions", number + 1, len(paths), rows.stop - rows.start)
-    _save(
+    cell_type_entry = _save(
         {
             "indptr": strengths.indptr.astype(np.int64),
             "open_regions": strengths.indices.astype(np.int32),
@@ -326,43 +348,85 @@ def export_shards(
         "cell_types": [str(name) for name in obs.index],
         "motifs": motifs,
         "normaliser": np.where(normaliser > 0, normaliser, 1).tolist(),
-        "splits": {key: list(value) for key, value in splits.items()},
+        "splits": dict(splits),
         "region_files": entries,
-        "cell_type_file": _file_entry(cell_types),
+        "cell_type_file": cell_type_entry,
     }
     Path(shard_index).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
-def _sequence_tensors(genome: Genome, frame: pd.DataFrame, flank: int) -> dict[str, NDArray[Any]]:
-    """Return packed bases, N mask and repeat mask of some regions with their flanks."""
-    codes, repeats = [], []
-    for contig, start, end in zip(frame["contig"], frame["start"], frame["end"], strict=True):
-        first, last = int(start) - flank, int(end) + flank
-        codes.append(genome.window(contig, first, last))
-        inside = max(first, 0), min(last, genome.lengths[contig])
-        mask = np.zeros(last - first, dtype=bool)
-        mask[inside[0] - first : inside[1] - first] = genome.repeats(contig, *inside)
-        repeats.append(mask)
-    packed, n_mask = pack(np.array(codes, dtype=np.uint8))
-    repeat_mask = np.packbits(np.array(repeats), axis=-1, bitorder="little")
+def region_names(frame: pd.DataFrame) -> list[str]:
+    """Return ``contig:start-end`` of each region."""
+    columns = (frame[name] for name in ("contig", "start", "end"))
+    return [f"{contig}:{start}-{end}" for contig, start, end in zip(*columns, strict=True)]
+
+
+def sequence_tensors(
+    genome: Genome, frame: pd.DataFrame, flank: int, splits: Splits
+) -> dict[str, NDArray[Any]]:
+    """Return packed bases, N mask and repeat mask of some regions with their flanks.
+
+    Bases of a flank that lie outside the interval of the region's split are N: where splits are
+    intervals of one contig, they may be another split's.
+    """
+    length = int(frame["end"].iloc[0] - frame["start"].iloc[0]) + 2 * flank
+    letters = np.full((len(frame), length), ord("N"), dtype=np.uint8)
+    first, contig = frame["start"].to_numpy() - flank, frame["contig"].to_numpy()
+    for name in dict.fromkeys(contig):
+        whole = genome.raw(name, 0, genome.lengths.get(name, 0))
+        here = np.flatnonzero(contig == name)
+        inside = (first[here] >= 0) & (first[here] + length <= len(whole))
+        if inside.any():
+            letters[here[inside]] = sliding_window_view(whole, length)[first[here[inside]]]
+        for row in here[~inside]:
+            part = whole[max(first[row], 0) : max(first[row] + length, 0)]
+            at = max(-first[row], 0)
+            letters[row, at : at + len(part)] = part
+    split, last = frame["split"].to_numpy(), first + length
+    for name, intervals in splits.intervals.items():
+        for interval in intervals:
+            row = (contig == interval.contig) & (split == name)
+            row &= (first + flank >= interval.start) & (last - flank <= interval.end)
+            for i in np.flatnonzero(row & ((first < interval.start) | (last > interval.end))):
+                letters[i, : max(0, interval.start - first[i])] = ord("N")
+                letters[i, length - max(0, last[i] - interval.end) :] = ord("N")
+    packed, n_mask = pack(encode(letters.tobytes()).reshape(letters.shape))
+    repeat_mask = np.packbits(letters >= ord("a"), axis=-1, bitorder="little")
     return {"packed": packed, "n_mask": n_mask, "repeat_mask": repeat_mask}
 
 
-def _motif_rows(layer: Any, rows: slice, motifs: int) -> NDArray[np.float16]:
-    """Return float16[rows, motifs] of a CSR layer on disk, clipped to what float16 can hold."""
-    indptr = layer["indptr"][rows.start : rows.stop + 1]
+def _motif_tensors(layer: Any, rows: slice, motifs: int) -> dict[str, NDArray[Any]]:
+    """Return motif_rows and motif_count of a CSR layer on disk, clipped to what float16 holds."""
+    indptr = layer["indptr"][rows.start : rows.stop + 1].astype(np.int64)
     cells = slice(int(indptr[0]), int(indptr[-1]))
     shape = (rows.stop - rows.start, motifs)
     sums = sparse.csr_matrix(
         (layer["data"][cells], layer["indices"][cells], indptr - indptr[0]), shape=shape
     )
+    sums.sum_duplicates()
     limit = np.finfo(np.float16).max
-    return np.clip(sums.toarray(), -limit, limit).astype(np.float16)
+    values = np.clip(sums.data, -limit, limit).astype(np.float16)
+    dense = np.zeros(shape, dtype=np.float16)
+    filled = np.diff(sums.indptr)
+    dense[np.repeat(np.arange(shape[0]), filled), sums.indices] = values
+    above = np.concatenate([[0], np.cumsum(values > 0)])
+    return {
+        "motif_rows": dense,
+        "motif_count": np.diff(above[sums.indptr]).astype(np.int32),
+    }
 
 
-def _save(tensors: dict[str, NDArray[Any]], path: str) -> None:
-    """Write safetensors with the usual permissions; its own writer lets only the owner read."""
-    Path(path).write_bytes(save(tensors))
+def _save(tensors: dict[str, NDArray[Any]], path: str) -> dict[str, Any]:
+    """Write safetensors with the usual permissions (its own writer lets only the owner read).
+
+    Returns
+    -------
+    The entry of the index: name, bytes, sha256.
+    """
+    content = save(tensors)
+    Path(path).write_bytes(content)
+    sha256 = hashlib.sha256(content).hexdigest()
+    return {"name": Path(path).name, "bytes": len(content), "sha256": sha256}
 
 
 def _region_shapes(rows: int, bases: int, motifs: int) -> dict[str, tuple[int, ...]]:
@@ -385,12 +449,12 @@ def _open_h5ad(path: str) -> Any:
         raise InputError(f"cannot be read as AnnData ({error})", file=path) from None
 
 
-def _check_names(path: str, names: pd.Index, frame: pd.DataFrame) -> None:
+def _check_names(path: str, found: pd.Index, names: list[str]) -> None:
     """Raise :class:`InputError` unless the names are those of the regions, in their order."""
-    _expect(path, "number of regions", len(names), len(frame))
-    columns = (frame[name] for name in ("contig", "start", "end"))
-    for name, region in zip(names, zip(*columns, strict=True), strict=True):
-        _expect(path, "region", str(name), "{}:{}-{}".format(*region))
+    _expect(path, "number of regions", len(found), len(names))
+    if (listed := [str(name) for name in found]) != names:
+        row = next(i for i, name in enumerate(names) if listed[i] != name)
+        _expect(path, "region", listed[row], names[row])
 
 
 def _expect(path: str | Path, what: str, found: object, expected: object) -> None:
@@ -398,17 +462,10 @@ def _expect(path: str | Path, what: str, found: object, expected: object) -> Non
         raise InputError(f"{what} is wrong", file=path, found=found, expected=expected)
 
 
-def _sha256(path: str | Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as handle:
-        while block := handle.read(_HASH_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _file_entry(path: str) -> dict[str, Any]:
-    size = Path(path).stat().st_size
-    return {"name": Path(path).name, "bytes": size, "sha256": _sha256(path)}
+def _room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return an array of small pages; for huge ones, NumPy's choice, a busy system takes longer."""
+    size = math.prod(shape)
+    return np.frombuffer(mmap.mmap(-1, max(1, size * dtype.itemsize)), dtype, size).reshape(shape)
 
 
 def _read_index(path: str | Path) -> dict[str, Any]:
@@ -432,7 +489,7 @@ def _read_index(path: str | Path) -> dict[str, Any]:
 def _read_tensors(
     path: Path, entry: Mapping[str, Any], dtypes: Mapping[str, str], verify: bool
 ) -> dict[str, Any]:
-    """Read a safetensors file after checking its size and, if asked, its sha256."""
+    """Map a safetensors file after checking its size and, if asked, its sha256."""
     if not path.exists():
         raise InputError("shard is missing", file=path)
     size = path.stat().st_size
@@ -443,19 +500,38 @@ def _read_tensors(
             found=size,
             expected=f"{entry['bytes']} bytes",
         )
-    if verify and (found := _sha256(path)) != entry["sha256"]:
+    content = np.memmap(path, dtype=np.uint8, mode="r") if size else np.zeros(0, dtype=np.uint8)
+    if verify and (found := hashlib.sha256(content.data).hexdigest()) != entry["sha256"]:
         raise InputError(
             "shard was changed: its sha256 is wrong",
             file=path,
             found=found,
             expected=entry["sha256"],
         )
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, ValueError) as error:
-        raise InputError(f"cannot be read as safetensors ({error})", file=path) from None
+    tensors = mapped_tensors(content, path)
     for name, dtype in dtypes.items():
         if name not in tensors:
             raise InputError(f"tensor {name} is missing", file=path)
         _expect(path, f"type of {name}", str(tensors[name].dtype), dtype)
     return {name: tensors[name] for name in dtypes}
+
+
+def mapped_tensors(content: NDArray[np.uint8], path: Path) -> dict[str, NDArray[Any]]:
+    """Return the tensors of a mapped safetensors file, as views of it.
+
+    The library copies every tensor, which takes longer than all else when opening.
+    """
+    try:
+        with safe_open(path, framework="numpy"):  # checks the header: all bytes, in their bounds
+            pass
+        data = 8 + int.from_bytes(content[:8].tobytes(), "little")
+        header = json.loads(content[8:data].tobytes())
+        header.pop("__metadata__", None)
+        return {
+            name: content[data:][slice(*what["data_offsets"])]
+            .view(_DTYPES[what["dtype"]])
+            .reshape(what["shape"])
+            for name, what in header.items()
+        }
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise InputError(f"cannot be read as safetensors ({error})", file=path) from None

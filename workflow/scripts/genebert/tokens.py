@@ -7,6 +7,8 @@ lexicographic order: 5 + sum_j code[j] * 4**(k - 1 - j). A row is ``[CLS] A`` or
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -46,27 +48,51 @@ def segment_length(n: int, k: int, stride: int) -> int:
     return (n - 1) * stride + k
 
 
-def tokenize(codes: Tensor, k: int, stride: int) -> Tensor:
-    """Turn codes[..., L] (any integer type) into ids int64[..., n], n = (L - k) // stride + 1."""
+def tokenize(codes: Tensor, k: int, stride: int, masked: Tensor | None = None) -> Tensor:
+    """Turn codes[..., L] (any integer type) into ids int64[..., n], n = (L - k) // stride + 1.
+
+    Parameters
+    ----------
+    codes : 0 to 4, as :mod:`genebert.genome` writes them.
+    masked : bool or uint8[..., L], bases that are hidden: every k-mer that touches one is MASK.
+    """
     length = codes.shape[-1]
-    n = n_tokens(length, k, stride)
-    if n == 0:
+    if n_tokens(length, k, stride) == 0:
         raise InputError(
             "sequence is shorter than a token", file="tokens.k", found=k, expected=f"<= {length}"
         )
-    codes = codes.to(torch.int64)
-    kmer = torch.zeros((*codes.shape[:-1], n), dtype=torch.int64, device=codes.device)
-    unknown = torch.zeros_like(kmer, dtype=torch.bool)
-    for j in range(k):
-        base = codes[..., j : j + (n - 1) * stride + 1 : stride]
-        kmer = kmer * 4 + base
-        unknown = unknown | (base >= N_CODE)
-    return torch.where(unknown, UNKNOWN, kmer + N_SPECIAL)
+    codes = codes.to(torch.uint8)
+    kmer = slide((codes & 3).to(torch.int32), k, lambda a, b, width: (a << 2 * width) | b)
+    # what a k-mer becomes: the least of 255 (itself), UNKNOWN and MASK over its bases
+    fate = ~((codes >> 2) * (255 - UNKNOWN))
+    if masked is not None:
+        fate = torch.minimum(fate, ~(masked.to(torch.uint8) * (255 - MASK)))
+    fate = slide(fate, k, lambda a, b, _: torch.minimum(a, b))
+    fate, kmer = fate[..., ::stride], kmer[..., ::stride]
+    return torch.where(fate == 255, kmer + N_SPECIAL, fate).to(torch.int64)
+
+
+def slide(x: Tensor, k: int, join: Callable[[Tensor, Tensor, int], Tensor]) -> Tensor:
+    """Return join over every window of k along the last axis, by doubling: [..., L - k + 1].
+
+    ``join(left, right, width)`` takes what is known of windows that lie side by side; ``width`` is
+    that of the right one.
+    """
+    length, width, done, out = x.shape[-1], 1, 0, None
+    while True:
+        if k & width:  # windows of `width` that begin where the `done` before them end
+            end = length - k + 1 + done
+            out = x[..., done:end] if out is None else join(out, x[..., done:end], width)
+            done += width
+        if done == k:
+            return out  # type: ignore[return-value]
+        x = join(x[..., :-width], x[..., width:], width)
+        width *= 2
 
 
 def reverse_complement(codes: Tensor) -> Tensor:
     """Return the reverse complement of codes[..., L]; N stays N."""
-    return torch.where(codes < N_CODE, 3 - codes, codes).flip(-1)
+    return (codes ^ 3).clamp(max=N_CODE).flip(-1)  # 4 ^ 3 is 7
 
 
 def reverse_complement_map(k: int) -> Tensor:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import pickle
 import shutil
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from typing import Any
 
 import torch
 
+from genebert.disk import sync, whole_file
 from genebert.errors import InputError
 from genebert.pretrained import write_atomic
 
@@ -54,17 +54,15 @@ class StateDirectory:
         """Write a checkpoint of ``step`` finished steps; tensors and plain values only."""
         self.path.mkdir(parents=True, exist_ok=True)
         name = f"step-{step:09d}.pt"
-        part = self.path / f".{name}.part"
-        with part.open("wb") as handle:
-            torch.save(dict(state), handle)
-            handle.flush()
-            os.fsync(handle.fileno())
-        checksum = digest(part)
-        os.replace(part, self.path / name)
-        self._sync()
+        for left in self.path.glob(".step-*.part*"):  # of a process that was killed
+            left.unlink(missing_ok=True)
+        with whole_file(self.path / name) as part:
+            torch.save(dict(state), part)
+            checksum = digest(part)
+        sync(self.path)
         record = {"file": name, "step": step, "sha256": checksum}
         write_atomic(self.path / MANIFEST, json.dumps(record) + "\n")
-        self._sync()
+        sync(self.path)
         for old in self.path.glob("step-*.pt"):
             if old.name != name:
                 old.unlink(missing_ok=True)
@@ -112,11 +110,3 @@ class StateDirectory:
         shutil.rmtree(self.path, ignore_errors=True)
         if self.path.parent.is_dir() and not any(self.path.parent.iterdir()):
             self.path.parent.rmdir()
-
-    def _sync(self) -> None:
-        """Make renames durable."""
-        handle = os.open(self.path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -16,16 +16,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from genebert.column_masking import HIDDEN_FRACTION, MaskedRows, hidden_columns
+from genebert.curriculum import stages
 from genebert.errors import InputError, nearest
 from genebert.model import GeneBert, ModelConfig
 from genebert.objectives import (
     MGM,
+    MRM,
     NGSP,
     OBJECTIVES,
     SRM,
     binary_loss,
+    column_loss,
     infonce_loss,
     nucleotide_loss,
+    repeat_weights,
 )
 from genebert.plan import known_keys, objectives_of
 from genebert.sampler import Rows, Sampler
@@ -81,33 +86,55 @@ class OptimizerConfig:
 
 
 class Losses(nn.Module):
-    """The summed loss of each objective over some rows, float32[objectives]; 0 where it is off."""
+    """The summed loss of each objective over some rows, float32[objectives]; 0 where it is off.
+
+    Parameters
+    ----------
+    settings : of each objective, by name.
+    """
 
     def __init__(
-        self, model: GeneBert, objectives: tuple[str, ...], srm: Mapping[str, Any]
+        self,
+        model: GeneBert,
+        objectives: tuple[str, ...],
+        settings: Mapping[str, Mapping[str, Any]],
     ) -> None:
         super().__init__()
         self.model, self.objectives = model, objectives
+        self.repeat_weight = float(settings.get(MGM, {}).get("repeat_weight", 1.0))
+        self.hidden_fraction = float(settings.get(MRM, {}).get("hidden_fraction", HIDDEN_FRACTION))
+        srm = settings.get(SRM, {})
         self.infonce = srm.get("loss", "bce") == "infonce"
         self.temperature = float(srm.get("temperature", 0.07))
 
     def forward(self, rows: dict[str, Tensor]) -> Tensor:
         """Return the sums for the tensors of :class:`~genebert.sampler.Rows`."""
-        x_BTD = self.model.sequence(rows["ids"])
         S = rows["contrast"].shape[0]
-        zero = x_BTD.new_zeros((), dtype=torch.float32)
+        zero = rows["weight"].new_zeros(())
         sums = dict.fromkeys(OBJECTIVES, zero)
+        if MRM in self.objectives:
+            matrix_SFC = rows["matrix"][:S]
+            state_SF = rows["state"][:S] if "state" in rows else None
+            found_SFC = self.model.predict_columns(matrix_SFC, rows["hidden"], state_SF)
+            sums[MRM] = column_loss(found_SFC, matrix_SFC, rows["hidden"]).sum()
+        if self.objectives == (MRM,):
+            return torch.stack([sums[name] for name in OBJECTIVES])
+        x_BTD = self.model.sequence(rows["ids"])
         if MGM in self.objectives:
             index = rows["index"][:, :, None].expand(-1, -1, x_BTD.shape[-1])
             logits_BH4 = self.model.mgm(x_BTD.gather(1, index), rows["offset"])
-            sums[MGM] = nucleotide_loss(logits_BH4, rows["target"], rows["weight"]).sum()
+            sums[MGM] = nucleotide_loss(logits_BH4, rows["target"], self.weights(rows)).sum()
         if NGSP in self.objectives:
             sums[NGSP] = binary_loss(self.model.ngsp(x_BTD[S:, 0]), rows["follows"]).sum()
         if SRM in self.objectives:
             e_SD = self.model.sequence.pool(x_BTD[:S])
-            r_ND = self.model.embed_region(rows["matrix"], True)
+            r_ND = self.model.embed_region(rows["matrix"], True, rows.get("state"))
             sums[SRM] = self.match_loss(e_SD, r_ND, rows).sum()
         return torch.stack([sums[name] for name in OBJECTIVES])
+
+    def weights(self, rows: Mapping[str, Tensor]) -> Tensor:
+        """Return the weight of every hidden base in MGM, float32[B, H]."""
+        return repeat_weights(rows["weight"], rows["repeat"], self.repeat_weight)
 
     def match_loss(self, e_SD: Tensor, r_ND: Tensor, rows: dict[str, Tensor]) -> Tensor:
         """Return the loss of every row; N = 2 S: matrices that match, then those that do not.
@@ -170,9 +197,11 @@ class Trainer:
     def __init__(
         self, sampler: Sampler, block: Mapping[str, Any], steps: int, place: Place
     ) -> None:
-        self.sampler, self.steps, self.place = sampler, steps, place
-        plan = sampler.plan
         self.names, settings = objectives_of(block)
+        span = settings.get(MGM, {}).get("span", sampler.plan.span)
+        self.stages = stages(sampler, span, steps)
+        self.sampler, self.steps, self.place = self.stages[0][1], steps, place
+        sampler, plan = self.sampler, self.sampler.plan
         self.optimizer_config = OptimizerConfig.from_dict(block.get("optimizer", {}))
         self.parts = self._micro_batches(block.get("micro_batch"))
         self.step = 0
@@ -184,7 +213,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             groups, lr=config_.learning_rate, betas=config_.betas, eps=config_.eps, fused=True
         )
-        self.losses = Losses(self.model, self.names, settings.get(SRM, {}))
+        self.losses = Losses(self.model, self.names, settings)
         precision = block.get("precision", "auto")
         if precision not in PRECISIONS:
             raise InputError(
@@ -197,14 +226,16 @@ class Trainer:
         self._forward = self._wrapped(self.compiled)
         rows_per_batch = plan.batch_size // 2
         n_hidden = plan.batch_size * sampler.layout.single.masking.n_hidden
-        sizes = {MGM: n_hidden, NGSP: rows_per_batch, SRM: rows_per_batch}
+        sizes = {name: rows_per_batch for name in OBJECTIVES} | {MGM: n_hidden}
         share = place.world * torch.tensor(
             [settings.get(n, {}).get("weight", 1.0) / sizes[n] for n in OBJECTIVES]
         )
         self.scale = share.to(place.device, torch.float32)
-        # per objective: sum of losses, what they are a mean over, first step that was not finite
+        # per objective: sum of losses, what they are a mean over
         self.totals = torch.zeros(len(OBJECTIVES), 2, dtype=torch.float64, device=place.device)
-        self.first_bad = torch.full((len(OBJECTIVES),), -1, dtype=torch.int64, device=place.device)
+        # first step in which each loss, or (last) the gradient, was not finite
+        n = len(OBJECTIVES) + 1
+        self.first_bad = torch.full((n,), -1, dtype=torch.int64, device=place.device)
         self.grad_norm = torch.zeros((), device=place.device)
 
     def _micro_batches(self, micro_batch: int | None) -> int:
@@ -228,9 +259,11 @@ class Trainer:
         """Leave parts of the model that no objective reaches as they are."""
         unused = [name for name in OBJECTIVES if name not in self.names]
         if SRM in unused:
-            unused += ["region", "placeholder"]
+            unused += ["region.out"] if MRM in self.names else ["region", "placeholder"]
+        if self.names == (MRM,):
+            unused.append("sequence")
         for name, parameter in self.model.named_parameters():
-            if name.split(".")[0] in unused:
+            if any(f"{name}.".startswith(f"{part}.") for part in unused):
                 parameter.requires_grad_(False)
 
     def _wrapped(self, compiled: bool) -> Any:
@@ -262,10 +295,19 @@ class Trainer:
     def sample(self, step: int) -> list[Rows]:
         """Return the micro-batches of this process in a step."""
         parts, place = self.parts, self.place
-        return [
-            self.sampler.batch(step, place.rank * parts + part, place.world * parts)
-            for part in range(parts)
-        ]
+        sampler = next(s for first, s in reversed(self.stages) if step >= first)
+        out = []
+        for part in range(parts):
+            share = place.rank * parts + part, place.world * parts
+            rows = sampler.batch(step, *share)
+            if MRM in self.names:
+                locus, epoch, _ = sampler.visits(step, *share)
+                S, plan = rows.anchor.numel(), sampler.plan
+                fraction = self.losses.hidden_fraction
+                hidden = hidden_columns(plan.seed, epoch[:S], locus[:S], plan.neighbours, fraction)
+                rows = MaskedRows.of(rows, hidden)
+            out.append(rows)
+        return out
 
     def train_step(self, batches: list[Rows]) -> None:
         """Take one optimisation step; nothing here waits for the device."""
@@ -281,6 +323,7 @@ class Trainer:
         if self.optimizer_config.clip > 0:
             trained = [p for p in self.model.parameters() if p.requires_grad]
             self.grad_norm = nn.utils.clip_grad_norm_(trained, self.optimizer_config.clip)
+            self._note(~torch.isfinite(self.grad_norm)[None], slice(-1, None))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
@@ -288,11 +331,16 @@ class Trainer:
     def _count(self, sums: Tensor, rows: Rows) -> None:
         """Add losses to the totals and note the first step in which one is not finite."""
         S, P = rows.contrast.numel(), rows.follows.numel()
-        hidden = rows.weight.sum(dtype=torch.float64)
-        counts = torch.stack([hidden, hidden.new_full((), P), hidden.new_full((), S)])
-        self.totals += torch.stack([sums.double(), counts], dim=1)
-        bad = ~torch.isfinite(sums) & (self.first_bad < 0)
-        self.first_bad = torch.where(bad, self.step, self.first_bad)
+        weight = self.losses.weights({"weight": rows.weight, "repeat": rows.repeat})
+        total = weight.sum(dtype=torch.float64)
+        counts = [total, *(total.new_full((), n) for n in (P, S, S))]
+        self.totals += torch.stack([sums.double(), torch.stack(counts)], dim=1)
+        self._note(~torch.isfinite(sums), slice(0, -1))
+
+    def _note(self, bad: Tensor, which: slice) -> None:
+        """Keep the first step in which something was not finite."""
+        noted = self.first_bad[which]
+        self.first_bad[which] = torch.where(bad & (noted < 0), self.step, noted)
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint holds."""

@@ -48,6 +48,7 @@ class ModelConfig:
     window : rows and columns of patches in one attention window (swin).
     column_positions : learned position of every column (transformer; swin always has it).
     pooling : how a row of tokens becomes one vector: "mean" of all tokens or the "cls" token.
+    masked_regions : has the head of masked-region modelling (set by the objective `mrm`).
     cell_state : the region encoders take a prefix column that describes the cell type.
     dropout : of attention and MLP outputs; 0 in pre-training.
     """
@@ -68,6 +69,7 @@ class ModelConfig:
     column_positions: bool = True
     pooling: str = "mean"
     cell_state: bool = False
+    masked_regions: bool = False
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
@@ -129,7 +131,8 @@ class ModelConfig:
                 found=size,
                 expected=", ".join(SIZES),
             )
-        known = {field.name for field in fields(cls)} - {"k", "stride", "n_features", "n_columns"}
+        given = {"k", "stride", "n_features", "n_columns", "masked_regions"}
+        known = {field.name for field in fields(cls)} - given
         for key in model:
             if key not in known:
                 raise InputError(
@@ -137,13 +140,15 @@ class ModelConfig:
                     file="model",
                     expected=f"one of {', '.join(sorted(known))}",
                 )
-        token = block.get("tokens", {})
+        token, objectives = block.get("tokens", {}), block.get("objectives", {})
+        settings = objectives if isinstance(objectives, Mapping) else {o: {} for o in objectives}
         values = {
             **SIZES[size],
             "k": token.get("k", 6),
             "stride": token.get("stride", 1),
             "n_features": n_motifs + 1,
             "n_columns": block.get("neighbours", 10) + 1,
+            "masked_regions": settings.get("mrm", {"weight": 0}).get("weight", 1.0) > 0,
             **model,
             **changes,
         }

@@ -10,7 +10,7 @@ from genebert.model.region import RegionTransformer, SwinRegionEncoder
 from genebert.model.sequence import Attention, SequenceEncoder
 
 INIT_STD, INIT_GAIN = 0.02, 0.55
-LOGITS = ("mgm.out.weight", "ngsp.out.weight", "srm.out.weight")
+LOGITS = ("mgm.out.weight", "ngsp.out.weight", "srm.out.weight", "mrm.out.weight")
 
 
 class NucleotideHead(nn.Module):
@@ -82,6 +82,21 @@ class MatchHead(nn.Module):
         return s @ r.transpose(1, 2)
 
 
+class ColumnHead(nn.Module):
+    """The cells of hidden columns, read from the region encoder's vectors (MRM)."""
+
+    def __init__(self, d: int, n_features: int, columns_per_vector: int) -> None:
+        super().__init__()
+        self.columns = columns_per_vector
+        self.mask = nn.Parameter(torch.zeros(n_features))  # stands in hidden columns
+        self.out = nn.Linear(d, n_features * columns_per_vector)
+
+    def forward(self, x_BWd: Tensor, first: int, n: int) -> Tensor:
+        """Return [B, F, n], columns first .. first + n - 1."""
+        y_BCF = self.out(x_BWd).unflatten(-1, (self.columns, -1)).flatten(1, 2)
+        return y_BCF[:, first : first + n].transpose(1, 2)
+
+
 class GeneBert(nn.Module):
     """Sequence and region encoders with the heads of the pre-training objectives.
 
@@ -105,6 +120,9 @@ class GeneBert(nn.Module):
             self.mgm = NucleotideHead(config.d_model, config.k)
             self.ngsp = PairHead(config.d_model)
             self.srm = MatchHead(config.d_model)
+            if config.masked_regions:  # last, so that the other weights are drawn as without it
+                region = self.region
+                self.mrm = ColumnHead(region.d_out, config.n_features, region.columns_per_vector)
         self.reset(seed)
 
     def reset(self, seed: int) -> None:
@@ -161,6 +179,21 @@ class GeneBert(nn.Module):
                 hidden[:, 0, middle] = True
             matrix_BFC = torch.where(hidden, self.placeholder[None, :, None], matrix_BFC)
         return self.region(matrix_BFC, state)
+
+    def predict_columns(
+        self, matrix_BFC: Tensor, hidden_BC: Tensor, state: Tensor | None = None
+    ) -> Tensor:
+        """Return the cells [B, F, C] that the model expects where columns are hidden.
+
+        The anchor's column holds the placeholder; ``hidden_BC`` (bool) are replaced by the
+        learned mask, so that none of their values can be read.
+        """
+        middle = matrix_BFC.shape[2] // 2
+        matrix_BFC = torch.where(hidden_BC[:, None], self.mrm.mask[None, :, None], matrix_BFC)
+        at = torch.arange(matrix_BFC.shape[2], device=matrix_BFC.device) == middle
+        matrix_BFC = torch.where(at, self.placeholder[None, :, None], matrix_BFC)
+        vectors = self.region.vectors(matrix_BFC, state)
+        return self.mrm(vectors, int(self.config.cell_state), matrix_BFC.shape[2])
 
     def n_parameters(self) -> int:
         """Return the number of weights."""

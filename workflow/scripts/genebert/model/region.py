@@ -44,16 +44,21 @@ class RegionTransformer(nn.Module):
         )
         self.norm = nn.LayerNorm(config.d_region)
         self.out = nn.Linear(config.d_region, config.d_model)
+        self.d_out, self.columns_per_vector = config.d_region, 1
 
-    def forward(self, matrix_BFC: Tensor, state: Tensor | None = None) -> Tensor:
-        """Turn matrix_BFC (and the state [B, F] of the cell type) into e_BD."""
+    def vectors(self, matrix_BFC: Tensor, state: Tensor | None = None) -> Tensor:
+        """Return what the encoder makes of each column, [B, columns, d_out]."""
         x_BCF = _with_state(matrix_BFC, state, self.config.cell_state).transpose(1, 2)
         x_BCd = self.embed(x_BCF)
         if self.columns is not None:
             x_BCd = x_BCd + self.columns
         for block in self.blocks:
             x_BCd = block(x_BCd)
-        return self.out(self.norm(x_BCd).mean(dim=1))
+        return self.norm(x_BCd)
+
+    def forward(self, matrix_BFC: Tensor, state: Tensor | None = None) -> Tensor:
+        """Turn matrix_BFC (and the state [B, F] of the cell type) into e_BD."""
+        return self.out(self.vectors(matrix_BFC, state).mean(dim=1))
 
 
 class WindowBlock(nn.Module):
@@ -181,9 +186,18 @@ class SwinRegionEncoder(nn.Module):
         self.layers = nn.ModuleList(layers)
         self.norm = nn.LayerNorm(d)
         self.out = nn.Linear(d, config.d_model)
+        self.d_out, self.columns_per_vector = d, columns_per_patch
+
+    def vectors(self, matrix_BFC: Tensor, state: Tensor | None = None) -> Tensor:
+        """Return what the encoder makes of each column of patches, [B, columns, d_out]."""
+        return self._grid(matrix_BFC, state).mean(dim=1)
 
     def forward(self, matrix_BFC: Tensor, state: Tensor | None = None) -> Tensor:
         """Turn matrix_BFC (and the state [B, F] of the cell type) into e_BD."""
+        return self.out(self._grid(matrix_BFC, state).mean(dim=(1, 2)))
+
+    def _grid(self, matrix_BFC: Tensor, state: Tensor | None) -> Tensor:
+        """Return the last stage's patches, [B, H, W, d_out]."""
         x = functional.pad(
             _with_state(matrix_BFC, state, self.config.cell_state),
             (0, self.pad[1], 0, self.pad[0]),
@@ -194,4 +208,4 @@ class SwinRegionEncoder(nn.Module):
         x_BHWd = self.embed(x) + self.rows + self.columns
         for layer in self.layers:
             x_BHWd = layer(x_BHWd)
-        return self.out(self.norm(x_BHWd).mean(dim=(1, 2)))
+        return self.norm(x_BHWd)

@@ -1,0 +1,137 @@
+"""What is reported of a finished pre-training run: figures with intervals beside their references.
+
+In: the trained model, the fixed sets and the training population. Out: rows for `metrics.jsonl`,
+of kind ``probe`` (accuracy and AUROC of each probe) and ``figure`` (objective, stratum, metric,
+value, low, high, reference, n). Intervals resample the loci of a set; what is compared is drawn
+together. A figure's reference is what it is to be read against: the Markov chain for MGM's nats, a
+probe for an excess (0), chance for an AUROC.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from genebert.evaluation import EVALUATION_SEED, Answers, FixedSet, Pair, ask
+from genebert.intervals import Aurocs, Estimate, mean_interval
+from genebert.mgm_reference import fit_reference, mgm_figures
+from genebert.objectives import MGM, MRM, NGSP, SRM
+from genebert.population import Population
+from genebert.probes import Judged, figures, ngsp_probe, srm_probes
+from genebert.sampler import N1, N2
+from genebert.trainer import Losses
+
+CHANCE = 0.5  # AUROC
+PROBES = ("p0", "sequence", "matrix", "p1")
+
+
+def final_rows(
+    losses: Losses,
+    sets: Sequence[FixedSet],
+    training: Population,
+    spans: Sequence[int],
+    bf16: bool = False,
+) -> list[dict[str, Any]]:
+    """Judge a model and its references on every fixed set.
+
+    Parameters
+    ----------
+    sets : the first one's population also chooses the order of the Markov chain.
+    training : probes and the chain are fitted on its loci.
+    spans : lengths of the hidden spans that MGM is asked for.
+    """
+    if not sets:
+        return []
+    names = losses.objectives
+    n = max(fixed.loci.numel() for fixed in sets)
+    pairs, partners = FixedSet.of("train", training, 4 * n, epoch=1).probe_data()
+    chain = fit_reference(training, sets[0].sampler.population) if MGM in names else None
+    rows: list[dict[str, Any]] = []
+    for fixed in sets:
+        answers = ask(losses, fixed, bf16)
+        test_pairs, test_partners = fixed.probe_data()
+        probes: dict[str, Judged] = {}
+        found: list[dict[str, Any]] = []
+        if chain is not None:
+            fitting = tuple(s for s in spans if s <= fixed.sampler.layout.pair.length)
+            found += mgm_figures(losses, fixed, chain, fitting, bf16)
+            found.append(_row(MGM, "", "markov_order", Estimate(chain.order, *_NONE), chain.order))
+        if NGSP in names:
+            probes["ngsp"] = ngsp_probe(partners, test_partners)
+            found += ngsp_figures(answers, probes["ngsp"])
+        if SRM in names and pairs is not None and test_pairs is not None:
+            match = srm_probes(pairs, test_pairs)
+            probes |= {f"srm_{name}": judged for name, judged in match.items()}
+            for contrast, name in ((N1, "n1"), (N2, "n2")):
+                if f"p0:{name}" in match:
+                    beside = {probe: match[f"{probe}:{name}"] for probe in PROBES}
+                    found += srm_figures(answers.match[contrast], name, beside)
+        if MRM in names:
+            found += mrm_figures(answers)
+        rows += [
+            {"kind": "probe", "set": fixed.name, "probe": name, **figures(judged)}
+            for name, judged in probes.items()
+        ]
+        rows += [{"kind": "figure", "set": fixed.name, **_plain(row)} for row in found]
+    return rows
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """Write what is not defined as None: JSON knows no NaN."""
+    undefined = {k: None for k, v in row.items() if isinstance(v, float) and math.isnan(v)}
+    return row | undefined
+
+
+_NONE = (math.nan, math.nan, 0)
+
+
+def _row(
+    objective: str, stratum: str, metric: str, estimate: Estimate, reference: float
+) -> dict[str, Any]:
+    return {
+        "objective": objective, "stratum": stratum, "metric": metric, "value": estimate.value,
+        "low": estimate.low, "high": estimate.high, "reference": reference, "n": estimate.n,
+    }  # fmt: skip
+
+
+def _of_probe(judged: Judged) -> Aurocs:
+    logit, label = judged
+    return Aurocs.of(logit[label], logit[~label], EVALUATION_SEED)
+
+
+def ngsp_figures(answers: Answers, probe: Judged) -> list[dict[str, Any]]:
+    """Return the AUROC of NGSP, of its probe, and the paired difference."""
+    model, beside = Aurocs.of(*answers.next_, EVALUATION_SEED), _of_probe(probe)
+    return [
+        _row(NGSP, "", "auroc", model.estimate(), CHANCE),
+        _row(NGSP, "", "auroc_probe", beside.estimate(), CHANCE),
+        _row(NGSP, "", "auroc_minus_probe", model.minus(beside), 0.0),
+    ]
+
+
+def srm_figures(pair: Pair, contrast: str, probes: dict[str, Judged]) -> list[dict[str, Any]]:
+    """Return the AUROC of SRM for one contrast, of its probes, and the excess over P0."""
+    model = Aurocs.of(*pair, EVALUATION_SEED)
+    beside = {name: _of_probe(judged) for name, judged in probes.items()}
+    rows = [_row(SRM, contrast, "auroc", model.estimate(), CHANCE)]
+    rows += [
+        _row(SRM, contrast, f"auroc_{name}", found.estimate(), CHANCE)
+        for name, found in beside.items()
+    ]
+    return [*rows, _row(SRM, contrast, "auroc_minus_p0", model.minus(beside["p0"]), 0.0)]
+
+
+def mrm_figures(answers: Answers) -> list[dict[str, Any]]:
+    """Return the squared error of hidden columns beside that of the features' means."""
+    ones = np.ones(len(answers.error))
+    difference = answers.error - answers.spread
+    error, less = (
+        mean_interval(x, ones, EVALUATION_SEED) for x in (answers.error, difference)
+    )  # fmt: skip
+    return [
+        _row(MRM, "", "mse", error, float(answers.spread.mean())),
+        _row(MRM, "", "mse_minus_mean", less, 0.0),
+    ]
