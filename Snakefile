@@ -4,6 +4,8 @@
 #
 #   snakemake                        everything
 #   snakemake results/promoter.tsv   one task
+#   snakemake atlas_table            tables of peak files, from the listings of their providers
+#   snakemake fetch_all              all downloads
 #   snakemake --report report.html   the report
 
 from snakemake.utils import min_version
@@ -18,15 +20,20 @@ report: "workflow/report/workflow.rst"
 
 
 include: "rules/common.smk"
+include: "rules/cluster.smk"
+include: "rules/inputs.smk"
 include: "rules/download.smk"
 include: "rules/simulate.smk"
+include: "rules/atlas.smk"
 include: "rules/reference.smk"
 include: "rules/regions.smk"
 include: "rules/motifs.smk"
+include: "rules/qc.smk"
 include: "rules/shards.smk"
 include: "rules/pretrain.smk"
 include: "rules/tasks.smk"
 include: "rules/tables.smk"
+include: "rules/interpret.smk"
 include: "rules/figures.smk"
 
 
@@ -37,9 +44,12 @@ rule all:
         "results/metrics.tsv",
         "results/ablation.tsv",
         "results/comparisons.tsv",
+        "results/pretraining.tsv",
+        "results/provenance.json",
         expand(
             "results/tables/{table}.html",
             table=[*layout.tasks(config), "ablation", "comparisons"],
         ),
         expand("results/figures/{figure}.svg", figure=FIGURES),
+        layout.interpretation(config),
     localrule: True

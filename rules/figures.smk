@@ -1,6 +1,17 @@
 # Figures of the report. Each caption says what to look for.
 
-FIGURES = ["training_curves", "roc_pr", "calibration", "forest", "region_heatmap"]
+FIGURES = [
+    "regions",
+    "overlap",
+    "enrichment",
+    "motif_ridge",
+    "window",
+    "training_curves",
+    "beyond_references",
+    "roc_pr",
+    "calibration",
+    "forest",
+]
 
 
 rule training_curves:
@@ -23,6 +34,28 @@ rule training_curves:
         "Training curves"
     script:
         "../workflow/scripts/training_curves.py"
+
+
+rule beyond_references:
+    input:
+        table="results/pretraining.tsv",
+    output:
+        figure=report(
+            "results/figures/beyond_references.svg",
+            category="Pre-training",
+            caption="../workflow/report/beyond_references.rst",
+        ),
+    log:
+        "logs/figures/beyond_references.log",
+    localrule: True
+    conda:
+        "../envs/genomics.yaml"
+    params:
+        version=version("pretraining_figures"),
+    message:
+        "Objectives of pre-training minus their references"
+    script:
+        "../workflow/scripts/beyond_references.py"
 
 
 rule roc_pr:
@@ -89,26 +122,3 @@ rule forest:
         "Every model with its interval"
     script:
         "../workflow/scripts/forest.py"
-
-
-rule region_heatmap:
-    input:
-        matrix="results/motifs/matrix.h5ad",
-        accessibility="results/regions/accessibility.h5ad",
-    output:
-        figure=report(
-            "results/figures/region_heatmap.svg",
-            category="Data",
-            caption="../workflow/report/heatmap.rst",
-        ),
-    log:
-        "logs/figures/region_heatmap.log",
-    localrule: True
-    conda:
-        "../envs/genomics.yaml"
-    params:
-        version=version("figures"),
-    message:
-        "Heat map of the TF x region matrix"
-    script:
-        "../workflow/scripts/region_heatmap.py"

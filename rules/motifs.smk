@@ -35,7 +35,7 @@ rule scan_motifs:
         motif_set="results/motifs/motif_set.json",
         regions="results/regions/regions.bed",
     output:
-        hits="results/motifs/chunks/{chunk}.npz",
+        hits="results/motifs/chunks/{chunk}.h5",
     log:
         "logs/motifs/scan-{chunk}.log",
     benchmark:
@@ -44,7 +44,7 @@ rule scan_motifs:
         "../envs/genomics.yaml"
     threads: 1
     resources:
-        mem_mb=mem_mb(4000),
+        mem_mb=mem_mb(2000),
         runtime=runtime(120),
     params:
         chunk=lambda wildcards: int(wildcards.chunk),
@@ -62,7 +62,7 @@ rule motif_matrix:
         regions="results/regions/regions.bed",
         table="results/regions/regions.tsv",
         chunks=expand(
-            "results/motifs/chunks/{chunk}.npz",
+            "results/motifs/chunks/{chunk}.h5",
             chunk=range(config["motifs"]["chunks"]),
         ),
     output:
@@ -73,7 +73,7 @@ rule motif_matrix:
         "../envs/genomics.yaml"
     threads: 1
     resources:
-        mem_mb=mem_mb(8000),
+        mem_mb=mem_mb(2000),
         runtime=runtime(30),
     params:
         version=version("motifs"),

@@ -29,6 +29,7 @@ rule pretrain:
         index="results/shards/index.json",
         shards=layout.shard_files(config),
         cell_types="results/shards/cell_types.safetensors",
+        background=lambda wildcards: layout.background(config, wildcards.variant),
     output:
         model="results/pretrain/{variant}/seed-{seed}/model.safetensors",
         config="results/pretrain/{variant}/seed-{seed}/config.json",
@@ -37,16 +38,17 @@ rule pretrain:
         "logs/pretrain/{variant}.{seed}.log",
     benchmark:
         "benchmarks/pretrain/{variant}.{seed}.jsonl"
-    retries: 3
+    retries: TRAINING_RETRIES
     conda:
         "../envs/torch.yaml"
-    threads: config["torch_threads"]
+    threads: config["torch_threads"] * config["pretrain"]["processes"]
     resources:
         mem_mb=8000,
         runtime=1440,
         gpu=0,
     params:
         processes=config["pretrain"]["processes"],
+        threads=config["torch_threads"],
         version=version("pretrain"),
     message:
         "Pre-training {wildcards.variant}, seed {wildcards.seed}"

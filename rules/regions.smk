@@ -5,8 +5,9 @@ rule regions:
     input:
         **REFERENCE,
         contigs="results/reference/contigs.tsv",
-        cell_types=layout.source(config, config["atlas"]["cell_types"]),
-        peaks=or_exit(layout.cell_type_peaks, config),
+        cell_types=layout.atlas_table(config),
+        peaks=atlas_files,
+        chain=layout.optional(config, "atlas", "chain"),
         blacklist=layout.optional(config, "genome", "blacklist"),
     output:
         bed="results/regions/regions.bed",
@@ -25,11 +26,15 @@ rule regions:
         "../envs/genomics.yaml"
     threads: 1
     resources:
-        mem_mb=mem_mb(8000),
+        mem_mb=mem_mb(4000),
         runtime=runtime(120),
     params:
         splits=config["splits"],
         settings=config["regions"],
+        atlas=layout.atlas_settings(
+            config, ("format", "min_replicates", "chain_min_ratio")
+        ),
+        seed=config["seed"],
         version=version("regions"),
     message:
         "Merging the peaks of all cell types into one consensus set"

@@ -1,6 +1,21 @@
 # Sharded tensors: each region once, with its sequence and motif row; cell types as lists of regions.
 
 
+SHARDS_HASH = layout.config_hash(
+    config,
+    (
+        "seed",
+        "genome",
+        "simulate",
+        "atlas",
+        "splits",
+        "regions",
+        "motifs",
+        "shards",
+    ),
+)
+
+
 rule shards:
     input:
         **REFERENCE,
@@ -24,21 +39,35 @@ rule shards:
     params:
         settings=config["shards"],
         splits=config["splits"],
-        config_hash=layout.config_hash(
-            config,
-            (
-                "seed",
-                "genome",
-                "simulate",
-                "atlas",
-                "splits",
-                "regions",
-                "motifs",
-                "shards",
-            ),
-        ),
+        config_hash=SHARDS_HASH,
         version=version("shards"),
     message:
         "Writing shards of sequences, motif rows and accessibility"
     script:
         "../workflow/scripts/export_shards.py"
+
+
+rule background:
+    input:
+        **REFERENCE,
+        table="results/regions/regions.tsv",
+    output:
+        background="results/shards/background.safetensors",
+    log:
+        "logs/background.log",
+    conda:
+        "../envs/genomics.yaml"
+    threads: 1
+    resources:
+        mem_mb=mem_mb(4000),
+        runtime=runtime(60),
+    params:
+        settings=config["shards"],
+        splits=config["splits"],
+        config_hash=SHARDS_HASH,
+        seed=config["seed"],
+        version=version("background"),
+    message:
+        "Drawing windows outside all regions, matched to the training regions in GC"
+    script:
+        "../workflow/scripts/export_background.py"

@@ -22,6 +22,7 @@ if layout.is_simulated(config):
             truth_splicing="results/simulated/truth/splicing.tsv",
             truth_variants="results/simulated/truth/variants.tsv",
             truth_cohort="results/simulated/truth/cohort.tsv",
+            truth_openness="results/simulated/truth/openness.tsv",
             truth_sites="results/simulated/truth/sites.tsv",
             truth_parameters="results/simulated/truth/parameters.json",
         log:

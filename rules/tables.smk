@@ -41,6 +41,25 @@ rule metrics_table:
         "../workflow/scripts/metrics_table.py"
 
 
+rule pretraining_table:
+    input:
+        metrics=layout.training_metrics(config),
+    output:
+        table="results/pretraining.tsv",
+    log:
+        "logs/tables/pretraining.log",
+    localrule: True
+    conda:
+        "../envs/genomics.yaml"
+    params:
+        controls=layout.control_variants(config),
+        version=version("pretraining_table"),
+    message:
+        "Pre-training beside its references"
+    script:
+        "../workflow/scripts/pretraining_table.py"
+
+
 rule ablation_table:
     input:
         tables=layout.dataset_files(config, "table.tsv"),

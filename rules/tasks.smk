@@ -29,8 +29,8 @@ rule dataset:
         "../envs/genomics.yaml"
     threads: 1
     resources:
-        mem_mb=mem_mb(4000),
-        runtime=runtime(60),
+        mem_mb=dataset_mb,
+        runtime=runtime(240),
     params:
         row=row_of,
         splits=config["splits"],

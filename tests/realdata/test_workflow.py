@@ -1,4 +1,4 @@
-"""The whole pipeline on real human data: four tables, right in form, no number out of range.
+"""The whole pipeline on real human data: five tables, right in form, no number out of range.
 
 The run stays in ``runs/hg19_test`` so that its tables can be read.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-TASKS = ("promoter", "tfbs", "disease", "splicing")
+TASKS = ("promoter", "tfbs", "disease", "splicing", "accessibility")
 COLUMNS = [
     "task",
     "dataset",

@@ -135,6 +135,7 @@ def toy_shards(n_regions: int = 240, n_motifs: int = 5) -> SimpleNamespace:
         n_mask=n_mask,
         repeat_mask=np.zeros_like(n_mask),
         motif_rows=row.astype(np.float16),
+        motif_count=(row > 0).sum(axis=1).astype(np.int32),
         normaliser=np.maximum(row.max(axis=0), 1).astype(np.float32),
         contig=contig.astype(np.int16),
         start=(np.arange(n_regions) * 1000).astype(np.int32),

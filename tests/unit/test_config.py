@@ -60,12 +60,25 @@ def test_default_configuration_is_valid_and_complete(config, schema):
         ("splits.held_out_cell_types", ["NK", "NK"], "repeats a name"),
         ("effort.variants", ["ful"], "did you mean 'full'?"),
         ("effort.pretrain_seeds", 0, "at least 1"),
-        ("effort.label_fractions", [1.5], "at most 1"),
+        ("effort.label_fractions", [1.5], "a share up to 1.0 or a whole number above 1"),
         ("motifs.p_value", 0, "more than 0"),
         ("motifs.sources", [], "key motifs.sources"),
         ("motifs.sources.0.path", "$NO_SUCH_VARIABLE/x", "'NO_SUCH_VARIABLE' is not set"),
         ("genome.source", "file", "key genome.source"),
         ("genome.source", "files", "still names the simulated genome"),
+        ("atlas.format", "tabel", "did you mean 'table'?"),
+        ("atlas.min_replicates", 0, "at least 1"),
+        ("atlas.cell_types", "listing:catalas", "did you mean 'catlas'?"),
+        (
+            "atlas.cell_types",
+            "resource:../x",
+            "key atlas.cell_types: is not the name of a download",
+        ),
+        ("splits.held_out_share", 1.5, "at most 0.9"),
+        ("effort.label_fractions", [1.0, 50.5], "key effort.label_fractions[1] is no share"),
+        ("effort.label_fractions", [0], "key effort.label_fractions[0]"),
+        ("datasets.0.copies", "keeep", "did you mean 'keep'?"),
+        ("datasets.2.only", {"MC": []}, "key datasets[2].only.MC"),
     ],
 )
 def test_one_line_for_each_mistake(config, schema, key, value, text):
@@ -74,6 +87,27 @@ def test_one_line_for_each_mistake(config, schema, key, value, text):
     assert text in str(error.value)
     assert str(error.value).startswith("config")
     assert "\n" not in str(error.value)
+
+
+def test_files_of_an_atlas_format(config, schema):
+    config["atlas"] |= {"format": "mtx", "peaks": "peaks.bed"}
+    with pytest.raises(InputError, match=r"key atlas.names is missing"):
+        check_config(config, schema)
+    config["atlas"] = {"format": "long", "cell_types": "listing:catlas"}
+    with pytest.raises(InputError, match="expected atlas.format table"):
+        check_config(config, schema)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("true", True), ("False", False), ("TRUE", True), (True, True)]
+)
+def test_offline_as_it_comes_from_the_command_line(config, schema, text, value):
+    assert check_config(put(config, "offline", text), schema)["offline"] is value
+
+
+def test_offline_of_another_kind(config, schema):
+    with pytest.raises(InputError, match="key offline has a wrong value"):
+        check_config(put(config, "offline", "maybe"), schema)
 
 
 def test_missing_key_is_named(config, schema):

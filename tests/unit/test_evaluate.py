@@ -327,6 +327,21 @@ def test_headline_of_tf_binding_is_held_out_chromosomes(strata):
     assert not (long["dataset"].str.contains(":") & (long["stratum"] != "all")).any()
 
 
+def test_headline_of_accessibility_is_held_out_in_both(tmp_path):
+    frame = make_frame(900)
+    frame["stratum"] = np.array(["chromosome", "both", "cell-type"])[np.arange(900) // 5 % 3]
+    home = write_home(tmp_path / "a", frame, task="accessibility", name="atlas")
+    home.add("mean-breadth", predict(frame, "mean-breadth", 1.0))
+    wide, long = run(home)
+    assert wide["n_test"].tolist() == [240]
+    assert wide["flags"].str.contains("oracle-labels").all()
+    assert {"both", "chromosome", "cell-type"} <= set(long["stratum"])
+    frame["stratum"] = "chromosome"  # no cell type is held out
+    home = write_home(tmp_path / "b", frame, task="accessibility", name="atlas")
+    home.add("gc", predict(frame, "gc", 1.0))
+    assert run(home)[0]["n_test"].tolist() == [720]
+
+
 def test_tags_of_both_kinds_mean_both():
     from genebert.bootstrap import held_out
 
@@ -356,6 +371,52 @@ def test_fewer_labels_are_in_the_long_table_only(tmp_path):
     found = {s: value(long, stratum=s, metric="auroc") for s in ("fraction=0.1", "labels=200")}
     assert found["fraction=0.1"]["value"] < found["labels=200"]["value"] < wide.loc[0, "auroc"]
     assert np.isfinite(found["fraction=0.1"]["low"])
+
+
+def test_too_few_labels_are_na(tmp_path):
+    frame = make_frame(400)
+    home = write_home(tmp_path, frame)
+    fits = pd.concat([predict(frame, name, 1.5) for name in ("genebert", "genebert-wrongcell")])
+    home.add("genebert", fits, too_few=[0.01, 50.0])
+    home.add("gc", predict(frame, "gc", 0.5))
+    _, long = run(home)
+    rows = long[long["stratum"].isin(["fraction=0.01", "labels=50"])]
+    assert set(rows["metric"]) == {"auroc", "auprc"}
+    assert set(rows["model"]) == {"genebert"}
+    assert len(rows) == 4
+    assert rows[["value", "low", "high"]].isna().all(axis=None)
+
+
+def test_similarity_bins_are_strata_where_there_are_several(tmp_path):
+    frame = make_frame(1000)
+    test = frame["split"] == "test"
+    frame["similarity"] = np.where(test, np.where(np.arange(1000) % 2, 0.0, 0.3), np.nan)
+    frame.loc[1, "similarity"] = 1.0
+    home = write_home(tmp_path / "a", frame)
+    home.add("cnn", predict(frame, "cnn", 1.0))
+    _, long = run(home)
+    bins = frame["similarity"][test]
+    counts = {"0-0.02": (bins == 0).sum(), "0.1-0.5": (bins == 0.3).sum(), "0.5-1": 1}
+    found = long[(long["metric"] == "accuracy") & (long["pretrain_seed"] == "all")]
+    found = found.set_index("stratum")["n"].to_dict()
+    assert found == {"all": 800, **{f"similarity={name}": n for name, n in counts.items()}}
+    home = write_home(tmp_path / "b", frame.assign(similarity=frame["similarity"] * 0))
+    home.add("cnn", predict(frame, "cnn", 1.0))
+    _, long = run(home)
+    assert set(long["stratum"]) == {"all"}
+
+
+def test_sequences_without_coordinates_are_their_own_blocks_and_flagged(tmp_path):
+    frame = make_frame(500).assign(contig="", start=0, end=200)
+    home = write_home(tmp_path, frame, flags=["items_as_blocks"])
+    home.add("cnn", predict(frame, "cnn", 1.0))
+    home.add("genebert", predict(frame, "genebert", 1.0), pretraining="full")
+    wide, _ = run(home)
+    wide = wide.set_index("model")
+    assert (wide["n_blocks"] == wide["n_test"]).all()
+    assert wide["auroc_low"].notna().all()
+    assert wide.loc["cnn", "flags"] == "items_as_blocks"
+    assert "pretraining_unknown" in wide.loc["genebert", "flags"]
 
 
 def test_sequences_seen_in_pretraining_are_flagged(tmp_path):

@@ -288,6 +288,31 @@ def test_a_variant_without_accessibility_does_not_get_it(tmp_path: Path) -> None
     assert len(matrices[True][:, -1].unique()) > 10
 
 
+def test_a_variant_with_cell_state_gets_that_of_the_matrix_shown(tmp_path: Path) -> None:
+    shards = toy_shards(80)
+    config = ModelConfig.from_pretrain(PRETRAIN, len(shards.motifs), cell_state=True)
+    save(tmp_path / "seed-1", GeneBert(config, 1))
+    files = [str(tmp_path / "seed-1" / "model.safetensors")]
+    made = network_job("genebert-cell_state", cell_paths(tmp_path, shards), shards, weights=files)
+    tuned = finetune.Finetuning(made)
+    places, corpus = tuned.inputs.places, tuned.corpus
+    assert places is not None
+    assert places.state is not None
+    assert corpus is not None
+    cells = made.context.cells(made.items.cell_type)
+    assert torch.equal(places.state[places.row], corpus.cell_state[torch.from_numpy(cells)])
+    assert len(set(cells.tolist())) == 4  # the held-out one is among them
+    other = tuned.places(np.arange(4), np.array(["HSC", "NK", "HSC", "NK"], dtype=object)).state
+    assert other is not None
+    assert len(other.unique(dim=0)) == 2
+    predictions, info = finetune.predict_network(made)
+    assert info["region_branch"]
+    assert np.isfinite(predictions["score"]).all()
+    plain = finetune.Finetuning(network_job("scratch", cell_paths(tmp_path, shards), shards))
+    assert plain.inputs.places is not None
+    assert plain.inputs.places.state is None
+
+
 def test_the_best_learning_rate_is_chosen_on_validation(tmp_path: Path) -> None:
     effort = {**EFFORT, "learning_rates": [1e-9, 5e-3], "finetune_seeds": 2, "finetune_steps": 60}
     made = network_job("cnn", write(tmp_path, binary_frame(400)), toy_shards(), effort=effort)
@@ -308,6 +333,7 @@ def test_few_shot_has_two_tracks_on_the_same_draws(tmp_path: Path) -> None:
         ("", 1.0, 1),
         ("probe", 0.5, 1),
         ("probe", 0.5, 2),
+        ("probe", 1.0, 0),  # all labels: the end of its curve
     ]
     assert (runs == len(made.items.predicted)).all()
 

@@ -26,7 +26,7 @@ def test_settings_file(tmp_path):
 
 
 def test_command_line_is_a_list_without_a_shell():
-    one = launch.command("r $(x).json", "out", 1)
+    one = launch.command("r $(x).json", "out", launch.Layout())
     assert one == [
         sys.executable,
         str(launch.PROGRAM),
@@ -35,10 +35,53 @@ def test_command_line_is_a_list_without_a_shell():
         "--output",
         "out",
     ]
-    many = launch.command("r.json", "out", 4)
-    assert many[1:4] == ["-m", "torch.distributed.run", "--standalone"]
-    assert "--nproc-per-node=4" in many
+    many = launch.command("r.json", "out", launch.Layout(4), 90.4)
+    assert many[1:4] == ["-m", "torch.distributed.run", "--nproc-per-node=4"]
+    assert "--standalone" in many
     assert "SIGTERM,SIGINT,SIGUSR1" in many
+    assert many[-2:] == ["--stop-after", "90"]
+
+
+def test_several_nodes_are_started_by_srun_one_launcher_each(monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    call = launch.command("r.json", "out", launch.Layout(8, nodes=2, threads=32))
+    assert call[0] == "srun"
+    head = call[: call.index(sys.executable)]
+    assert {"--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "--cpus-per-task=32"} <= set(head)
+    assert "--kill-on-bad-exit=0" in head  # a node that is done must not end the one that writes
+    rest = call[call.index(sys.executable) :]
+    assert {"--nnodes=2", "--nproc-per-node=8", "--rdzv-backend=c10d", "--rdzv-id=17"} <= set(rest)
+    assert "--standalone" not in rest
+
+
+@pytest.mark.parametrize(
+    ("processes", "gpus", "nodes", "expected"),
+    [(1, 0, 1, 1), (3, 0, 1, 3), (1, 8, 1, 8), (3, 8, 1, 8), (1, 16, 2, 8), (2, 0, 2, 2)],
+)
+def test_a_process_per_gpu(processes, gpus, nodes, expected):
+    assert launch.Layout.of(processes, gpus, nodes, 4) == launch.Layout(expected, nodes, 4)
+
+
+def test_gpus_that_do_not_divide_among_the_nodes_are_one_line():
+    with pytest.raises(InputError, match="found 'gpu=3, nodes=2'"):
+        launch.Layout.of(1, 3, 2, 1)
+
+
+def test_a_training_stops_before_the_limit_of_its_job(monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    assert launch.stop_after(1440) == 1440 * 60 - 600
+    assert launch.stop_after(10) == 450
+    assert launch.stop_after(1) == 45
+    assert launch.stop_after(None) is None
+    monkeypatch.delenv("SLURM_JOB_ID")
+    assert launch.stop_after(1440) is None  # nothing enforces it
+
+
+def test_reason_is_the_last_error_even_if_a_launcher_talks_after_it():
+    text = "12:00:00 INFO a\n12:00:01 ERROR loss of mgm is NaN\nTraceback\n=====\n"
+    assert launch.reason(text) == "loss of mgm is NaN"
+    assert launch.reason("first\nsecond\n") == "second"
+    assert launch.reason("") == ""
 
 
 def test_failure_is_told_with_the_last_line(tmp_path, monkeypatch):
@@ -68,5 +111,5 @@ def test_signals_reach_the_program(tmp_path, monkeypatch):
         os.kill(os.getpid(), signal.SIGUSR1)
 
     threading.Thread(target=send).start()
-    with pytest.raises(InputError, match="exit code 75: state written"):
+    with pytest.raises(InputError, match="was stopped at a checkpoint; run again"):
         launch.run_pretrain(run="r", output="o", processes=1, log_path=str(tmp_path / "log"))

@@ -32,6 +32,33 @@ def test_models_of_every_dataset(config):
     assert {"covariates", "dosage-lr", "dosage-lr-weighted"} <= set(by_kind["cohort"])
 
 
+def test_the_task_accessibility_is_one_more_where_it_has_a_dataset(config):
+    assert "accessibility" not in layout.tasks(config)
+    row = {"task": "accessibility", "name": "atlas", "kind": "regions"}
+    config["datasets"].append(row)
+    assert layout.tasks(config)[-1] == "accessibility"
+    names = layout.models(config, row)
+    assert {"genebert", "scratch", "mean-breadth", "nearest-type", "context-lr"} <= set(names)
+    assert "accessibility" not in names  # that would be the label
+    assert layout.dataset_labels(config, row) == "results/regions/accessibility.h5ad"
+    assert layout.dataset_extra(config, row) == []
+
+
+def test_files_of_ready_made_sequences(config):
+    row = {
+        "task": "promoter",
+        "name": "gue",
+        "kind": "sequences",
+        "path": "train.csv",
+        "test": "resource:test.csv",
+    }
+    config["datasets"].append(row)
+    assert layout.dataset_labels(config, row) == "train.csv"
+    assert layout.dataset_extra(config, row) == ["resources/downloads/test.csv"]
+    assert {"train.csv", "resources/downloads/test.csv"} <= set(layout.files_used(config))
+    assert "context-lr" not in layout.models(config, row)
+
+
 def test_no_oracle_without_truth_and_no_variant_that_is_not_run(config):
     row = {key: value for key, value in config["datasets"][0].items() if key != "truth"}
     config["effort"]["variants"] = ["full"]
@@ -70,6 +97,21 @@ def test_variant_overrides_the_block(config):
         layout.pretrain_settings(config, "fulll")
 
 
+def test_only_variants_trained_on_the_background_need_it(config):
+    rows = [{"name": "genome", "objectives": ["mgm"], "samples": "background"}, {"name": "pairs"}]
+    config["pretrain"]["variants"] += rows
+    assert layout.background(config, "genome") == ["results/shards/background.safetensors"]
+    for name in ("full", "pairs"):
+        assert layout.background(config, name) == []
+
+
+def test_the_cell_state_is_a_setting_of_the_model(config):
+    config["pretrain"]["variants"] += [{"name": "cell_state", "cell_state": True}]
+    full, variant = (layout.pretrain_settings(config, name) for name in ("full", "cell_state"))
+    assert variant["model"] == {**full["model"], "cell_state": True}
+    assert "cell_state" not in full["model"]
+
+
 def test_hash_sees_only_its_blocks(config):
     before = layout.config_hash(config, ("regions", "splits"))
     config["effort"]["finetune_steps"] += 1
@@ -87,7 +129,7 @@ def test_cell_type_table_errors(config, tmp_path):
     table.write_text("cell_type\tpeak\tformat\nB\tb.bed\tbed\n")
     with pytest.raises(InputError, match="column 'peaks' is missing; did you mean 'peak'"):
         layout.cell_type_peaks(config)
-    table.write_text("cell_type\tpeaks\tformat\nB\tb.bed\tbed\nB\tc.bed\tbed\n")
+    table.write_text("cell_type\tpeaks\tformat\nB\tb.bed\tbed\nB\tb.bed\tbed\n")
     with pytest.raises(InputError, match="line 3: row repeats line 2"):
         layout.cell_type_peaks(config)
     table.write_text("cell_type\tpeaks\tformat\nB/1\tb.bed\tbed\n")
@@ -98,6 +140,16 @@ def test_cell_type_table_errors(config, tmp_path):
         layout.cell_type_peaks(config)
     table.write_text("cell_type\tpeaks\tformat\nMono\tm.bed\tbed\nNK\t/x/n.bed\tbed\n")
     assert layout.cell_type_peaks(config) == [str(tmp_path / "m.bed"), "/x/n.bed"]
+    table.write_text(  # replicates, and downloads
+        "cell_type\tpeaks\tformat\nMono\tm.bed\tbed\nMono\tresource:a/b.bed\tbed\nNK\tresource:n.bed\tbed\n"
+    )
+    assert layout.cell_type_peaks(config)[1:] == [
+        "resources/downloads/a/b.bed",
+        "resources/downloads/n.bed",
+    ]
+    table.write_text("cell_type\tpeaks\tformat\nMono\tresource:../x\tbed\n")
+    with pytest.raises(InputError, match="line 2: is not the name of a download"):
+        layout.cell_type_peaks(config)
 
 
 def test_resources_become_downloads(config):
@@ -113,3 +165,123 @@ def test_versions_are_read_without_import(tmp_path):
     (tmp_path / "genebert" / "other.py").write_text("x = 1\n")
     with pytest.raises(InputError, match="VERSION"):
         layout.version(tmp_path, "other")
+
+
+def test_sources(config):
+    config["resources_dir"] = "/data"
+    assert layout.source(config, "resource:a.gz") == "/data/a.gz"
+    assert layout.source(config, "resource:catlas/a.bed") == "/data/catlas/a.bed"
+    assert layout.source(config, "listing:catlas") == "/data/catlas.table.tsv"
+    assert layout.source(config, "my/peaks.tsv") == "my/peaks.tsv"
+
+
+def test_files_that_listings_name_are_downloads_too(config, tmp_path):
+    config["genome"] = {"source": "files", "fasta": "resource:hg38.fa.gz", "gtf": "mine.gtf"}
+    config["resources_dir"] = str(tmp_path)
+    config["atlas"] |= {"cell_types": "listing:catlas", "chain": "resource:x.chain"}
+    config["splits"]["held_out_cell_types"] = []
+    config["motifs"]["sources"] = [{"path": "jaspar:2024", "format": "pyjaspar"}]
+    config["datasets"] = [{"task": "splicing", "name": "sites", "kind": "gtf"}]
+    assert layout.listings_used(config) == ["catlas"]
+    with pytest.raises(InputError, match="no such table"):
+        layout.resources_used(config)
+    (tmp_path / "catlas.table.tsv").write_text(
+        "cell_type\tpeaks\tformat\nB\tresource:catlas/B.bed\tbed\nT\tmine/T.bed\tbed\n"
+    )
+    wanted = ["catlas/B.bed", "hg38.fa.gz", "mine/T.bed", "x.chain"]
+    assert layout.resources_used(config) == [str(tmp_path / name) for name in wanted]
+    assert layout.local_files(config) == [str(tmp_path / "catlas.table.tsv"), "mine.gtf"]
+
+
+def test_simulated_files_are_not_local_files(config):
+    assert layout.local_files(config) == []
+    assert layout.resources_used(config) == []
+
+
+def test_converted_atlases_are_read_from_one_table(config):
+    assert layout.atlas_table(config) == config["atlas"]["cell_types"]
+    config["genome"]["source"] = "files"
+    config["atlas"] |= {"format": "descartes", "cell_types": "resource:S4.txt.gz"}
+    assert layout.atlas_table(config) == "results/atlas/peaks.tsv.gz"
+    assert layout.cell_type_peaks(config) == []
+    settings = layout.atlas_settings(config)
+    assert settings["format"] == "descartes"
+    assert "cell_types" not in settings
+    assert layout.atlas_settings(config, ("min_replicates",)) == {"min_replicates": 1}
+
+
+def test_own_manifest_replaces_rows(tmp_path):
+    header = "\t".join(layout.MANIFEST) + "\n"
+    shipped, own = tmp_path / "manifest.tsv", tmp_path / "own.tsv"
+    shipped.write_text(
+        header + "a\t1\thttp://one" + "\t" * 6 + "\nb\t1\thttp://two" + "\t" * 6 + "\n"
+    )
+    own.write_text(header + "b\t2\t/mirror/b" + "\t" * 6 + "\n")
+    rows = layout.manifest_rows({"manifest": str(own)}, shipped)
+    assert [(row["name"], row["url"]) for row in rows] == [("a", "http://one"), ("b", "/mirror/b")]
+    own.write_text(own.read_text() * 1 + "b\t3\t/mirror/c" + "\t" * 6 + "\n")
+    with pytest.raises(InputError, match="line 3: row repeats line 2"):
+        layout.manifest_rows({"manifest": str(own)}, shipped)
+
+
+def test_versions_of_all_stages(root):
+    found = layout.versions(root / "workflow/scripts")
+    assert {"regions", "fetch", "listings", "simulate", "tasks"} <= set(found)
+    assert found["regions"] == layout.version(root / "workflow/scripts", "regions")
+
+
+def test_every_source_of_the_shipped_manifest_says_what_a_user_needs(root):
+    rows = layout.manifest_rows({}, root / "resources/manifest.tsv")
+    assert len(rows) > 30
+    for row in rows:
+        assert row["version"], row["name"]
+        assert row["licence"], row["name"]
+        assert row["used_by"], row["name"]
+        for key in ("url", "mirror_url"):
+            assert not row[key] or row[key].startswith(("https://", "http://")), row["name"]
+        assert row["url"] or "place by hand" in row["notes"], row["name"]
+        assert row["url"] != row["mirror_url"] or not row["url"], row["name"]
+    without = {row["name"] for row in rows if not row["url"]}
+    assert without == {"mpra_saturation_GRCh37_ALL.tsv", "mpra_saturation_GRCh38_ALL.tsv"}
+
+
+def test_interpretation_is_off_in_the_smoke_run_and_takes_the_first_tfbs_dataset(config):
+    assert config["interpret"]["items"] == 0
+    assert layout.interpretation(config) == layout.attributions(config) == []
+    config["interpret"]["items"] = 3
+    found = layout.attributions(config)
+    models = config["interpret"]["models"]
+    assert found == [f"results/tasks/tfbs/chip/{name}/attributions.parquet" for name in models]
+    assert layout.interpretation(config) == [
+        "results/interpretation.tsv",
+        "results/figures/logos.svg",
+    ]
+    config["interpret"]["datasets"] = ["splicing/sites", "promoter/epd"]
+    assert len(layout.attributions(config)) == 2 * len(models)
+    config["datasets"] = [row for row in config["datasets"] if row["task"] != "tfbs"]
+    config["interpret"]["datasets"] = []
+    assert layout.interpretation(config) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("datasets", ["tfbs/chop"], "no such dataset; did you mean 'tfbs/chip'"),
+        (
+            "datasets",
+            ["disease/variants"],
+            "dataset cannot be interpreted; found 'disease/variants",
+        ),
+        ("models", ["scrach"], "no such model; did you mean 'scratch'"),
+    ],
+)
+def test_what_cannot_be_interpreted_is_one_line(config, key, value, message):
+    config["interpret"] |= {"items": 1, key: value}
+    with pytest.raises(InputError, match=message):
+        layout.attributions(config)
+
+
+def test_only_a_simulated_genome_has_planted_sites(config):
+    assert layout.planted_sites(config) == ["results/simulated/truth/sites.tsv"]
+    config["genome"]["source"] = "files"
+    assert layout.planted_sites(config) == []

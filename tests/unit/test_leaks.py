@@ -30,6 +30,49 @@ def items(**by_split: list[str]) -> pd.DataFrame:
     return frame.assign(item=[f"i{k}" for k in range(len(frame))], label=0.0, group="")
 
 
+def slow_similarity(query: str, references: list[str], k: int) -> float:
+    def words(sequence: str) -> set[str]:
+        found = (sequence[i : i + k] for i in range(len(sequence) - k + 1))
+        return {min(word, turned(word)) for word in found}
+
+    own = words(query)
+    return max((len(own & words(other)) / len(own) for other in references), default=0.0)
+
+
+def test_nearest_similarity_equals_a_slow_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    references = [text() for _ in range(30)]
+    queries = [mutated(r, rate) for r in references[:6] for rate in (0, 0.01, 0.05)]
+    queries += [turned(references[7]), text(), references[8][:100] + references[9][100:]]
+    expected = [slow_similarity(q, references, 16) for q in queries]
+    found = leaks.nearest_similarity(queries, references)
+    assert found == pytest.approx(expected)
+    assert found[0] == found[18] == 1
+    assert 0.3 < found[20] < 0.6  # halves of two references: one neighbour, not their sum
+    monkeypatch.setattr(leaks, "MAX_PAIRS", 100)
+    assert leaks.nearest_similarity(queries, references) == pytest.approx(expected)
+    monkeypatch.setattr(leaks, "REFERENCES", 7)
+    assert leaks.nearest_similarity(queries, references) == pytest.approx(expected)
+    monkeypatch.setattr(leaks, "MAX_OCCURRENCES", 0)
+    assert not leaks.nearest_similarity(queries, references).any()
+
+
+def test_similarity_of_what_has_no_kmer_or_no_reference() -> None:
+    assert leaks.nearest_similarity(["ACGT", "N" * 50], [text()]).tolist() == [0, 0]
+    assert leaks.nearest_similarity([text()], []).tolist() == [0]
+    assert leaks.nearest_similarity([], [text()]).tolist() == []
+
+
+def test_similarity_is_that_of_test_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = text()
+    frame = items(train=[known, text()], valid=[text()], test=[text(), mutated(known, 0.03)])
+    similarity = leaks.add_similarity(frame)["similarity"]
+    assert similarity[:3].isna().all()
+    assert similarity[3] == 0
+    assert 0.3 < similarity[4] < 1
+    monkeypatch.setattr(leaks, "MAX_QUERIES", 1)
+    assert leaks.add_similarity(frame)["similarity"].isna().sum() == 4
+
+
 def test_kmers_agree_with_the_text() -> None:
     sequence = text(60)
     for k in (3, 14, 31):

@@ -45,6 +45,16 @@ def test_predictions_and_info_have_the_schema(tmp_path: Path) -> None:
     assert info["n_train"] == 120
 
 
+def test_label_shares_that_are_too_few_are_recorded(tmp_path: Path) -> None:
+    paths = write(tmp_path, binary_frame())  # 120 items to train on
+    effort = {"label_fractions": [0.1, 20, 50, 1000, 1.0], "fraction_draws": 5}
+    frame, info = call(tmp_path, paths, "gc", effort=effort)
+    assert info["too_few"] == [0.1, 20]
+    assert frame.groupby("fraction")["finetune_seed"].nunique().to_dict() == {1.0: 1, 50.0: 5}
+    _, info = call(tmp_path, paths, "oracle", effort=effort)
+    assert info["too_few"] == []
+
+
 def test_oracle_is_the_truth(tmp_path: Path) -> None:
     source = binary_frame()
     frame, info = call(tmp_path, write(tmp_path, source), "oracle")

@@ -52,7 +52,7 @@ def outputs(root: Path, settings: dict[str, Any]) -> dict[str, Any]:
     for folder in ("peaks", "chip", "truth"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     cells, tfs = settings["cell_types"], settings["chip_tfs"]
-    truth = ("promoters", "binding", "splicing", "variants", "cohort", "sites")
+    truth = ("promoters", "binding", "openness", "splicing", "variants", "cohort", "sites")
     return {
         "genome": str(root / "genome.fa"),
         "gtf": str(root / "genes.gtf"),

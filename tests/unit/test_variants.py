@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import anndata
 import numpy as np
 import pandas as pd
 import pysam
@@ -43,6 +44,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "held_out_only": [0, 1, 0],
         }
     ).to_csv(folder / "regions.tsv", sep="\t", index=False)
+    obs = pd.DataFrame({"held_out": [True, False]}, index=pd.Index(["NK", "B"], dtype=object))
+    var = pd.DataFrame(index=pd.Index(["r0", "r1", "r2"], dtype=object))
+    matrix = anndata.AnnData(X=np.zeros((2, 3), dtype=np.float32), obs=obs, var=var)
+    matrix.write_h5ad(folder / "open.h5ad")
     return folder
 
 
@@ -84,7 +89,7 @@ def build(place: Path, labels: Path, name: str = "v", **row: Any) -> tuple[pd.Da
     most = row.pop("max_items", None)
     out = {key: str(place / f"{name}.{key}") for key in ("dataset", "description", "leaks")}
     variants.build(
-        genome=str(place / "genome.fa"), index="", block_index="", accessibility="", contigs="",
+        genome=str(place / "genome.fa"), index="", block_index="", accessibility=str(place / "open.h5ad"), contigs="",
         regions=str(place / "regions.tsv"), labels=str(labels), extra=[], truth=truth,
         phenotypes=[], row={"task": "disease", "name": name, "kind": "variants", **row},
         splits=SPLITS, seed=3, max_items=most, **out,
@@ -260,7 +265,8 @@ def test_windows_on_two_contigs_are_dropped(place: Path, tmp_path: Path) -> None
         for name, codes in bases.items():
             handle.write(f">{name}\n{decode(codes)}\n")
     pysam.faidx(str(tmp_path / "genome.fa"))
-    (tmp_path / "regions.tsv").write_text((place / "regions.tsv").read_text())
+    for name in ("regions.tsv", "open.h5ad"):
+        (tmp_path / name).write_bytes((place / name).read_bytes())
     genome = Genome(tmp_path / "genome.fa")
     source = table(genome, list(range(100, 3900, 350)))  # 450 of chr1 lies in the copy
     copy = table(genome, [1050], ("chr2",))
@@ -275,7 +281,8 @@ def test_too_many_copies_are_an_error(place: Path, genome: Genome, tmp_path: Pat
     same = decode(genome.codes("chr1", 0, 1000))
     (tmp_path / "genome.fa").write_text(f">chr1\n{same}\n>chr2\n{same}\n>chr3\n{same}\n")
     pysam.faidx(str(tmp_path / "genome.fa"))
-    (tmp_path / "regions.tsv").write_text((place / "regions.tsv").read_text())
+    for name in ("regions.tsv", "open.h5ad"):
+        (tmp_path / name).write_bytes((place / name).read_bytes())
     source = table(Genome(tmp_path / "genome.fa"), [200, 500])
     with pytest.raises(InputError, match="several contigs; found '6 of 6'"):
         build(tmp_path, write(tmp_path, source))
@@ -347,7 +354,7 @@ def broken(kind: str, genome: Genome) -> tuple[bytes, dict[str, Any]]:
         ("column", "line 1: column 'position' is missing; did you mean 'positoin'"),
         ("text", "line 3: position is not a 1-based coordinate; found '12k'"),
         ("zero", "line 3: position is not a 1-based coordinate; found '0'"),
-        ("naming", "line 2: contig is not in the genome; did you mean 'chr1'?; found '1'"),
+        ("naming", "line 2: contig is not in the genome; did you mean 'chr1'? (key contig_prefix"),
         ("beyond", "line 3: position is beyond chr1; found 4005; expected at most 4000"),
         ("conflict", "has another label in line 2; found 1.0; expected 0.0"),
         ("one class", "all variants have one label"),
@@ -396,3 +403,108 @@ def test_description_is_valid_json_without_numpy(place: Path, genome: Genome) ->
     info = json.loads((place / "v.description").read_text())
     assert info["items"]["train"] == {"neutral": 1, "causal": 1}
     assert info["direction"] == "both"
+
+
+def test_parquet_with_booleans_and_bare_contigs(place: Path, genome: Genome) -> None:
+    """The columns of TraitGym: chrom without chr, pos, ref, alt, a boolean label."""
+    source = table(genome, [200, 500, 1020])
+    expected, _ = build(place, write(place, source), name="tsv")
+    source = source.rename(columns={"contig": "chrom", "position": "pos"})
+    source["chrom"] = source["chrom"].str.removeprefix("chr")
+    source["label"] = source["label"].astype(bool)
+    path = place / "traits.parquet"
+    source.to_parquet(path, index=False)
+    columns = {"contig": "chrom", "position": "pos"}
+    frame, _ = build(place, path, columns=columns, contig_prefix="chr")
+    pd.testing.assert_frame_equal(frame, expected)
+    with pytest.raises(InputError, match="did you mean 'chr1'"):
+        build(place, path, columns=columns)
+    with pytest.raises(InputError, match="column 'chrm' is missing; did you mean 'chrom'"):
+        build(place, path, columns={**columns, "contig": "chrm"})
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(InputError, match="cannot be read as parquet"):
+        build(place, path, columns=columns)
+    with pytest.raises(InputError, match="cannot be read as parquet"):
+        build(place, place / "none.parquet", columns=columns)
+
+
+def clinvar(genome: Genome) -> str:
+    """A VCF in the form of ClinVar: bare contigs, a scaffold, MT, words for the label."""
+    lines = [
+        "##fileformat=VCFv4.1",
+        "##INFO=<ID=CLNSIG,Number=.>",
+        "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO",
+    ]
+    words = [
+        "Pathogenic",
+        "Benign/Likely_benign",
+        "Uncertain_significance",
+        "Likely_pathogenic",
+        "Benign",
+    ]
+    for contig in ("1", "2", "3"):
+        for i, position in enumerate((200, 500, 800, 1020, 1500)):
+            ref = decode(genome.codes(f"chr{contig}", position - 1, position))
+            review = "criteria_provided,_single_submitter" if i == 4 else "reviewed_by_expert_panel"
+            kind = "SO:0001583|missense_variant" if i == 3 else "SO:0001627|intron_variant"
+            info = f"CLNSIG={words[i]};CLNREVSTAT={review};MC={kind}"
+            lines.append(f"{contig}\t{position}\t.\t{ref}\t{other(ref)}\t.\t.\t{info}")
+    for contig in ("MT", "NW_009646201.1"):
+        lines.append(
+            f"{contig}\t5\t.\tA\tC\t.\t.\tCLNSIG=Benign;CLNREVSTAT=reviewed_by_expert_panel"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def test_clinvar(place: Path, genome: Genome) -> None:
+    path = place / "clinvar.vcf.gz"
+    path.write_bytes(gzip.compress(clinvar(genome).encode()))
+    words = {
+        "values": ["Pathogenic", "Likely_pathogenic"],
+        "negative": ["Benign", "Benign/Likely_benign"],
+    }
+    row = {"label_info": "CLNSIG", "contig_prefix": "chr", "positive": words}
+    frame, info = build(place, path, **row)
+    assert len(frame) == 12
+    assert info["dropped"] == {
+        "contig not in the genome": 2,
+        "label is neither positive nor negative": 3,
+    }
+    frame, info = build(
+        place, path, **row, only={"CLNREVSTAT": ["Expert_panel"]}, without={"MC": ["missense"]}
+    )
+    assert info["dropped"]["CLNREVSTAT: only"] == 3
+    assert info["dropped"]["MC: without"] == 3
+    assert set(frame["position"]) == {200, 500}
+    with pytest.raises(InputError, match="no record has the column 'CLNREV' of only"):
+        build(place, path, **row, without={"CLNREV": ["x"]})
+    with pytest.raises(InputError, match="line 4: contig is not in the genome; found 'xx1'"):
+        build(place, path, **{**row, "contig_prefix": "xx"})
+
+
+def test_saturation_mutagenesis(place: Path, genome: Genome) -> None:
+    """The columns of the reporter assay: bare chromosomes, deletions as '-', repeated elements."""
+    source = table(genome, [200, 201, 202, 500], contigs=("chr1",))
+    rows = pd.DataFrame(
+        {
+            "Chromosome": "1",
+            "Position": source["position"],
+            "Ref": source["ref"],
+            "Alt": ["-", *source["alt"][1:]],
+            "Tags": [50, 5, 50, 50],
+            "Value": [-1.0, 0.5, 0.1, -0.2],
+            "P-Value": [1e-9, 1e-9, 0.5, 0.2],
+        }
+    )
+    again = rows.iloc[2:3].assign(**{"P-Value": 1e-9, "Value": 1.0})
+    path = write(place, pd.concat([rows, again]), "mpra.tsv")
+    row: dict[str, Any] = {
+        "columns": {"contig": "Chromosome", "position": "Position", "ref": "Ref", "alt": "Alt",
+                    "label": "Value", "pvalue": "P-Value"},
+        "contig_prefix": "chr", "minimum": {"Tags": 10}, "positive": {"pvalue": 1e-5}, "block_bp": 10,
+    }  # fmt: skip
+    with pytest.raises(InputError, match="has another label in line 4"):
+        build(place, path, **row)
+    frame, info = build(place, path, **row, repeats="first")
+    assert info["dropped"] == {"Tags below 10": 1, "repeated with another label": 1}
+    assert frame.set_index("position")["label"].to_dict() == {200: 1.0, 202: 0.0, 500: 0.0}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import resource
 import subprocess
 import time
 from pathlib import Path
@@ -10,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from genebert.config import check_config
+from genebert.listings import ATLAS, CHIP
 from workflow_tools import last_line
 
 TABLES = [f"results/{t}.tsv" for t in ("promoter", "tfbs", "disease", "splicing", "ablation")]
@@ -23,6 +27,7 @@ def test_default_plan(snakemake):
     full = snakemake("-n")
     for table in TABLES:
         assert table in full.stdout + full.stderr
+    assert "results/accessibility.tsv" not in full.stdout + full.stderr  # no such dataset
     assert seconds < 30  # the promise of 5 s is measured by tests/benchmarks/workflow.py
 
 
@@ -52,11 +57,155 @@ def test_real_configuration_plans_without_the_simulated_genome(snakemake, root, 
     assert "rule simulate" not in text
 
 
+def test_ready_made_sequences_plan_with_all_their_files(snakemake, root, tmp_path):
+    row = {"task": "promoter", "name": "gue", "kind": "sequences", "path": "train.csv"}
+    changes = {"datasets": [{**row, "valid": "dev.csv", "test": "test.csv"}]}
+    plan = ("-n", "--configfile", override(tmp_path, root, changes), "--", "results/promoter.tsv")
+    done = snakemake(*plan)
+    assert done.returncode != 0
+    for name in ("train.csv", "dev.csv", "test.csv"):
+        assert name in done.stdout + done.stderr
+        (tmp_path / name).touch()
+    done = snakemake(*plan)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert planned(done)["dataset"] == 1
+
+
 def test_study_plans_with_all_its_variants(snakemake, root):
     done = snakemake("-n", "--configfile", root / "config/study.yaml")
     text = done.stdout + done.stderr
     assert done.returncode == 0, text
     assert "results/pretrain/no_accessibility/seed-3/model.safetensors" in text
+    assert "results/accessibility.tsv" in text
+    assert "results/tasks/accessibility/atlas/mean-breadth/predictions.parquet" in text
+    assert "results/tasks/tfbs/chip/genebert/attributions.parquet" in text
+
+
+def planned(done: subprocess.CompletedProcess[str]) -> dict[str, int]:
+    """Return rule -> number of jobs of a plan."""
+    text = (done.stdout + done.stderr).rpartition("Job stats:")[2]
+    return {name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", text, re.MULTILINE)}
+
+
+# datasets, downloads that the configuration names itself (the listing pages too), listings
+ATLASES = {"catlas": (7, 9, 1), "descartes": (4, 7, 0), "encode_hg19": (5, 8, 2)}
+
+
+@pytest.mark.parametrize("name", ATLASES)
+def test_atlas_plans_offline_from_a_fresh_clone(snakemake, root, name):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = snakemake("-n", "--configfile", root / f"config/{name}.yaml")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    text = done.stdout + done.stderr
+    assert done.returncode == 0, text
+    assert "simulated" not in text
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 10
+    jobs = planned(done)
+    datasets, downloads, listings = ATLASES[name]
+    assert jobs["dataset"] == jobs["metrics"] == datasets
+    assert jobs["download"] == downloads
+    assert jobs.get("listing_table", 0) == listings
+    assert jobs.get("atlas_peaks", 0) == (name == "descartes")
+    assert jobs["pretrain"] == 9  # three variants, three seeds
+    assert jobs["scan_motifs"] == 16
+    for rule in ("reference", "regions", "motif_matrix", "shards", "region_qc", "provenance"):
+        assert jobs[rule] == 1
+    assert jobs["total"] < 300
+
+
+@pytest.mark.parametrize("name", [*ATLASES, "hg19_test"])
+def test_nothing_of_the_simulated_genome_is_left(root, name, monkeypatch):
+    monkeypatch.setenv("GENEBERT_REALDATA", "/data")
+    monkeypatch.setenv("GENEBERT_HOME", "/home")
+    files = ("config/config.yaml", f"config/{name}.yaml", "workflow/schemas/config.schema.yaml")
+    default, own, schema = (yaml.safe_load((root / file).read_text()) for file in files)
+    full = check_config(merged(default, own), schema)
+    simulated = full.pop("simulate")
+    assert not set(full["splits"]["held_out_cell_types"]) & set(simulated["cell_types"])
+    assert "simulated" not in str(full)
+    assert full["genome"]["name"] != "sim1"
+    assert full["regions"]["width"] == 500
+
+
+@pytest.mark.parametrize("name", ["h5ad", "mtx"])
+def test_other_formats_become_a_long_table_first(snakemake, root, tmp_path, name):
+    changes = yaml.safe_load((root / "config/descartes.yaml").read_text())
+    changes["atlas"] = {"format": name, "cell_types": "mine/data", "chain": "mine/a.chain"}
+    if name == "mtx":
+        changes["atlas"] |= {"peaks": "resource:catlas_cCREs.bed.gz", "names": "mine/names.txt"}
+    plan = (
+        "-n",
+        "--configfile",
+        override(tmp_path, root, changes),
+        "--",
+        "results/regions/regions.bed",
+    )
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/a.chain").touch()
+    done = snakemake(*plan)
+    assert done.returncode != 0
+    assert "mine/data" in done.stdout + done.stderr
+    assert ("mine/names.txt" in done.stdout + done.stderr) == (name == "mtx")
+    for file in ("data", "names.txt"):
+        (tmp_path / "mine" / file).touch()
+    done = snakemake(*plan)
+    assert done.returncode == 0, done.stderr
+    assert planned(done)["atlas_peaks"] == 1
+    (tmp_path / "mine/a.chain").unlink()
+    done = snakemake(*plan)
+    assert done.returncode != 0
+    assert "mine/a.chain" in done.stdout + done.stderr
+
+
+def merged(base: dict, changes: dict) -> dict:
+    """Merge as Snakemake merges configuration files: key by key, lists as a whole."""
+    out = dict(base)
+    for key, value in changes.items():
+        old = out.get(key)
+        both = isinstance(value, dict) and isinstance(old, dict)
+        out[key] = merged(old, value) if both else value
+    return out
+
+
+def write_table(path: Path, columns: tuple[str, ...], listing: str, count: int) -> None:
+    """Write the table of a listing with rows of the right form, one cell type each."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = ["\t".join(columns)]
+    for i in range(count):
+        row = dict.fromkeys(columns, "") | {
+            "peaks": f"resource:{listing}/f{i}.bed",
+            "format": "bed",
+        }
+        row |= {
+            "cell_type": "HepG2" if i == 0 else f"c{i}",
+            "tf": "CTCF",
+            "url": f"http://x/f{i}.bed",
+        }
+        lines.append("\t".join(row[column] for column in columns))
+    path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "tables"),
+    [
+        ("catlas", {"catlas": (ATLAS, 222)}),
+        ("encode_hg19", {"encode_dnase": (ATLAS, 125), "encode_tfbs": (CHIP, 690)}),
+    ],
+)
+def test_atlas_plans_all_its_files_once_there_is_a_table(snakemake, root, tmp_path, name, tables):
+    for listing, (columns, count) in tables.items():
+        write_table(tmp_path / f"resources/downloads/{listing}.table.tsv", columns, listing, count)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = snakemake("-n", "--configfile", root / f"config/{name}.yaml")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0, done.stdout + done.stderr
+    jobs = planned(done)
+    assert jobs["download_listed"] == sum(count for _, count in tables.values())
+    assert jobs["regions"] == 1
+    assert "listing_table" not in jobs  # the table is there: its listing is not asked for
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 20
+    jobs = planned(snakemake("-n", "--configfile", root / f"config/{name}.yaml", "--", "fetch_all"))
+    assert jobs["download_listed"] == sum(count for _, count in tables.values())
 
 
 def test_a_resource_of_the_manifest_is_downloaded(snakemake, root, tmp_path):
@@ -73,7 +222,7 @@ def test_a_resource_of_the_manifest_is_downloaded(snakemake, root, tmp_path):
 
 def test_offline_makes_no_request_and_says_so(snakemake, root, tmp_path):
     done = snakemake(
-        "--cores", "1", "--retries", "0", "--config", "offline=True",
+        "--cores", "1", "--retries", "0", "--config", "offline=true",
         "--", "resources/downloads/hg19.fa.gz",
     )  # fmt: skip
     assert done.returncode != 0

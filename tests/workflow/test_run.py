@@ -40,6 +40,7 @@ TINY = {
         "bootstrap_draws": 100,
         "variants": ["full", "sequence"],
     },
+    "interpret": {"items": 1, "models": ["genebert", "motif-lr"]},
 }
 TABLE = "results/splicing.tsv"
 
@@ -111,6 +112,19 @@ def test_pretraining_again_gives_the_same_bytes(run, root):
     assert done.returncode == 0, done.stderr
     assert "pretrain" in rules_run(done)
     assert (run / weights).read_bytes() == before
+
+
+def test_interpretation_scores_models_fitted_again(run, root):
+    done = snakemake_in(run, root, "results/interpretation.tsv")
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    with (run / "results/interpretation.tsv").open() as handle:
+        rows = {row["model"]: row for row in csv.DictReader(handle, delimiter="\t")}
+    assert list(rows) == ["genebert", "motif-lr", "shuffled-positions", "distance-to-middle"]
+    assert {row["items"] for row in rows.values()} == {"1"}
+    assert all(0 <= float(row["auroc"]) <= 1 for row in rows.values())
+    log = (run / "logs/tasks/tfbs/chip.genebert.attribute.log").read_text()
+    assert "sister" not in log  # the same weights as in the tables
+    assert (run / "results/figures/logos.svg").read_text().startswith("<?xml")
 
 
 def test_a_flipped_byte_in_a_shard_is_one_line(run, root):

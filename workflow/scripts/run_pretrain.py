@@ -12,4 +12,8 @@ job.run(
     output=str(Path(snakemake.output.model).parent),
     processes=snakemake.params.processes,
     log_path=str(snakemake.log[0]),
+    gpus=snakemake.resources.get("gpu", 0),
+    nodes=snakemake.resources.get("nodes", 1),
+    threads=snakemake.resources.get("cpus_per_task", snakemake.threads),
+    minutes=snakemake.resources.get("runtime"),
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from genebert.items import Items, Job, Subset, label_subsets, prediction_rows, s
 
 log = logging.getLogger("genebert")
 
+SEQUENCE_MODELS = ("gc", "kmer-lr", "motif-lr")  # logistic regressions on the sequence alone
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # grid of C, the inverse L2 penalty
 _MAX_ITERATIONS = 2000
 _GRADIENT = 1e-9  # so far converged, other BLAS kernels give the same tables
@@ -165,27 +166,34 @@ def subsets(job: Job) -> list[Subset]:
     )
 
 
-def _of_sequences(job: Job, x: Matrix) -> Result:
-    rows = x[job.items.sequence]
+def sequence_rows(job: Job, sequences: Sequence[str]) -> Matrix:
+    """Return float32[n, F]: what the job's model, one of SEQUENCE_MODELS, reads of sequences."""
+    if job.model == "gc":
+        x = features.gc_features(sequences)
+        return np.hstack([x, x**2])
+    if job.model == "kmer-lr":
+        return features.kmer_features(sequences, canonical=not job.items.strand_specific)
+    return features.motif_features(sequences, job.motifs)
+
+
+def _of_sequences(job: Job) -> Result:
+    rows = sequence_rows(job, job.items.sequences)[job.items.sequence]
     return predict_logistic(job, lambda subset: rows)
 
 
 def gc(job: Job) -> Result:
     """Logistic regression on the GC content and its square: shows negatives that do not match."""
-    x = features.gc_features(job.items.sequences)
-    return _of_sequences(job, np.hstack([x, x**2]))
+    return _of_sequences(job)
 
 
 def kmer_lr(job: Job) -> Result:
     """Logistic regression on 3- to 6-mers, both strands merged unless the strand matters."""
-    items = job.items
-    x = features.kmer_features(items.sequences, canonical=not items.strand_specific)
-    return _of_sequences(job, x)
+    return _of_sequences(job)
 
 
 def motif_lr(job: Job) -> Result:
     """Logistic regression on the motif scores of the sequence."""
-    return _of_sequences(job, features.motif_features(job.items.sequences, job.motifs))
+    return _of_sequences(job)
 
 
 def context_features(job: Job, neighbours: int, *, cell_state: bool = True) -> Matrix:
@@ -208,6 +216,8 @@ def context_features(job: Job, neighbours: int, *, cell_state: bool = True) -> M
     )
     motifs = features.motif_features(items.sequences, job.motifs)[items.sequence]
     strength = context.strength(cell, items.region)[:, None]
+    if items.anchor_hidden:
+        strength = np.zeros_like(strength)
     parts = [motifs, strength, context.mean_rows(around)]
     if cell_state:
         state = context.cell_state[cell]

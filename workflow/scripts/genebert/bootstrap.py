@@ -120,7 +120,8 @@ def make_slices(items: Items, track: Track) -> list[Slice]:
     """
     tags = [items.tags[row] for row in track.rows]
     axis = np.array([held_out(t) for t in tags], dtype=object)
-    headline = np.isin(axis, ("chromosome", "both"))
+    both_only = items.task == "accessibility" and (axis == "both").any()
+    headline = np.isin(axis, ("both",) if both_only else ("chromosome", "both"))
     if not headline.any():
         headline = np.ones(len(tags), dtype=bool)
     out = [Slice(ALL, headline)]
@@ -135,8 +136,8 @@ def make_slices(items: Items, track: Track) -> list[Slice]:
 
 
 def locus_slices(items: Items, slices: Sequence[Slice]) -> list[Slice]:
-    """Return the slices in which cell types are compared at one locus (TF binding only)."""
-    if items.task != "tfbs":
+    """Return the slices in which cell types are compared at one locus."""
+    if items.task not in ("tfbs", "accessibility"):
         return []
     names = {ALL: WITHIN, "both": f"both;{WITHIN}"}
     return [Slice(names[p.stratum], p.mask) for p in slices if p.stratum in names]

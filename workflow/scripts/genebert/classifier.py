@@ -49,8 +49,10 @@ class Network(nn.Module):
         """Turn a batch of sequences (token ids, or base codes) into e_BD."""
         raise NotImplementedError
 
-    def embed_region(self, matrix_BFC: Tensor, placeholder_B: Tensor) -> Tensor:
-        """Turn matrices into e_BD; called only if `uses_regions`."""
+    def embed_region(
+        self, matrix_BFC: Tensor, placeholder_B: Tensor, state_BF: Tensor | None = None
+    ) -> Tensor:
+        """Turn matrices (and states of cell types) into e_BD; called only if `uses_regions`."""
         raise NotImplementedError
 
     def logits(self, sequence_BD: Tensor, region_BD: Tensor | None) -> Tensor:
@@ -107,9 +109,11 @@ class Classifier(Network):
             return pooled_BD
         return torch.cat([pooled_BD, x_BTD[:, self.focus].mean(dim=1)], dim=-1)
 
-    def embed_region(self, matrix_BFC: Tensor, placeholder_B: Tensor) -> Tensor:
+    def embed_region(
+        self, matrix_BFC: Tensor, placeholder_B: Tensor, state_BF: Tensor | None = None
+    ) -> Tensor:
         """Turn matrices into e_BD."""
-        return self.encoders.embed_region(matrix_BFC, placeholder_B)
+        return self.encoders.embed_region(matrix_BFC, placeholder_B, state_BF)
 
     def logits(self, sequence_BD: Tensor, region_BD: Tensor | None = None) -> Tensor:
         """Return logits_BK."""
@@ -132,11 +136,18 @@ class Places:
     matrix : float32[V, F, C].
     placeholder : bool[V], true where there is no anchor region.
     row : int64[n], which matrix each of the n asked items has.
+    state : float32[V, F] of the cell types, for encoders that were trained with it; else None.
     """
 
     matrix: Tensor
     placeholder: Tensor
     row: Tensor
+    state: Tensor | None = None
+
+    def of(self, part: Tensor) -> tuple[Tensor, ...]:
+        """Return the arguments of ``Network.embed_region`` for some of the V matrices."""
+        every = (self.matrix, self.placeholder, self.state)
+        return tuple(tensor[part] for tensor in every if tensor is not None)
 
 
 @dataclass(frozen=True)
@@ -187,7 +198,8 @@ def place_matrices(
             found=items.contig[rows[np.argmin(contig)]],
         )
     position, exclude = locus_window(items, corpus.width)
-    keys = np.stack([cells, contig, position[rows], items.region[rows]], axis=1)
+    anchors = np.full(len(rows), -1) if items.anchor_hidden else items.region[rows]
+    keys = np.stack([cells, contig, position[rows], anchors], axis=1)
     unique, row = np.unique(keys, axis=0, return_inverse=True)
     device = corpus.device
     matrices, placeholders = [], []
@@ -207,7 +219,10 @@ def place_matrices(
         matrices.append(matrix_BFC)
         placeholders.append(placeholder_B)
     index = torch.from_numpy(row.reshape(-1)).to(device)
-    return Places(torch.cat(matrices), torch.cat(placeholders), index)
+    state = None
+    if encoders.config.cell_state:
+        state = corpus.cell_state[torch.from_numpy(unique[:, 0]).to(device)]
+    return Places(torch.cat(matrices), torch.cat(placeholders), index, state)
 
 
 def sequence_inputs(items: Items, config: ModelConfig | None, device: torch.device) -> Tensor:
@@ -257,7 +272,7 @@ def embed_places(network: Network, places: Places) -> Tensor:
     network.eval()
     wanted, back = torch.unique(places.row, return_inverse=True)
     vectors = [
-        network.embed_region(places.matrix[part], places.placeholder[part])
+        network.embed_region(*places.of(part))
         for part in wanted.split(INFERENCE_BATCH[wanted.device.type])
     ]
     return torch.cat(vectors)[back]

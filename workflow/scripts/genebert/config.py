@@ -15,8 +15,9 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
 from genebert.errors import InputError, nearest
+from genebert.layout import ATLAS_FILES, DATASET_FILES, LISTINGS
 from genebert.splits import Splits
-from genebert.tables import expand_path
+from genebert.tables import check_resource, expand_path
 
 SIMULATED = "results/simulated/"
 _EXPECTED = {
@@ -116,10 +117,13 @@ def check_config(
     InputError
         For the first thing that is wrong, in one line.
     """
+    config = dict(config)
+    if str(config.get("offline")).lower() in ("true", "false"):  # a text by `--config offline=true`
+        config["offline"] = str(config["offline"]).lower() == "true"
     error = best_match(Draft202012Validator(schema).iter_errors(config))
     if error is not None:
         raise _one_line(error, file)
-    full: dict[str, Any] = fill_defaults(dict(config), schema, schema)
+    full: dict[str, Any] = fill_defaults(config, schema, schema)
     Splits.from_config(full["splits"])
     simulated = full["genome"]["source"] == "simulated"
     for key, text in list(strings(full)):
@@ -130,13 +134,15 @@ def check_config(
                 found=text,
                 expected="a file of yours, because genome.source is 'files'",
             )
-    for block, keys in (("genome", ("fasta", "gtf", "blacklist")), ("atlas", ("cell_types",))):
+    _check_sources(full, file)
+    _expand(full, ("manifest", "resources_dir"), file)
+    for block, keys in (("genome", ("fasta", "gtf", "blacklist")), ("atlas", ATLAS_FILES)):
         _expand(full[block], keys, file)
     for row in full["motifs"]["sources"]:
         _expand(row, ("path",), file)
     _expand(full["motifs"], ("clusters",), file)
     for row in full["datasets"]:
-        _expand(row, ("path", "phenotypes", "truth"), file)
+        _expand(row, DATASET_FILES, file)
     if simulated and "cell_types" not in full.get("simulate", {}):
         raise InputError("key simulate.cell_types is missing", file=file)
     _check_names(full, file)
@@ -147,6 +153,33 @@ def _expand(block: dict[str, Any], keys: tuple[str, ...], file: str) -> None:
     for key in keys:
         if key in block:
             block[key] = expand_path(block[key], file=file)
+
+
+def _check_sources(config: Mapping[str, Any], file: str) -> None:
+    """Downloads and listings must be well named; the atlas needs the files of its format."""
+    atlas = config["atlas"]
+    for key, text in strings(config):
+        if text.startswith("resource:"):
+            check_resource(text, file=f"{file}, key {key}")
+        elif text.startswith("listing:") and text.removeprefix("listing:") not in LISTINGS:
+            name = text.removeprefix("listing:")
+            raise InputError(
+                f"key {key} names an unknown listing{nearest(name, LISTINGS)}",
+                file=file,
+                found=text,
+                expected=f"one of {', '.join(LISTINGS)}",
+            )
+    if atlas["format"] != "table" and atlas["cell_types"].startswith("listing:"):
+        raise InputError(
+            "key atlas.cell_types is a listing, which has a row per peak file",
+            file=file,
+            found=f"atlas.format {atlas['format']}",
+            expected="atlas.format table",
+        )
+    if atlas["format"] == "mtx":
+        for name in ("peaks", "names"):
+            if name not in atlas:
+                raise InputError(f"key atlas.{name} is missing", file=file, expected="for mtx")
 
 
 def _check_names(config: Mapping[str, Any], file: str) -> None:
@@ -160,6 +193,14 @@ def _check_names(config: Mapping[str, Any], file: str) -> None:
         for number, name in enumerate(names):
             if name in names[:number]:
                 raise InputError(f"key {key}[{number}] repeats a name", file=file, found=name)
+    for number, value in enumerate(config["effort"]["label_fractions"]):
+        if value > 1 and value != int(value):
+            raise InputError(
+                f"key effort.label_fractions[{number}] is no share and no count",
+                file=file,
+                found=value,
+                expected="a share up to 1.0 or a whole number above 1",
+            )
     known = [row["name"] for row in config["pretrain"]["variants"]]
     for name in config["effort"]["variants"]:
         if name not in known:
@@ -171,9 +212,9 @@ def _check_names(config: Mapping[str, Any], file: str) -> None:
             )
     for number, row in enumerate(config["datasets"]):
         needs_gtf = row["kind"] == "gtf" and "path" not in row
-        if needs_gtf and "gtf" not in config["genome"]:
+        if needs_gtf and not config["genome"].get("gtf"):
             raise InputError(f"key datasets[{number}] needs genome.gtf", file=file)
-        if row["kind"] != "gtf" and "path" not in row:
+        if row["kind"] not in ("gtf", "regions") and "path" not in row:
             raise InputError(f"key datasets[{number}].path is missing", file=file)
         if row["kind"] == "cohort" and "phenotypes" not in row:
             raise InputError(f"key datasets[{number}].phenotypes is missing", file=file)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from genebert.cell_state import cell_states
 from genebert.errors import InputError, nearest
 
 if TYPE_CHECKING:
@@ -136,31 +137,14 @@ class Context:
             total += self.rows_of(region_NK[:, k])
         return total / np.maximum(known.sum(axis=1), 1)[:, None].astype(np.float32)
 
-    def _mean_row(self, ids: Ints) -> NDArray[np.float64]:
-        rows = self.shards.motif_rows[ids]
-        return rows.mean(axis=0, dtype=np.float64) / self.shards.normaliser
-
     @cached_property
     def cell_state(self) -> Floats:
-        """float32[C, M]: motif enrichment of the regions open in each cell type, as z-scores.
-
-        Difference of the mean motif row of the open regions to that of all regions, training
-        chromosomes only, divided by the motif's standard deviation over the *training* cell types
-        after their mean is taken off. The same for held-out cell types: their peaks are known.
-        """
+        """float32[C, M]: the state of every cell type (:func:`cell_states`)."""
         shards = self.shards
-        train_R = (shards.split == TRAIN) & ~shards.held_out_only
-        everywhere = self._mean_row(np.flatnonzero(train_R))
-        enrichment = np.zeros((len(shards.cell_types), len(everywhere)))
-        for cell in range(len(enrichment)):
-            ids = self.open_of(cell)
-            ids = ids[train_R[ids]]
-            if len(ids):
-                enrichment[cell] = self._mean_row(ids) - everywhere
-        known = enrichment[~shards.held_out]
-        scale = known.std(axis=0)
-        state = (enrichment - known.mean(axis=0)) / np.where(scale > 0, scale, 1)
-        return state.astype(np.float32)
+        return cell_states(
+            shards.motif_rows, shards.normaliser, shards.indptr, shards.open_regions,
+            shards.split == TRAIN, shards.held_out_only, shards.held_out,
+        )  # fmt: skip
 
 
 def locus_window(items: Items, width: int) -> tuple[Ints, int]:

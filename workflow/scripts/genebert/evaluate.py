@@ -9,8 +9,9 @@ interval resamples blocks of the genome (individuals of a cohort), with the same
 models, and within each draw the seeds. Metrics are macro-averaged over groups (TFs) or classes.
 
 The headline of a dataset whose items carry the tags ``chromosome``, ``cell-type`` or ``both`` (what
-is held out) is all test items with ``chromosome`` or ``both``, so all on held-out chromosomes; of
-any other dataset it is all test items. Everything else is a stratum of the long table.
+is held out) is all test items with ``chromosome`` or ``both``, so all on held-out chromosomes (of
+the task `accessibility` those with ``both``); of any other dataset it is all test items. Everything
+else is a stratum of the long table.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from genebert.curves import curve_rows
 from genebert.errors import InputError
 from genebert.scores import Fit, Items, Track, model_rank, read_items, read_tracks
 
-VERSION = 1
+VERSION = 2
 
 Row = dict[str, Any]
 
@@ -116,6 +117,7 @@ def evaluate(
             for place in bootstrap.locus_slices(items, places):
                 long_rows += _locus_rows(meta, place.stratum, items, track, part, place, boot)
         long_rows += _recovered_rows(items, track, headline)
+        long_rows += _too_few_rows(items, track)
     write_table(long, LONG, sorted(long_rows, key=_long_key))
     write_table(wide, WIDE, sorted(wide_rows, key=_table_key))
     write_table(curves, CURVES, sorted(curve_points, key=_table_key))
@@ -184,6 +186,24 @@ def _locus_rows(
     return _estimate_rows(row, fits, estimate, loci)
 
 
+def _too_few_rows(items: Items, track: Track) -> list[Row]:
+    """Return rows without a value for the label shares that had too few labels to train on."""
+    return [
+        {
+            **_meta(items, track, model),
+            "stratum": _share(share),
+            "metric": metric,
+            "n": 0,
+            "pretrain_seed": ALL,
+            "finetune_seed": ALL,
+        }
+        for model, info in track.models.items()
+        if info.model == model  # not those derived from another model's fits
+        for share in info.too_few
+        for metric in ("auroc", "auprc")
+    ]
+
+
 def _recovered_rows(items: Items, track: Track, headline: Mapping[str, Scored]) -> list[Row]:
     """Return, of every model, the share of (oracle - gc) in AUROC that it recovers."""
     key = ("", "auroc")
@@ -234,8 +254,10 @@ def _wide_rows(meta: Row, items: Items, track: Track, boot: Bootstrap, scored: S
             "few_seeds": 0 < len(pretrain_seeds) < MIN_SEEDS,
             f"collapsed={info.collapsed}": info.collapsed > 0,
             "no_threshold": not np.isfinite(scored.estimates[name, "mcc"].value),
-            "oracle-labels": model == "cell-average",
+            "oracle-labels": model in ("cell-average", "mean-breadth", "nearest-type"),
             "transductive": info.pretraining != "none" and items.seen[track.rows[rows]].any(),
+            **dict.fromkeys(items.flags, True),
+            "pretraining_unknown": items.unplaced and info.pretraining != "none",
         }
         row["flags"] = ";".join(flag for flag, raised in flags.items() if raised)
         out.append(row)

@@ -182,8 +182,7 @@ def batch_loss(
     sequence_BD = network.embed_sequence(inputs.sequences[strand, inputs.sequence[batch]])
     region_BD = None
     if inputs.places is not None:
-        at = inputs.places.row[batch]
-        region_BD = network.embed_region(inputs.places.matrix[at], inputs.places.placeholder[at])
+        region_BD = network.embed_region(*inputs.places.of(inputs.places.row[batch]))
     logits_BK = network.logits(sequence_BD, region_BD)
     return item_loss(logits_BK, inputs.target[batch], inputs.group[batch], multiclass)
 
@@ -349,6 +348,7 @@ class Finetuning:
     def result(self) -> Result:
         """Run everything; the rate is chosen with the first seed (or draw) of a label share."""
         effort = self.job.effort
+        curve = any(share != 1 for share in effort.get("label_fractions", [1.0]))
         rates: dict[float, float] = {}
         for subset in subsets(self.job):
             n_seeds = int(effort.get("finetune_seeds", 1))
@@ -361,7 +361,7 @@ class Finetuning:
                 for i, start in enumerate(self.starts):
                     run = ready.get(i) or self.run(start, seed, rate, subset)
                     self.emit(run, start, seed, rate, subset)
-            if subset.draw:
+            if curve:  # all labels are the end of the curve of frozen encoders
                 self.probe(subset)
         info = {
             "grid": [{"learning_rate": rate} for rate in self.rates],
@@ -408,6 +408,8 @@ class Finetuning:
     def cell_average(self, run: Run, sequence_SND: Tensor) -> NDArray[np.float64]:
         """Mean prediction over the training cell types' matrices; where the locus is closed, 0.
 
+        Where the question is whether it is open (``anchor_hidden``), all of them count.
+
         The item's own cell type is left out, as in the baseline on observed labels.
         """
         items, context = self.items, self.job.context
@@ -417,7 +419,9 @@ class Finetuning:
             others = np.flatnonzero(items.cell_type[rows] != name)
             count[others] += 1
             cell = context.cells([name] * len(others))
-            open_ = others[context.strength(cell, items.region[rows[others]]) > 0]
+            open_ = others
+            if not items.anchor_hidden:
+                open_ = others[context.strength(cell, items.region[rows[others]]) > 0]
             if len(open_):
                 at = rows[open_]
                 places = self.places(at, np.full(len(at), name, dtype=object))

@@ -82,6 +82,11 @@ class Items:
         return bool(self.info["strand_specific"])
 
     @property
+    def anchor_hidden(self) -> bool:
+        """Whether the label is the anchor's accessibility, so that no model may see it."""
+        return bool(self.info.get("anchor_hidden", False))
+
+    @property
     def focus(self) -> tuple[int, int] | None:
         """First and last base of the sequence that the label is about (TSS, splice site), if known.
 
@@ -254,9 +259,24 @@ def label_subsets(
                 members = order[stratum[order] == value]
                 chosen[members[: round(share * len(members))]] = True
             rows = train[chosen]
-            counts = np.bincount(items.label[rows].astype(np.int64), minlength=2)
-            if counts.min() >= MIN_POSITIVES:
+            if rarest(items, rows) >= MIN_POSITIVES:
                 yield Subset(fraction, draw, rows)
+
+
+def rarest(items: Items, rows: NDArray[np.int64]) -> int:
+    """Return the number of items of the rarest class."""
+    classes = len(items.info["classes"])
+    return int(np.bincount(items.label[rows].astype(np.int64), minlength=classes).min())
+
+
+def too_few(items: Items, fractions: Sequence[float], draws: int, seed: int) -> list[float]:
+    """Return the fractions and numbers of labels that `label_subsets` leaves out as too few.
+
+    Not those that ask for as many labels as there are, or more.
+    """
+    had = {subset.fraction for subset in label_subsets(items, fractions, draws, seed)}
+    count = len(items.rows("train"))
+    return [f for f in sorted({float(f) for f in fractions}) if f not in had and f < count]
 
 
 def selection_score(items: Items, rows: NDArray[np.int64], score: NDArray[np.float64]) -> float:

@@ -1,7 +1,9 @@
 """Start pre-training: write the settings of a run, and start the program on one process or many.
 
 The program itself is ``genebert/pretrain.py``. It writes its outputs in place by itself, because
-its resumable state lies beside them and must outlive a killed job.
+its resumable state lies beside them and must outlive a killed job. One process, the GPUs of a node
+(``torch.distributed.run``) and several nodes (``srun``, one ``torch.distributed.run`` each) are the
+same program. In a SLURM job it is told to stop before the time limit.
 """
 
 from __future__ import annotations
@@ -9,9 +11,12 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -21,6 +26,9 @@ from genebert.errors import InputError
 log = logging.getLogger("genebert")
 PROGRAM = Path(__file__).with_name("pretrain.py")
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+EXIT_STOPPED = 75  # of the program: its state is written
+MARGIN_SECONDS = 600.0  # a training stops so long before its time limit,
+MARGIN_SHARE = 0.25  # or this share of the limit, if that is less
 
 
 def write_run(
@@ -46,26 +54,124 @@ def write_run(
     Path(run).write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def command(run: str, output: str, processes: int) -> list[str]:
-    """Return the argument list that starts the program: plain, or one process per GPU."""
-    launcher = [sys.executable]
-    if processes > 1:
-        launcher += ["-m", "torch.distributed.run", "--standalone"]
-        launcher += [f"--nproc-per-node={processes}", "--shutdown-timeout", "120"]
-        launcher += ["--signals-to-handle", "SIGTERM,SIGINT,SIGUSR1"]
-    return [*launcher, str(PROGRAM), "--config", run, "--output", output]
+def stop_after(minutes: float | None) -> float | None:
+    """Return the seconds after which a training stops itself, from the time limit of its job.
+
+    The clock of a job runs from before its environment is set up, and the state must be written:
+    so 10 minutes, or a quarter of a limit below 40 minutes, are left. Outside a SLURM job nothing
+    enforces a limit, and None is returned.
+    """
+    if minutes is None or "SLURM_JOB_ID" not in os.environ:
+        return None
+    seconds = 60.0 * minutes
+    return seconds - min(MARGIN_SECONDS, MARGIN_SHARE * seconds)
 
 
-def run_pretrain(*, run: str, output: str, processes: int, log_path: str | None) -> None:
+@dataclass(frozen=True)
+class Layout:
+    """Where the processes of a training run.
+
+    Parameters
+    ----------
+    processes : on every node.
+    nodes : of the job; more than one only in a SLURM job.
+    threads : CPUs of a node that the job has been given.
+    """
+
+    processes: int = 1
+    nodes: int = 1
+    threads: int = 1
+
+    @classmethod
+    def of(cls, processes: int, gpus: int, nodes: int, threads: int) -> Layout:
+        """Return the layout of a job: a process per GPU, or ``processes`` where it has none.
+
+        Raises
+        ------
+        InputError
+            If the GPUs (of the whole job) do not divide among the nodes.
+        """
+        if gpus % nodes:
+            raise InputError(
+                "the GPUs of a training must be the same number on every node",
+                found=f"gpu={gpus}, nodes={nodes}",
+            )
+        return cls(gpus // nodes or processes, nodes, threads)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as server:
+        server.bind(("", 0))
+        return int(server.getsockname()[1])
+
+
+def command(run: str, output: str, layout: Layout, seconds: float | None = None) -> list[str]:
+    """Return the argument list that starts the program.
+
+    Parameters
+    ----------
+    run, output : the JSON file, the directory of the outputs.
+    layout : where it runs: plain, one process per GPU, or that on every node.
+    seconds : after which it stops itself.
+    """
+    program = [str(PROGRAM), "--config", run, "--output", output]
+    if seconds is not None:
+        program += ["--stop-after", f"{seconds:.0f}"]
+    if layout.nodes == layout.processes == 1:
+        return [sys.executable, *program]
+    launcher = [sys.executable, "-m", "torch.distributed.run"]
+    launcher += [f"--nproc-per-node={layout.processes}", "--shutdown-timeout", "120"]
+    launcher += ["--signals-to-handle", "SIGTERM,SIGINT,SIGUSR1"]
+    if layout.nodes == 1:
+        return [*launcher, "--standalone", *program]
+    launcher += [f"--nnodes={layout.nodes}", "--rdzv-backend=c10d"]
+    launcher += [f"--rdzv-id={os.environ.get('SLURM_JOB_ID', '0')}"]
+    launcher += [f"--rdzv-endpoint={socket.gethostname()}:{free_port()}"]
+    # a node that is done must not end the others: the first process may still be writing
+    srun = ["srun", f"--nodes={layout.nodes}", f"--ntasks={layout.nodes}", "--ntasks-per-node=1"]
+    srun += [f"--cpus-per-task={layout.threads}", "--kill-on-bad-exit=0", "--wait=0"]
+    return [*srun, *launcher, *program]
+
+
+def reason(text: str) -> str:
+    """Return the last error line of a log of the program, or its last line."""
+    lines = text.strip().splitlines()
+    errors = [line.partition(" ERROR ")[2] for line in lines if re.match(r"[\d:]+ ERROR ", line)]
+    return (errors or lines or [""])[-1]
+
+
+def run_pretrain(
+    *,
+    run: str,
+    output: str,
+    processes: int,
+    log_path: str | None,
+    gpus: int = 0,
+    nodes: int = 1,
+    threads: int = 1,
+    minutes: float | None = None,
+) -> None:
     """Run the program, pass signals on to it, and fail as it fails.
+
+    Parameters
+    ----------
+    run, output, log_path : settings, directory of the outputs, log to append to.
+    processes : on every node, where the job has no GPUs.
+    gpus, nodes, threads, minutes : resources of the job: GPUs of all nodes together, CPUs of a
+        node, time limit.
 
     Raises
     ------
     InputError
-        With the program's last line, if it does not end with exit code 0.
+        With the program's last error, if it does not end with exit code 0.
     """
+    call = command(run, output, Layout.of(processes, gpus, nodes, threads), stop_after(minutes))
+    devices = os.environ.get("CUDA_VISIBLE_DEVICES", "not set")
+    log.info("CUDA_VISIBLE_DEVICES is %s; starting %s", devices, " ".join(call))
     with open(log_path or os.devnull, "ab") as sink:
-        child = subprocess.Popen(command(run, output, processes), stdout=sink, stderr=sink)
+        start = sink.tell()
+        child = subprocess.Popen(call, stdout=sink, stderr=sink)
 
         def forward(number: int, frame: FrameType | None) -> None:
             child.send_signal(number)
@@ -78,8 +184,11 @@ def run_pretrain(*, run: str, output: str, processes: int, log_path: str | None)
                 signal.signal(number, handler)
     if code == 0:
         return
-    last = ""
+    text = ""
     if log_path:
-        text = Path(log_path).read_text(encoding="utf-8", errors="replace").strip()
-        last = text.splitlines()[-1].rpartition(" ERROR ")[2] if text else ""
-    raise InputError(f"pre-training ended with exit code {code}: {last}")
+        text = Path(log_path).read_bytes()[start:].decode("utf-8", errors="replace")
+    stopped = re.findall(r"stopped at (step \d+ of \d+); state is written", text)
+    if code == EXIT_STOPPED or stopped:
+        where = stopped[-1] if stopped else "a checkpoint"
+        raise InputError(f"pre-training was stopped at {where}; run again, it resumes there")
+    raise InputError(f"pre-training ended with exit code {code}: {reason(text)}")

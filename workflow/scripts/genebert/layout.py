@@ -6,6 +6,7 @@ configuration; out go paths of inputs, of the outputs of a stage, and the settin
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -24,9 +25,21 @@ SIMULATED = "results/simulated"
 SHARED_MODELS = ("genebert", "genebert-sequence", "scratch", "cnn", "kmer-lr", "motif-lr", "gc")
 EXTRA_MODELS = {
     "narrowpeak": ("accessibility", "context-lr", "cell-average"),
+    "regions": ("context-lr", "mean-breadth", "nearest-type"),
     "gtf": ("gt-ag", "pwm"),
     "variants": ("tss-distance",),
     "cohort": ("covariates", "dosage-lr", "dosage-lr-weighted"),
+}
+DATASET_FILES = ("path", "valid", "test", "phenotypes", "truth")  # keys that name files
+TASKS = ("promoter", "tfbs", "disease", "splicing", "accessibility")
+CONVERTED = ("descartes", "h5ad", "mtx")  # atlas formats that become a long table first
+MANIFEST = ("name", "version", "url", "mirror_url", "md5", "sha256", "bytes", "licence", "used_by")
+ATLAS_FILES = ("cell_types", "chain", "peaks", "names")  # keys of `atlas` that name files
+# table of cell types or ChIP-seq sets -> the row of the manifest with the provider's own listing
+LISTINGS = {
+    "catlas": "catlas_cCRE_by_cell_type.html",
+    "encode_dnase": "wgEncodeAwgDnaseUniform.files.txt",
+    "encode_tfbs": "wgEncodeAwgTfbsUniform.files.txt",
 }
 
 
@@ -45,6 +58,18 @@ def version(library: str | Path, module: str) -> int:
     return int(match[1])
 
 
+def versions(library: str | Path) -> dict[str, int]:
+    """Return the ``VERSION`` of every stage by the name of its module below ``genebert``."""
+    root = Path(library) / "genebert"
+    found = {}
+    for path in sorted(root.rglob("*.py")):
+        match = re.search(r"^VERSION = (\d+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+        if match:
+            name = ".".join(path.relative_to(root).with_suffix("").parts)
+            found[name.removesuffix(".__init__")] = int(match[1])
+    return found
+
+
 def config_hash(config: Config, blocks: Sequence[str]) -> str:
     """Return 16 hex digits of the SHA-256 of some blocks of the configuration."""
     text = json.dumps({key: config.get(key) for key in blocks}, sort_keys=True)
@@ -52,9 +77,16 @@ def config_hash(config: Config, blocks: Sequence[str]) -> str:
 
 
 def source(config: Config, value: str) -> str:
-    """Return the path of a source: ``resource:NAME`` is a download, all else a path."""
-    if value.startswith("resource:"):
-        return os.path.join(config["resources_dir"], value.removeprefix("resource:"))
+    """Return the path of a source.
+
+    ``resource:NAME`` is a download, ``resource:LISTING/NAME`` a download that a listing names,
+    ``listing:NAME`` the table made from a listing, and all else a path.
+    """
+    kind, _, name = value.partition(":")
+    if kind == "resource":
+        return os.path.join(config["resources_dir"], name)
+    if kind == "listing":
+        return os.path.join(config["resources_dir"], f"{name}.table.tsv")
     return value
 
 
@@ -78,23 +110,42 @@ def simulated_chip(config: Config) -> list[str]:
     ]
 
 
+def is_converted(config: Config) -> bool:
+    """Tell whether the rule ``atlas_peaks`` turns the atlas into a long table first."""
+    return config["atlas"]["format"] in CONVERTED
+
+
+def atlas_table(config: Config) -> str:
+    """Return the table that the regions are made from: of peak files, or of all peaks."""
+    if is_converted(config):
+        return "results/atlas/peaks.tsv.gz"
+    return source(config, config["atlas"]["cell_types"])
+
+
+def atlas_settings(config: Config, keys: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the block ``atlas`` without its files: some keys of it, or all."""
+    block = config["atlas"]
+    wanted = keys or [key for key in block if key not in ATLAS_FILES]
+    return {key: block[key] for key in wanted}
+
+
 def cell_type_peaks(config: Config) -> list[str]:
-    """Return the peak file of every cell type, in the order of the table.
+    """Return the peak files in the order of the table; a cell type may have several replicates.
 
     Raises
     ------
     InputError
-        If the table is missing, lacks a column or repeats a cell type.
+        If the table is missing, lacks a column or names a file twice for one cell type.
     """
     if is_simulated(config):
         return simulated_peaks(config)
-    if config["atlas"]["format"] == "long":
+    if config["atlas"]["format"] != "table":
         return []  # one table of all peaks, read inside the job: the plan needs no names
     table = source(config, config["atlas"]["cell_types"])
     rows = read_rows(
         table, ("cell_type", "peaks", "format"), names=("cell_type",), paths=("peaks",)
     )
-    check_unique(rows, ("cell_type",), table)
+    check_unique(rows, ("cell_type", "peaks"), table)
     known = [row["cell_type"] for row in rows]
     for name in config["splits"]["held_out_cell_types"]:
         if name not in known:
@@ -103,7 +154,7 @@ def cell_type_peaks(config: Config) -> list[str]:
                 file=table,
                 found=name,
             )
-    return [row["peaks"] for row in rows]
+    return [source(config, row["peaks"]) for row in rows]
 
 
 def motif_files(config: Config) -> list[str]:
@@ -141,12 +192,20 @@ def dataset_row(config: Config, task: str, name: str) -> Row:
 
 
 def dataset_labels(config: Config, row: Row) -> str:
-    """Return the main label file of a dataset: its path, else the gene annotation."""
+    """Return the main label file of a dataset: its path, else the gene annotation.
+
+    The labels of kind ``regions`` are the accessibility of the atlas itself.
+    """
+    if row["kind"] == "regions":
+        return "results/regions/accessibility.h5ad"
     return source(config, row["path"] if "path" in row else config["genome"]["gtf"])
 
 
 def dataset_extra(config: Config, row: Row) -> list[str]:
-    """Return further files that a dataset reads: ChIP-seq peaks in table order, or a VCF index."""
+    """Return further files that a dataset reads.
+
+    ChIP-seq peaks in the order of the table, the index of a VCF, or files of the other splits.
+    """
     labels = dataset_labels(config, row)
     if row["kind"] == "narrowpeak":
         if is_simulated(config):
@@ -155,9 +214,11 @@ def dataset_extra(config: Config, row: Row) -> list[str]:
             labels, ("tf", "cell_type", "peaks"), names=("tf", "cell_type"), paths=("peaks",)
         )
         check_unique(rows, ("tf", "cell_type"), labels)
-        return [r["peaks"] for r in rows]
+        return [source(config, r["peaks"]) for r in rows]
     if row["kind"] == "cohort":
         return [f"{labels}.tbi"]
+    if row["kind"] == "sequences":
+        return [source(config, row[split]) for split in ("valid", "test") if split in row]
     return []
 
 
@@ -181,12 +242,20 @@ def pretrain_settings(config: Config, variant: str) -> dict[str, Any]:
     merged: dict[str, Any] = json.loads(json.dumps(block))
     if "region_encoder" in row:
         merged["model"]["region_encoder"] = row.pop("region_encoder")
+    if row.pop("cell_state", False):
+        merged["model"]["cell_state"] = True
     wanted = row.pop("objectives", list(merged["objectives"]))
-    merged["objectives"] = {key: merged["objectives"][key] for key in wanted}
+    merged["objectives"] = {key: merged["objectives"].get(key, {}) for key in wanted}
     masking = row.pop("masking", "span")
     if "mgm" in merged["objectives"]:
         merged["objectives"]["mgm"]["masking"] = masking
     return {**merged, **row}
+
+
+def background(config: Config, variant: str) -> list[str]:
+    """Return the windows outside all regions if a variant is trained on them, as a list."""
+    wanted = pretrain_settings(config, variant).get("samples") == "background"
+    return ["results/shards/background.safetensors"] if wanted else []
 
 
 def pretrain_seeds(config: Config) -> list[int]:
@@ -199,6 +268,11 @@ def variant_of(model: str) -> str | None:
     if model in ("genebert", "dosage-lr-weighted"):
         return "full"
     return model.removeprefix("genebert-") if model.startswith("genebert-") else None
+
+
+def control_variants(config: Config) -> list[str]:
+    """Return the variants whose matrix does not belong to the sequence."""
+    return [row["name"] for row in variants(config) if row.get("matrix", "").startswith("shuffled")]
 
 
 def weights(config: Config, model: str) -> list[str]:
@@ -267,7 +341,7 @@ def cohorts(config: Config) -> list[str]:
 def tasks(config: Config) -> list[str]:
     """Return the tasks that have a dataset, in the order of the paper."""
     present = {row["task"] for row in config["datasets"]}
-    return [task for task in ("promoter", "tfbs", "disease", "splicing") if task in present]
+    return [task for task in TASKS if task in present]
 
 
 def training_metrics(config: Config) -> list[str]:
@@ -277,6 +351,16 @@ def training_metrics(config: Config) -> list[str]:
         for row in variants(config)
         for seed in pretrain_seeds(config)
     ]
+
+
+def manifest_rows(config: Config, path: str | Path) -> list[dict[str, str]]:
+    """Return the manifest at ``path``; rows of the user's own replace their namesakes."""
+    rows: dict[str, dict[str, str]] = {}
+    for file in (path, *filter(None, [config.get("manifest")])):
+        listed = read_rows(file, MANIFEST, names=("name",))
+        check_unique(listed, ("name",), file)
+        rows |= {row["name"]: row for row in listed}
+    return list(rows.values())
 
 
 def resource_row(rows: Sequence[Mapping[str, str]], name: str, file: str) -> dict[str, str]:
@@ -289,14 +373,135 @@ def resource_row(rows: Sequence[Mapping[str, str]], name: str, file: str) -> dic
     )
 
 
+@functools.lru_cache
+def _listed(table: str, _modified: int) -> dict[str, dict[str, str]]:
+    """Return the rows of a listing's table by the name of their file."""
+    rows = read_rows(table, ("peaks", "version", "url", "mirror_url", "md5", "bytes", "licence"))
+    return {row["peaks"].rpartition("/")[2]: row for row in rows}
+
+
+def listed_row(config: Config, listing: str, name: str) -> dict[str, str]:
+    """Return a row of a listing's table in the form of a row of the manifest.
+
+    Raises
+    ------
+    InputError
+        If there is no table yet, or the listing does not name the file.
+    """
+    table = source(config, f"listing:{listing}")
+    if not os.path.exists(table):
+        raise InputError(
+            "no such table", file=table, expected=f"`snakemake {table}` to have been run"
+        )
+    rows = _listed(table, os.stat(table).st_mtime_ns)
+    if name not in rows:
+        raise InputError(f"no such file{nearest(name, rows)}", file=table, found=name)
+    row = rows[name]
+    keys = ("version", "url", "mirror_url", "md5", "bytes", "licence")
+    return {"name": name, "sha256": "", **{key: row[key] for key in keys}}
+
+
+def _sources(config: Config) -> list[str]:
+    """Return what the configuration itself names as a source, except what ``simulate`` writes."""
+    return [
+        *(config["genome"].get(key, "") for key in ("fasta", "gtf", "blacklist")),
+        *(config["atlas"].get(key, "") for key in ATLAS_FILES),
+        *(row["path"] for row in config["motifs"]["sources"]),
+        config["motifs"].get("clusters", ""),
+        *(row.get(k, "") for row in config["datasets"] for k in DATASET_FILES),
+    ]
+
+
+def listings_used(config: Config) -> list[str]:
+    """Return the names of the listings whose tables this configuration reads."""
+    names = {value.partition(":")[2] for value in _sources(config) if value.startswith("listing:")}
+    return sorted(names)
+
+
+def files_used(config: Config) -> list[str]:
+    """Return every file that this configuration reads and no stage writes, downloads included.
+
+    The tables of :func:`listings_used` must be there: the files that they name are read too.
+    """
+    files = [source(config, value) for value in _sources(config) if value]
+    if not is_simulated(config):
+        files += cell_type_peaks(config)
+        for row in config["datasets"]:
+            files += dataset_extra(config, row)
+    return sorted(
+        {file for file in files if not file.startswith((f"{SIMULATED}/", "jaspar:"))} - {""}
+    )
+
+
 def resources_used(config: Config) -> list[str]:
     """Return the downloads that this configuration needs (`snakemake fetch_all`)."""
-    values = [
-        *(config["genome"].get(key, "") for key in ("fasta", "gtf", "blacklist")),
-        config["atlas"]["cell_types"],
-        *(row["path"] for row in config["motifs"]["sources"]),
-        *(row.get(key, "") for row in config["datasets"] for key in ("path", "phenotypes")),
-    ]
-    if not is_simulated(config) and not config["atlas"]["cell_types"].startswith("resource:"):
-        values += cell_type_peaks(config)
-    return sorted({source(config, value) for value in values if value.startswith("resource:")})
+    inside = config["resources_dir"].rstrip("/") + "/"
+    tables = {source(config, f"listing:{name}") for name in LISTINGS}
+    return [f for f in files_used(config) if f.startswith(inside) and f not in tables]
+
+
+def local_files(config: Config) -> list[str]:
+    """Return the files that this configuration reads and that are no downloads.
+
+    These are the user's own, and the tables that listings became, which are written once.
+    """
+    return sorted(set(files_used(config)) - set(resources_used(config)))
+
+
+def interpret_rows(config: Config) -> list[Row]:
+    """Return the datasets whose models are interpreted, by default the first of task tfbs.
+
+    Raises
+    ------
+    InputError
+        If there is no such dataset, or its items have no sequence with one label.
+    """
+    block = config["interpret"]
+    if not block["items"]:
+        return []
+    if not block["datasets"]:
+        return task_rows(config, "tfbs")[:1]
+    rows = [dataset_row(config, *name.split("/", 1)) for name in block["datasets"]]
+    for row in rows:
+        if row["kind"] in ("variants", "cohort"):
+            raise InputError(
+                "dataset cannot be interpreted",
+                file="config interpret.datasets",
+                found=f"{row['task']}/{row['name']}, kind {row['kind']}",
+                expected="items with a sequence and a label",
+            )
+    return rows
+
+
+def attributions(config: Config) -> list[str]:
+    """Return the attributions of the models of :func:`interpret_rows`, in the config's order.
+
+    Raises
+    ------
+    InputError
+        If a dataset has no such model.
+    """
+    paths = []
+    for row in interpret_rows(config):
+        known = models(config, row)
+        for name in config["interpret"]["models"]:
+            if name not in known:
+                raise InputError(
+                    f"dataset {row['task']}/{row['name']} has no such model{nearest(name, known)}",
+                    file="config interpret.models",
+                    found=name,
+                )
+            paths.append(f"{dataset_dir(row)}/{name}/attributions.parquet")
+    return paths
+
+
+def interpretation(config: Config) -> list[str]:
+    """Return the table and the figure of the interpretation; none if it is switched off."""
+    if not interpret_rows(config):
+        return []
+    return ["results/interpretation.tsv", "results/figures/logos.svg"]
+
+
+def planted_sites(config: Config) -> list[str]:
+    """Return the table of planted sites of a simulated genome as a list of none or one."""
+    return [f"{SIMULATED}/truth/sites.tsv"] if is_simulated(config) else []

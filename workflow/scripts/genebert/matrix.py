@@ -335,4 +335,3 @@ def _fill(group: Any, name: str, source: str, parts: Sequence[Chunk]) -> None:
                 told = time.monotonic()
                 log.info("%s/%s: %d regions and more", group.name, name, part.first)
     writer.close()
-

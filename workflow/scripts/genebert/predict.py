@@ -19,10 +19,10 @@ from typing import Any
 import pandas as pd
 
 from genebert.errors import InputError, nearest
-from genebert.items import Job
+from genebert.items import Job, too_few
 from genebert.layout import variant_of
 
-VERSION = 2
+VERSION = 3
 log = logging.getLogger("genebert")
 
 
@@ -53,6 +53,8 @@ MODELS: Mapping[str, Model] = {
     "accessibility": Model("baselines:accessibility", cell_types=True, binary=True),
     "context-lr": Model("baselines:context_lr", cell_types=True),
     "cell-average": Model("baselines:cell_average", cell_types=True, binary=True),
+    "mean-breadth": Model("accessibility_models:mean_breadth", cell_types=True, binary=True),
+    "nearest-type": Model("accessibility_models:nearest_type", cell_types=True, binary=True),
     "gt-ag": Model("baselines:gt_ag"),
     "pwm": Model("baselines:pwm"),
 }
@@ -131,12 +133,20 @@ def predict(
         "chosen": {},
         "collapsed": 0,
         "n_train": len(job.items.rows("train")),
+        "too_few": unused_shares(job) if info.get("chosen") else [],
         **info,
         "version": VERSION,
         "seconds": round(time.monotonic() - started, 1),
     }
     write(frame, info, predictions, fit)
     log.info("%s: %d predictions", model, len(frame))
+
+
+def unused_shares(job: Job) -> list[float]:
+    """Return the label shares and numbers of the few-shot curve that are too few to train on."""
+    effort = job.effort
+    shares = effort.get("label_fractions", [1.0])
+    return too_few(job.items, shares, int(effort.get("fraction_draws", 5)), job.seed)
 
 
 def write(frame: pd.DataFrame, info: Mapping[str, Any], predictions: str, fit: str) -> None:

@@ -27,7 +27,7 @@ VERSION = 1
 
 log = logging.getLogger("genebert")
 
-TASK_ORDER = ("promoter", "tfbs", "disease", "splicing")
+TASK_ORDER = ("promoter", "tfbs", "disease", "splicing", "accessibility")
 COMPARISONS = (
     *("comparison", "kind", "task", "dataset", "stratum", "fraction", "metric", "model", "rival"),
     *("difference", "low", "high", "p", "p_holm", "detectable"),

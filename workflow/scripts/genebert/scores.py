@@ -8,6 +8,7 @@ whose fits hold scores in the same order of items. What is missing, doubled or u
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -23,11 +24,13 @@ from genebert.errors import InputError, nearest
 from genebert.metrics import Bools, Floats, Ints
 from genebert.tasks.dataset import read_dataset
 
+SIMILARITY = (0.0, 0.02, 0.1, 0.5, 1.0)  # edges of the bins of nearest-neighbour similarity
 KEYS = ("model", "track", "fraction", "pretrain_seed", "finetune_seed")
 MODEL_ORDER = (
     *("genebert", "genebert-sequence", "scratch", "cnn", "kmer-lr", "motif-lr", "gc", "oracle"),
     *("accessibility", "context-lr", "cell-average", "cell-average-pred", "genebert-wrongcell"),
-    *("gt-ag", "pwm", "covariates", "dosage-lr", "dosage-lr-weighted"),
+    *("mean-breadth", "nearest-type", "gt-ag", "pwm"),
+    *("covariates", "dosage-lr", "dosage-lr-weighted"),
 )
 
 
@@ -40,10 +43,11 @@ def model_rank(model: str) -> tuple[int, str]:
 class Items:
     """A dataset as far as scoring needs it, sorted by item; every array is [N].
 
-    ``block`` numbers the bootstrap blocks (genome blocks, or individuals of a cohort), ``locus``
-    the places that are compared across cell types; ``seen`` tells whether pre-training read the
-    sequence; ``tags`` are the strata of an item; ``missed`` counts, per class, sites that no item
-    stands for; ``negatives`` is how negatives were drawn (``matched`` unless told).
+    ``block`` numbers the bootstrap blocks (genome blocks, individuals of a cohort, or items that
+    have no coordinates), ``locus`` the places that are compared across cell types; ``seen`` tells
+    whether pre-training read the sequence; ``tags`` are the strata of an item; ``flags`` are those
+    of the dataset; ``missed`` counts, per class, sites that no item stands for; ``negatives`` is
+    how negatives were drawn (``matched`` unless told).
     """
 
     task: str
@@ -60,6 +64,7 @@ class Items:
     seen: Bools
     tags: tuple[frozenset[str], ...]
     effect: Floats | None
+    flags: tuple[str, ...]
     missed: Mapping[str, int]
     negatives: str
 
@@ -67,6 +72,11 @@ class Items:
     def multiclass(self) -> bool:
         """Whether there is one score per class."""
         return self.kind == "multiclass"
+
+    @property
+    def unplaced(self) -> bool:
+        """Whether the items have no coordinates (ready-made sets of sequences)."""
+        return self.kind != "cohort" and bool((self.contig == "").all())
 
     @property
     def groups(self) -> list[str]:
@@ -96,9 +106,11 @@ class Fit:
 class ModelInfo:
     """What ``info.json`` says about a model."""
 
+    model: str
     pretraining: str
     n_train: int | None
     collapsed: int
+    too_few: tuple[float, ...]  # label shares with too few labels to be trained on
 
 
 @dataclass(frozen=True)
@@ -128,6 +140,7 @@ def read_items(dataset: str | Path, description: str | Path, cohort: Sequence[st
         "classes": tuple(str(name) for name in info["classes"]),
         "missed": {str(name): int(count) for name, count in dict(missed).items()},
         "negatives": str(info.get("negatives") or "matched"),
+        "flags": tuple(str(flag) for flag in info.get("flags") or ()),
     }
     if info["kind"] == "cohort":
         if len(cohort) != 1:
@@ -139,11 +152,13 @@ def read_items(dataset: str | Path, description: str | Path, cohort: Sequence[st
             )
         return _read_cohort(cohort[0], common)
     frame = frame.sort_values("item", kind="stable")
+    # an item without coordinates is a block and a locus of its own
+    contig = frame["contig"].where(frame["contig"] != "", "item " + frame["item"])
     bins = frame["start"] // int(info["block_bp"])
     sites = np.where(
         frame["region"] >= 0,
         "region " + frame["region"].astype(str),
-        frame["contig"] + " " + frame["start"].astype(str) + " " + frame["end"].astype(str),
+        contig + " " + frame["start"].astype(str) + " " + frame["end"].astype(str),
     )
     return Items(
         **common,
@@ -151,12 +166,29 @@ def read_items(dataset: str | Path, description: str | Path, cohort: Sequence[st
         label=frame["label"].to_numpy(dtype=float),
         group=frame["group"].to_numpy(dtype=object),
         contig=frame["contig"].to_numpy(dtype=object),
-        block=_numbered(frame["contig"].astype(str) + " " + bins.astype(str)),
+        block=_numbered(contig.astype(str) + " " + bins.astype(str)),
         locus=_numbered(pd.Series(sites)),
         split=frame["split"].to_numpy(dtype=object),
         seen=frame["in_pretraining"].to_numpy(dtype=bool),
-        tags=tuple(frozenset(filter(None, tags.split(";"))) for tags in frame["stratum"]),
+        tags=_tags(frame),
         effect=frame["effect"].to_numpy(dtype=float) if "effect" in frame else None,
+    )
+
+
+def _tags(frame: pd.DataFrame) -> tuple[frozenset[str], ...]:
+    """Return the strata of each item; a bin of similarity where the test items fill several."""
+    tags = [frozenset(filter(None, text.split(";"))) for text in frame["stratum"]]
+    if "similarity" not in frame:
+        return tuple(tags)
+    value = frame["similarity"].to_numpy(dtype=float)
+    bins = np.clip(np.searchsorted(SIMILARITY, value, "right") - 1, 0, len(SIMILARITY) - 2)
+    known = np.isfinite(value)
+    if len(set(bins[known])) < 2:
+        return tuple(tags)
+    names = [f"similarity={a:g}-{b:g}" for a, b in itertools.pairwise(SIMILARITY)]
+    return tuple(
+        own | {names[place]} if there else own
+        for own, place, there in zip(tags, bins, known, strict=True)
     )
 
 
@@ -228,9 +260,11 @@ def _read_info(path: str | Path) -> ModelInfo:
         info = json.loads(Path(path).read_text(encoding="utf-8"))
         pretraining, n_train = info.get("pretraining"), info.get("n_train")
         return ModelInfo(
+            model=str(info.get("model")),
             pretraining=str(pretraining) if pretraining else "none",
             n_train=int(n_train) if isinstance(n_train, int | float) else None,
             collapsed=int(info.get("collapsed") or 0),
+            too_few=tuple(float(share) for share in info.get("too_few") or ()),
         )
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise InputError(f"cannot be read as a description ({error})", file=path) from None

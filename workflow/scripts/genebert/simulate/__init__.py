@@ -27,7 +27,7 @@ from genebert.simulate.motifs import NAMES, load_panel
 from genebert.simulate.parameters import Parameters, Settings, stream
 from genebert.simulate.variants import World, draw_variants
 
-VERSION = 1
+VERSION = 2
 log = logging.getLogger("genebert")
 
 
@@ -51,6 +51,7 @@ def simulate(
     truth_splicing: str,
     truth_variants: str,
     truth_cohort: str,
+    truth_openness: str,
     truth_sites: str,
     truth_parameters: str,
     settings: dict[str, Any],
@@ -145,8 +146,9 @@ def simulate(
         },
     )
     truth.write_truth(
-        built, atlas, checked, panel, truth_promoters, truth_splicing, truth_binding, truth_sites
-    )
+        built, atlas, checked, panel, truth_promoters, truth_splicing, truth_binding,
+        truth_openness, truth_sites,
+    )  # fmt: skip
     report = {
         "version": VERSION,
         "seed": seed,

@@ -10,6 +10,7 @@ from genebert.genome import decode
 from genebert.simulate import statistics, writers
 from genebert.simulate.atlas import Atlas
 from genebert.simulate.build import Genome
+from genebert.simulate.cells import sigmoid
 from genebert.simulate.cohort import Cohort, CohortVariants
 from genebert.simulate.layout import Ints, Map
 from genebert.simulate.motifs import Panel
@@ -154,9 +155,10 @@ def write_truth(
     truth_promoters: str,
     truth_splicing: str,
     truth_binding: str,
+    truth_openness: str,
     truth_sites: str,
 ) -> None:
-    """Write the probabilities of promoters, splice sites and binding, and the planted sites."""
+    """Write the probabilities of promoters, splice sites, binding and openness, and the sites."""
     contigs, regions = genome.layout.map, genome.regions
 
     def signs(strand: Ints) -> list[str]:
@@ -200,6 +202,18 @@ def write_truth(
             "tf": np.array(settings.chip_tfs)[factor],
             "cell_type": np.array(settings.cell_types)[cell],
             "probability": atlas.label_probability[region, cell, factor],
+        },
+    )
+    region, cell = (x.ravel() for x in np.indices(atlas.openness.logit.shape))
+    contig, local = contigs.local(regions.start[region])
+    writers.write_table(
+        truth_openness,
+        {
+            "contig": contig,
+            "start": local,
+            "end": local + regions.width,
+            "cell_type": np.array(settings.cell_types)[cell],
+            "probability": sigmoid(atlas.openness.logit[region, cell]),
         },
     )
     planted = genome.sites

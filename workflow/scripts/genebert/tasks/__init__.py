@@ -12,7 +12,7 @@ from typing import Any
 
 from genebert.errors import InputError, nearest
 
-VERSION = 2
+VERSION = 3
 
 # (task, kind of the labels) -> module with a function ``build``
 BUILDERS: Mapping[tuple[str, str], str] = {
@@ -21,6 +21,10 @@ BUILDERS: Mapping[tuple[str, str], str] = {
     ("promoter", "gtf"): "genebert.tasks.promoter",
     ("tfbs", "narrowpeak"): "genebert.tasks.tfbs",
     ("splicing", "gtf"): "genebert.tasks.splicing",
+    ("accessibility", "regions"): "genebert.tasks.accessibility",
+    ("promoter", "sequences"): "genebert.tasks.ready_made",
+    ("tfbs", "sequences"): "genebert.tasks.ready_made",
+    ("splicing", "sequences"): "genebert.tasks.ready_made",
     ("disease", "variants"): "genebert.tasks.variants",
     ("disease", "cohort"): "genebert.tasks.cohort",
 }

@@ -319,11 +319,13 @@ def finish(
     file: str,
     outputs: Sequence[str],
     checked: NDArray[np.bool_] | None = None,
+    keep_copies: bool = False,
 ) -> None:
     """Complete the items, check them for leaks, describe and write them.
 
     Adds in_pretraining, the anchor region (where absent) and, where absent, empty ``group`` and
-    ``cell_type``; removes test items that are copies of train or valid items; counts.
+    ``cell_type``; removes test items that are copies of train or valid items and adds the
+    ``similarity`` of the others to them; counts.
 
     Parameters
     ----------
@@ -333,6 +335,7 @@ def finish(
     file : the label file, named in errors.
     outputs : paths of the dataset, its description and the leak table.
     checked : bool[N], the test items that must be new (default: all).
+    keep_copies : count copies, but remove none.
 
     Raises
     ------
@@ -346,7 +349,8 @@ def finish(
     if "region" not in frame:
         centre = (frame["start"] + frame["end"]) // 2
         frame["region"] = region_at(frame["contig"].tolist(), centre, regions)
-    frame, report = leaks.remove_copies(frame, file=file, checked=checked)
+    frame, report = leaks.remove_copies(frame, file=file, checked=checked, keep=keep_copies)
+    frame = leaks.add_similarity(frame)
     removed = report.set_index("check")["removed"]
     dropped["copy_of_train_or_valid"] += int(removed["any_copy"])
     check_classes(frame, info["classes"], file=file)

@@ -25,6 +25,11 @@ log = logging.getLogger("genebert")
 K = 31
 MAX_CONTAINMENT = 0.5
 MAX_REMOVED = 0.2
+SIMILARITY_K = 16
+MAX_OCCURRENCES = 1000
+MAX_PAIRS = 20_000_000  # (k-mer of a query, reference) looked at once: bounds memory
+REFERENCES = 50_000  # references looked at once: bounds memory
+MAX_QUERIES = 20_000
 
 
 def kmers(codes: NDArray[np.uint8], k: int, *, canonical: bool = True) -> NDArray[np.uint64]:
@@ -101,8 +106,76 @@ def find_copies(sequences: Sequence[str], references: Sequence[str]) -> pd.DataF
     )
 
 
+def nearest_similarity(
+    queries: Sequence[str], references: Sequence[str], *, k: int = SIMILARITY_K
+) -> NDArray[np.float64]:
+    """Return float[Q]: the largest share of a query's k-mers that one reference has.
+
+    Distinct canonical k-mers are counted. Two sequences of identity p share about p ** k of them
+    (Ondov et al. 2016, doi:10.1186/s13059-016-0997-x): 0.02, 0.1 and 0.5 are 78, 87 and 96 %.
+    K-mers of more than MAX_OCCURRENCES of REFERENCES references (repeats) are not looked up, but
+    count in the denominator. A query without a k-mer has 0.
+    """
+    own, query = kmer_sets(queries, k)
+    most = np.zeros(len(queries), dtype=np.int64)
+    for first in range(0, len(references), REFERENCES):
+        part = references[first : first + REFERENCES]
+        np.maximum(most, _most_shared(own, query, len(queries), part, k), out=most)
+    return most / np.maximum(np.bincount(query, minlength=len(queries)), 1)
+
+
+def _most_shared(
+    own: NDArray[np.uint64],
+    query: NDArray[np.int64],
+    queries: int,
+    references: Sequence[str],
+    k: int,
+) -> NDArray[np.int64]:
+    """Return int[Q]: the most k-mers of each query that one reference has."""
+    known, owner = kmer_sets(references, k)
+    order = np.argsort(known, kind="stable")
+    known, owner = known[order], owner[order]
+    first = np.searchsorted(known, own, "left")
+    count = np.searchsorted(known, own, "right") - first
+    count[count > MAX_OCCURRENCES] = 0
+    most = np.zeros(queries, dtype=np.int64)
+    pairs = np.concatenate([[0], np.cumsum(np.bincount(query, count, minlength=queries))])
+    ends = np.searchsorted(query, np.arange(queries + 1))
+    start = 0
+    while start < queries:
+        stop = max(start + 1, int(np.searchsorted(pairs, pairs[start] + MAX_PAIRS, "right")) - 1)
+        part = slice(ends[start], ends[stop])
+        rows = np.repeat(query[part], count[part])
+        within = np.arange(len(rows)) - np.repeat(np.cumsum(count[part]) - count[part], count[part])
+        columns = owner[np.repeat(first[part], count[part]) + within]
+        pair, shared = np.unique(rows * len(references) + columns, return_counts=True)
+        np.maximum.at(most, pair // len(references), shared)
+        start = stop
+    return most
+
+
+def add_similarity(frame: pd.DataFrame) -> pd.DataFrame:
+    """Add the column ``similarity`` of test items to train and valid; NaN for the others.
+
+    Of more than MAX_QUERIES distinct test sequences, evenly spaced ones have a value.
+    """
+    test = np.flatnonzero(frame["split"] == "test")
+    sequence = frame["sequence"].to_numpy(dtype=object)
+    known = pd.unique(sequence[frame["split"] != "test"]).tolist()
+    unique = np.unique(sequence[test].astype(str))
+    asked = unique[:: max(1, -(-len(unique) // MAX_QUERIES))].tolist()
+    found = dict(zip(asked, nearest_similarity(asked, known), strict=True))
+    similarity = np.full(len(frame), np.nan)
+    similarity[test] = [found.get(text, np.nan) for text in sequence[test]]
+    return frame.assign(similarity=similarity)
+
+
 def remove_copies(
-    frame: pd.DataFrame, *, file: str, checked: NDArray[np.bool_] | None = None
+    frame: pd.DataFrame,
+    *,
+    file: str,
+    checked: NDArray[np.bool_] | None = None,
+    keep: bool = False,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Remove test items whose sequence is known from train or valid.
 
@@ -111,6 +184,7 @@ def remove_copies(
     frame : items with columns split and sequence.
     file : named in the error.
     checked : bool[N], the test items that must be new (default: all of split test).
+    keep : count the copies only (for comparison with tables of a set that has them).
 
     Returns
     -------
@@ -128,7 +202,7 @@ def remove_copies(
     copies = find_copies(unique.tolist(), known).iloc[inverse].reset_index(drop=True)
     bad = copies.any(axis=1).to_numpy()
     total = int(test.sum())
-    if total and bad.mean() > MAX_REMOVED:
+    if total and bad.mean() > MAX_REMOVED and not keep:
         raise InputError(
             "too many test items are copies of train or valid items",
             file=file,
@@ -142,13 +216,15 @@ def remove_copies(
         ("contained", f"{K}mer_containment_above_{MAX_CONTAINMENT}"),
     ):
         found = int(copies[name].sum())
-        rows.append((label, found, found, found / max(total, 1)))
-    rows.append(("any_copy", int(bad.sum()), int(bad.sum()), float(bad.sum()) / max(total, 1)))
+        rows.append((label, found, 0 if keep else found, found / max(total, 1)))
+    found = int(bad.sum())
+    rows.append(("any_copy", found, 0 if keep else found, found / max(total, 1)))
+    bad = bad & (not keep)
     kept = frame.drop(index=frame.index[np.flatnonzero(test)[bad]]).reset_index(drop=True)
     stays = test.copy()
     stays[np.flatnonzero(test)[bad]] = False
     left = _copies_left(frame["sequence"][stays], known)
-    if left:
+    if left and not keep:
         raise InputError("test items are still copies after removal", file=file, found=left)
     rows.append(("remaining_duplicate", left, 0, 0.0))
     valid = frame["sequence"][split == "valid"].unique()

@@ -219,13 +219,25 @@ def initiator_profile(table: pd.DataFrame, genome: Genome, *, reach: int = 30) -
     if not rows:
         return {"n": 0, "ok": True}
     windows = pd.DataFrame(rows, columns=["contig", "start", "end", "strand"])
-    letters = np.array([list(text) for text in sequences(windows, genome)])
+    return initiator_shares(sequences(windows, genome), reach + 1)
+
+
+def initiator_shares(windows: Sequence[str], tss: int) -> dict[str, Any]:
+    """Return the report of :func:`initiator_profile` of oriented windows of one length.
+
+    Parameters
+    ----------
+    tss : offset of the TSS in the windows.
+    """
+    if not windows or tss < 1:
+        return {"n": 0, "ok": True}
+    letters = np.array([list(text) for text in windows])
     step = np.isin(letters[:, :-1], ["C", "T"]) & np.isin(letters[:, 1:], ["A", "G"])
-    share = step.mean(axis=0)  # one value for each offset -reach..reach
-    offsets = np.arange(-reach, reach + 1)
+    share = step.mean(axis=0)  # of the steps into the bases 1, 2, ... of the window
+    offsets = np.arange(1, letters.shape[1]) - tss
     around = float(share[np.abs(offsets) >= 5].mean())
-    at = float(share[reach])
-    ok = len(rows) < 50 or at >= around + 0.1
+    at = float(share[tss - 1])
+    ok = len(windows) < 50 or at >= around + 0.1
     if not ok:
         log.warning(
             "the TSS do not look like TSS: pyrimidine-purine at %.0f %%, %.0f %% around them; "
@@ -234,7 +246,7 @@ def initiator_profile(table: pd.DataFrame, genome: Genome, *, reach: int = 30) -
             100 * around,
         )
     return {
-        "n": len(rows),
+        "n": len(windows),
         "share_at_tss": round(at, 4),
         "share_around": round(around, 4),
         "best_offset": int(offsets[share.argmax()]),

@@ -1,13 +1,17 @@
-"""Read variants from a TSV or a VCF and make the two sequences of each.
+"""Read variants from a TSV, a VCF or a parquet table and make the two sequences of each.
 
-In: a text file, plain or gzipped, with 1-based positions. Out: records with their line number,
-checked against the genome, and windows with either allele.
+In: a text file, plain or gzipped, or a parquet table, with 1-based positions. Out: records with
+their line number, checked against the genome, and windows with either allele.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
 
 from genebert.errors import InputError, nearest
 from genebert.genome import Genome, decode
@@ -50,6 +54,39 @@ def _position(text: str, path: str, row: int) -> int:
     return position
 
 
+def _wanted(columns: Mapping[str, str]) -> dict[str, str]:
+    """Return field -> column of a table."""
+    return {field: str(columns.get(field, field)).lstrip("#") for field in FIELDS}
+
+
+def _check_columns(
+    header: Sequence[str], columns: Mapping[str, str], path: str, row: int | None
+) -> None:
+    """Raise :class:`InputError` if a required or named column is missing."""
+    wanted = _wanted(columns)
+    for field in sorted({*REQUIRED, *columns} & set(wanted), key=FIELDS.index):
+        if wanted[field] not in header:
+            raise InputError(
+                f"column {wanted[field]!r} is missing{nearest(wanted[field], header)}",
+                file=path,
+                row=row,
+                found=" ".join(header),
+            )
+
+
+def _record(number: int, raw: dict[str, str], wanted: Mapping[str, str], path: str) -> Record:
+    """Return the record of a row of a table."""
+    known = {field: raw[name] for field, name in wanted.items() if name in raw}
+    return Record(
+        number,
+        known["contig"],
+        _position(known["position"], path, number),
+        known["ref"].upper(),
+        known["alt"].upper(),
+        {**raw, **known},
+    )
+
+
 def read_table(path: str, columns: Mapping[str, str]) -> Iterator[Record]:
     """Yield the records of a TSV with a header line.
 
@@ -63,21 +100,14 @@ def read_table(path: str, columns: Mapping[str, str]) -> Iterator[Record]:
         If a column is missing, a line has another number of fields or a bad position.
     """
     header: list[str] = []
-    wanted = {field: str(columns.get(field, field)).lstrip("#") for field in FIELDS}
+    wanted = _wanted(columns)
     for number, line in text_lines(path):
         if not line or line.startswith("##"):
             continue
         values = line.split("\t")
         if not header:
             header = [value.lstrip("#") for value in values]
-            for field in {*REQUIRED, *columns}:
-                if field in wanted and wanted[field] not in header:
-                    raise InputError(
-                        f"column {wanted[field]!r} is missing{nearest(wanted[field], header)}",
-                        file=path,
-                        row=number,
-                        found=" ".join(header),
-                    )
+            _check_columns(header, columns, path, number)
             continue
         if len(values) != len(header):
             raise InputError(
@@ -87,18 +117,40 @@ def read_table(path: str, columns: Mapping[str, str]) -> Iterator[Record]:
                 found=len(values),
                 expected=len(header),
             )
-        raw = dict(zip(header, values, strict=True))
-        known = {field: raw[name] for field, name in wanted.items() if name in raw}
-        yield Record(
-            number,
-            known["contig"],
-            _position(known["position"], path, number),
-            known["ref"].upper(),
-            known["alt"].upper(),
-            {**raw, **known},
-        )
+        yield _record(number, dict(zip(header, values, strict=True)), wanted, path)
     if not header:
         raise InputError("is empty", file=path, expected=f"columns {', '.join(REQUIRED)}")
+
+
+def read_parquet(path: str, columns: Mapping[str, str]) -> Iterator[Record]:
+    """Yield the records of a parquet table; ``row`` counts its rows from 1.
+
+    Booleans read as 1 and 0, missing values as empty text.
+
+    Raises
+    ------
+    InputError
+        If the file is no parquet table or damaged, or a column is missing.
+    """
+    number = 0
+    try:
+        with pyarrow.parquet.ParquetFile(path) as table:
+            names = [name for name in table.schema_arrow.names]
+            _check_columns(names, columns, path, None)
+            wanted = _wanted(columns)
+            for batch in table.iter_batches(batch_size=10_000):
+                for row in batch.to_pylist():
+                    number += 1
+                    raw = {
+                        key: str(int(value)) if isinstance(value, bool) else str(value)
+                        for key, value in row.items()
+                        if value is not None
+                    }
+                    raw = {key: raw.get(key, "") for key in names}
+                    yield _record(number, raw, wanted, path)
+    except (pyarrow.ArrowException, OSError) as error:
+        text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"cannot be read as parquet ({text})", file=path) from None
 
 
 def read_vcf(path: str, columns: Mapping[str, str]) -> Iterator[Record]:
@@ -146,6 +198,51 @@ def read_vcf(path: str, columns: Mapping[str, str]) -> Iterator[Record]:
         raise InputError("is not a VCF", file=path, expected="a line that starts with #CHROM")
 
 
+def reader_of(path: str) -> Callable[[str, Mapping[str, str]], Iterator[Record]]:
+    """Return the reader of a file by the end of its name; what is neither is read as a TSV."""
+    if path.endswith((".vcf", ".vcf.gz", ".vcf.bgz")):
+        return read_vcf
+    return read_parquet if path.endswith(".parquet") else read_table
+
+
+def prefixed(record: Record, prefix: str) -> Record:
+    """Return the record with ``prefix`` before the name of its contig where it is missing."""
+    if not prefix or record.contig.startswith(prefix):
+        return record
+    return replace(record, contig=prefix + record.contig)
+
+
+class Filter:
+    """Tells which records the keys ``only`` and ``without`` of a dataset leave out."""
+
+    def __init__(self, row: Mapping[str, Any], path: str) -> None:
+        """Read the keys of a dataset's row; ``path`` is named in errors."""
+        self.path = path
+        self.rules = [
+            (key, str(column), [str(text).lower() for text in texts])
+            for key in ("only", "without")
+            for column, texts in (row.get(key) or {}).items()
+        ]
+        self.missing = {column for _, column, _ in self.rules}
+
+    def __call__(self, record: Record) -> str:
+        """Return the reason to leave a record out, or an empty string."""
+        for key, column, texts in self.rules:
+            value = record.fields.get(column)
+            if value is not None:
+                self.missing.discard(column)
+            if any(text in (value or "").lower() for text in texts) is not (key == "only"):
+                return f"{column}: {key}"
+        return ""
+
+    def check(self) -> None:
+        """Raise :class:`InputError` if no record had a column that the keys name."""
+        for column in sorted(self.missing):
+            raise InputError(
+                f"no record has the column {column!r} of only or without", file=self.path
+            )
+
+
 def skip_reason(record: Record) -> str:
     """Return why alleles cannot be scored, or an empty string."""
     if "," in record.alt:
@@ -162,12 +259,20 @@ def skip_reason(record: Record) -> str:
     return "" if record.ref != alt else "alternative equals reference"
 
 
-def contig_hint(contig: str, known: Mapping[str, int]) -> str:
-    """Return ``"; did you mean 'chr1'?"`` for a contig that others name with or without ``chr``."""
+def contig_twin(contig: str, known: Mapping[str, int]) -> str:
+    """Return the known contig that differs by ``chr`` only, or an empty string."""
     for twin in (f"chr{contig}", contig.removeprefix("chr")):
         if twin in known and twin != contig:
-            return f"; did you mean {twin!r}?"
-    return nearest(contig, known)
+            return twin
+    return ""
+
+
+def contig_hint(contig: str, known: Mapping[str, int]) -> str:
+    """Return ``"; did you mean 'chr1'?"`` for a contig that others name with or without ``chr``."""
+    twin = contig_twin(contig, known)
+    return (
+        f"; did you mean {twin!r}? (key contig_prefix adds it)" if twin else nearest(contig, known)
+    )
 
 
 def check_reference(genome: Genome, record: Record, path: str) -> None:

@@ -1,7 +1,8 @@
 """Datasets of single variants: reference and alternative windows with a label or an effect.
 
-In: a TSV, a VCF or the table of a reporter assay (MPRA), plain or gzipped, and the genome. Out:
-one row per variant with two windows of equal length, the reference one centred on the variant.
+In: a TSV, a VCF or the table of a reporter assay (MPRA), plain or gzipped, or a parquet table, and
+the genome. Out: one row per variant with two windows of equal length, the reference one centred on
+the variant.
 
 Keys of the dataset's row in the configuration (all optional):
 
@@ -15,6 +16,14 @@ Keys of the dataset's row in the configuration (all optional):
     ``{values: [pathogenic], negative: [benign]}``: all other words are skipped and counted.
 ``minimum``
     Column -> smallest value, e.g. ``{barcodes: 10}``; rows below it are skipped and counted.
+``only``, ``without``
+    Column (VCF: INFO key) -> texts; rows whose column holds none of them, or one of them, are
+    skipped and counted. Case does not matter.
+``contig_prefix``
+    Put before contig names that lack it (``chr`` for ClinVar, which says 1, 2, X).
+``repeats``
+    A variant that comes again with another label: ``error`` (default), or ``first``: the first
+    counts (reporter assays that measure an element in two cell lines).
 ``label_info``
     VCF: the INFO key of the label (a flag, or a number).
 ``cell_type``
@@ -28,10 +37,14 @@ Keys of the dataset's row in the configuration (all optional):
 
 from __future__ import annotations
 
+import logging
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
+import anndata
+import h5py
 import numpy as np
 import pandas as pd
 
@@ -42,15 +55,18 @@ from genebert.tasks import dataset as ds
 from genebert.tasks import leaks as leak_checks
 from genebert.tasks.variant_files import (
     FIELDS,
+    Filter,
     Record,
     check_reference,
-    read_table,
-    read_vcf,
+    contig_twin,
+    prefixed,
+    reader_of,
     skip_reason,
     windows,
 )
 
 VERSION = 1
+log = logging.getLogger("genebert")
 
 
 class Labeller:
@@ -132,15 +148,25 @@ def read_items(
                 f"unknown field {field!r} in columns{nearest(field, FIELDS)}",
                 file=f"config datasets, {row.get('name')}",
             )
-    is_vcf = str(path).endswith((".vcf", ".vcf.gz", ".vcf.bgz")) or row.get("format") == "vcf"
-    labeller = Labeller(row, path)
+    labeller, left_out = Labeller(row, path), Filter(row, path)
+    repeats = row.get("repeats", "error")
+    strange: Record | None = None
     dropped: Counter = Counter()
     seen: dict[str, tuple[int, float]] = {}
     rows: list[dict[str, Any]] = []
     n_in = 0
-    for record in (read_vcf if is_vcf else read_table)(path, columns):
+    beat = time.monotonic()
+    for raw in reader_of(str(path))(path, columns):
         n_in += 1
-        reason = skip_reason(record)
+        if time.monotonic() - beat > 10:
+            beat = time.monotonic()
+            log.info("read %d variants, %d can be used", n_in, len(rows))
+        record = prefixed(raw, str(row.get("contig_prefix") or ""))
+        reason = left_out(record) or skip_reason(record)
+        if not reason and record.contig not in genome.lengths:
+            strange = strange or record  # a scaffold, or a name that lacks its chr
+            if not contig_twin(record.contig, genome.lengths):
+                reason = "contig not in the genome"
         if not reason:
             check_reference(genome, record, path)
             label, effect, reason = labeller(record)
@@ -158,6 +184,9 @@ def read_items(
         item = f"{record.contig}:{record.position}:{record.ref}>{record.alt}"
         item += f"@{cell_type}" if cell_type else ""
         if item in seen:
+            if seen[item][1] != label and repeats == "first":
+                dropped["repeated with another label"] += 1
+                continue
             if seen[item][1] != label:
                 raise InputError(
                     f"variant {item} has another label in line {seen[item][0]}",
@@ -191,6 +220,9 @@ def read_items(
                 "match": record.fields.get("match", ""),
             }
         )
+    left_out.check()
+    if strange is not None and dropped["contig not in the genome"] == n_in:
+        check_reference(genome, strange, path)  # raises, and tells the contig
     if not rows:
         raise InputError(
             "no variant can be used", file=path, found=dict(dropped), expected="at least one"
@@ -198,7 +230,7 @@ def read_items(
     return pd.DataFrame(rows), dropped, n_in
 
 
-def add_strata(frame: pd.DataFrame, held_out: Sequence[str]) -> pd.Series:
+def add_strata(frame: pd.DataFrame, held_out: Collection[str]) -> pd.Series:
     """Return the tags of each variant, joined by ';'.
 
     ``vs-CLASS`` holds the negatives of one class and all positives, so that each stratum has both;
@@ -215,6 +247,13 @@ def add_strata(frame: pd.DataFrame, held_out: Sequence[str]) -> pd.Series:
             row.append("held-out-cell-type" if cell_type in held_out else "train-cell-type")
         tags.append(";".join(row))
     return pd.Series(tags, index=frame.index)
+
+
+def held_out_names(accessibility: str) -> set[str]:
+    """Return the cell types that are held out, as the regions have it."""
+    with h5py.File(accessibility) as file:
+        obs = anndata.io.read_elem(file["obs"])
+    return set(obs.index[obs["held_out"].to_numpy(dtype=bool)])
 
 
 def read_truth(path: str, frame: pd.DataFrame) -> pd.DataFrame:
@@ -300,6 +339,7 @@ def build(
     *,
     genome: str,
     regions: str,
+    accessibility: str,
     labels: str,
     truth: list[str],
     dataset: str,
@@ -316,7 +356,8 @@ def build(
     Parameters
     ----------
     genome : indexed FASTA. regions : ``regions.tsv``; its width is the width of the windows.
-    labels : TSV or VCF, plain or gzipped; positions are 1-based.
+    accessibility : its obs say which cell types are held out.
+    labels : TSV or VCF, plain or gzipped, or parquet; positions are 1-based.
     truth : none or one table of the generator's probabilities.
     dataset, description, leaks : outputs.
     row, splits : configuration. seed : for drawing ``max_items``.
@@ -351,7 +392,8 @@ def build(
         )
     if binary:  # scores have no direction then, and their correlation with effects must not either
         frame["effect"] = frame["effect"].abs()
-    frame["stratum"] = add_strata(frame, splits.get("held_out_cell_types", ()))
+    in_cell_types = bool((frame["cell_type"] != "").any())
+    frame["stratum"] = add_strata(frame, held_out_names(accessibility) if in_cell_types else ())
     frame = ds.sort_items(frame, list(reference.lengths))
     info = {
         "task": "disease",

@@ -1,0 +1,83 @@
+# What a reviewer asks of the regions: tables and figures of the data, and two checks of the motif
+# matrix.
+
+
+rule region_qc:
+    input:
+        table="results/regions/regions.tsv",
+        accessibility="results/regions/accessibility.h5ad",
+        qc="results/regions/qc.tsv",
+        gtf=layout.optional(config, "genome", "gtf"),
+    output:
+        cell_types="results/regions/cell_types.tsv",
+        distributions="results/regions/distributions.tsv",
+        overlap="results/regions/overlap.tsv",
+        figure=report(
+            "results/figures/regions.svg",
+            category="Data",
+            caption="../workflow/report/regions.rst",
+        ),
+        heatmap=report(
+            "results/figures/overlap.svg",
+            category="Data",
+            caption="../workflow/report/overlap.rst",
+        ),
+    log:
+        "logs/region_qc.log",
+    benchmark:
+        "benchmarks/region_qc.jsonl"
+    conda:
+        "../envs/genomics.yaml"
+    threads: 1
+    resources:
+        mem_mb=mem_mb(4000),
+        runtime=runtime(30),
+    params:
+        version=version("region_qc"),
+    message:
+        "Describing the regions: counts, widths, GC, overlap of cell types, distance to genes"
+    script:
+        "../workflow/scripts/region_qc.py"
+
+
+rule motif_qc:
+    input:
+        matrix="results/motifs/matrix.h5ad",
+        accessibility="results/regions/accessibility.h5ad",
+    output:
+        enrichment="results/regions/enrichment.tsv",
+        ridge="results/regions/motif_ridge.tsv",
+        enrichment_figure=report(
+            "results/figures/enrichment.svg",
+            category="Data",
+            caption="../workflow/report/enrichment.rst",
+        ),
+        ridge_figure=report(
+            "results/figures/motif_ridge.svg",
+            category="Data",
+            caption="../workflow/report/motif_ridge.rst",
+        ),
+        window_figure=report(
+            "results/figures/window.svg",
+            category="Data",
+            caption="../workflow/report/heatmap.rst",
+        ),
+    log:
+        "logs/motif_qc.log",
+    benchmark:
+        "benchmarks/motif_qc.jsonl"
+    conda:
+        "../envs/genomics.yaml"
+    threads: 1
+    resources:
+        mem_mb=mem_mb(6000),
+        runtime=runtime(60),
+    params:
+        seed=config["seed"],
+        draws=config["effort"]["bootstrap_draws"],
+        block_bp=100000 if layout.is_simulated(config) else 1000000,
+        version=version("motif_qc"),
+    message:
+        "Motif enrichment per cell type, and accessibility predicted from motifs"
+    script:
+        "../workflow/scripts/motif_qc.py"

@@ -1,0 +1,144 @@
+"""Models fitted again: the same scores as those of the tables, and what a mutation reaches."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from task_toys import WordMotifs, binary_frame, cell_frame, job, splice_frame, toy_shards, write
+
+from genebert import baselines, finetune, fitted
+from genebert.finetune import Finetuning
+from genebert.items import Job, Subset
+from genebert.model import GeneBert, ModelConfig
+from genebert.pretrained import save
+
+PRETRAIN = {
+    "tokens": {"k": 4, "stride": 2},
+    "model": {"size": "tiny", "d_model": 32, "n_layers": 1, "n_heads": 2},
+    "neighbours": 4,
+}
+EFFORT: dict[str, Any] = {
+    "pretrain_seeds": 1, "finetune_seeds": 1, "finetune_steps": 10, "finetune_batch": 16,
+    "learning_rates": [3e-3], "label_fractions": [1.0],
+}  # fmt: skip
+
+
+class CountMotifs(WordMotifs):
+    """As many motifs as the toy shards have: the counts of A, C, G, T and N."""
+
+    def scan(self, sequences: list[np.ndarray]) -> Any:
+        from scipy import sparse
+
+        counts = [np.bincount(s, minlength=5) / 40 for s in sequences]
+        return SimpleNamespace(sum=sparse.csr_matrix(np.array(counts)))
+
+
+def record(tmp_path: Path, info: dict[str, Any]) -> str:
+    path = tmp_path / "fit.json"
+    path.write_text(json.dumps(info))
+    return str(path)
+
+
+def tables(frame: Any, made: Job) -> np.ndarray:
+    """Return the scores of the tables, in the order of the predicted items."""
+    part = frame[(frame["model"] == made.model) & (frame["finetune_seed"] <= 1)]
+    part = part[part["pretrain_seed"] <= 1].set_index("item")
+    columns = [c for c in part.columns if c.startswith("score")]
+    return part.loc[made.items.name[made.items.predicted], columns].to_numpy()
+
+
+def again(made: Job, scorer: Any) -> np.ndarray:
+    items = made.items
+    return np.concatenate(
+        [scorer(int(r), items.codes[items.sequence[r]][None]) for r in first(made)]
+    )
+
+
+def first(made: Job) -> np.ndarray:
+    return made.items.predicted[:8]
+
+
+@pytest.mark.parametrize("model", ["gc", "kmer-lr", "motif-lr"])
+def test_regressions_give_the_scores_of_the_tables(tmp_path: Path, model: str) -> None:
+    made = job(model, write(tmp_path, binary_frame(240, groups=("CTCF", "SPI1"))))
+    function = {"gc": baselines.gc, "kmer-lr": baselines.kmer_lr, "motif-lr": baselines.motif_lr}
+    frame, info = function[model](made)
+    scorer = fitted.fit_again(made, record(tmp_path, info))
+    np.testing.assert_allclose(again(made, scorer), tables(frame, made)[:8], atol=1e-6)
+
+
+def network_job(tmp_path: Path, model: str, kind: str = "cells") -> Job:
+    shards = toy_shards(80)
+    frame = cell_frame(shards) if kind == "cells" else splice_frame(160)
+    info = {"task": "tfbs", "uses_regions": True} if kind == "cells" else {"kind": "multiclass"}
+    files = []
+    if model == "genebert":
+        config = ModelConfig.from_pretrain(PRETRAIN, len(shards.motifs))
+        save(tmp_path / "seed-1", GeneBert(config, 1), objectives=["mgm", "srm"])
+        files = [str(tmp_path / "seed-1" / "model.safetensors")]
+    paths = write(tmp_path, frame, **info)
+    return job(model, paths, shards, effort=EFFORT, pretrain=PRETRAIN, weights=files)
+
+
+@pytest.mark.parametrize(
+    ("model", "kind"), [("cnn", "cells"), ("scratch", "splice"), ("cnn", "splice")]
+)
+def test_networks_give_the_scores_of_the_tables(
+    tmp_path: Path, model: str, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = network_job(tmp_path, model, kind)
+    frame, info = finetune.predict_network(made)
+    with caplog.at_level(logging.WARNING):
+        scorer = fitted.fit_again(made, record(tmp_path, info))
+    assert not [r for r in caplog.records if r.levelname == "WARNING"]
+    np.testing.assert_allclose(again(made, scorer), tables(frame, made)[:8], atol=1e-6)
+
+
+def test_another_validation_score_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    made = network_job(tmp_path, "cnn")
+    _, info = finetune.predict_network(made)
+    info["runs"][0]["valid"] += 0.01
+    with caplog.at_level(logging.WARNING):
+        fitted.fit_again(made, record(tmp_path, info))
+    assert "a sister of the run in the tables" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        fitted.fit_again(made, record(tmp_path, info | {"runs": []}))
+    assert "not in the record" in caplog.text
+
+
+def test_the_anchor_has_the_motif_row_of_the_mutated_sequence(tmp_path: Path) -> None:
+    made = network_job(tmp_path, "genebert")
+    made.__dict__["motifs"] = CountMotifs()
+    tuning = Finetuning(made)
+    run = tuning.run(tuning.starts[0], 1, 3e-3, Subset(1.0, 0, made.items.rows("train")))
+    assert run.network.uses_regions
+    row = int(made.items.predicted[0])
+    codes = np.stack([np.full(200, b, np.uint8) for b in (0, 3)])
+    seen: list[torch.Tensor] = []
+    embed = run.network.embed_region
+    run.network.embed_region = lambda m, *rest: (seen.append(m.clone()), embed(m, *rest))[1]  # type: ignore[method-assign,assignment,func-returns-value]
+    vectors = fitted.region_vectors(tuning, run, row, codes)
+    assert len(vectors) == 2
+    assert not torch.allclose(vectors[0], vectors[1])
+    assert tuning.inputs.places is not None
+    assert tuning.corpus is not None
+    before = tuning.inputs.places.matrix[tuning.inputs.places.row[row]]
+    middle = before.shape[1] // 2
+    for number, matrix in enumerate(seen[0]):
+        others = np.arange(before.shape[1]) != middle
+        assert torch.equal(matrix[:, others], before[:, others])
+        assert matrix[-1, middle] == before[-1, middle]
+        row_M = torch.zeros(5)
+        row_M[(0, 3)[number]] = 5.0
+        expected = (row_M / tuning.corpus.normaliser).clamp(max=1)
+        torch.testing.assert_close(matrix[:-1, middle], expected)
+    short = fitted.region_vectors(tuning, run, row, codes[:, :100])
+    assert torch.equal(short[0], short[1])  # not the region's own sequence: its row stays

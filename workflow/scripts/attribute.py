@@ -1,0 +1,5 @@
+"""Job: attribute; everything is in genebert.interpret."""
+
+from genebert import interpret, job
+
+job.run(snakemake, interpret.attribute)
