@@ -1,0 +1,489 @@
+"""The pipeline on a real SLURM (`lab.py`): `make test-slurm`, never `make test`.
+
+Everything is started as a user does, by `snakemake --profile slurm`, on a small simulated genome,
+and compared with the same run without SLURM. What only waits (a time limit, a requeue, the whole
+pipeline) is started early and runs side by side: two runs in two directories must not disturb each
+other anyway. `GENEBERT_SLURM_FULL=1` adds the long ones.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import importlib.util
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+SPEC = importlib.util.spec_from_file_location("lab", Path(__file__).with_name("lab.py"))
+assert SPEC is not None
+assert SPEC.loader is not None
+lab = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(lab)
+
+pytestmark = pytest.mark.slurm
+FULL = bool(os.environ.get("GENEBERT_SLURM_FULL"))
+long_one = pytest.mark.skipif(not FULL, reason="long: GENEBERT_SLURM_FULL=1")
+
+SPLICING = {
+    "task": "splicing",
+    "name": "sites",
+    "kind": "gtf",
+    "truth": "results/simulated/truth/splicing.tsv",
+}
+COHORT = {
+    "task": "disease",
+    "name": "cohort",
+    "kind": "cohort",
+    "path": "results/simulated/cohort.vcf.gz",
+    "phenotypes": "results/simulated/phenotypes.tsv",
+    "truth": "results/simulated/truth/cohort.tsv",
+}
+SMALL: dict[str, Any] = {
+    "simulate": {
+        "contigs": ["chr1", "chr2", "chr3"],
+        "contig_length": 500000,
+        "cell_types": ["HSC", "Mono", "B", "NK"],
+        "cell_type_tree": "((HSC,Mono),(B,NK));",
+        "chip_tfs": ["CTCF", "SPI1"],
+        "variants": {"causal": 10},
+        "cohort": {"individuals": 60, "causal": 5, "variants": 100},
+    },
+    "splits": {
+        "train": ["chr1"],
+        "valid": ["chr2"],
+        "test": ["chr3"],
+        "held_out_cell_types": ["NK"],
+    },
+    "pretrain": {"batch_size": 8, "checkpoint_seconds": 0.2, "log_every": 1},
+    "datasets": [SPLICING, COHORT] if FULL else [SPLICING],
+    "effort": {
+        "pretrain_seeds": 1,
+        "pretrain_steps": 6,
+        "finetune_steps": 4,
+        "max_items": 150,
+        "bootstrap_draws": 100,
+        "variants": ["full", "sequence"],
+    },
+}
+STEPS = 150  # of a training that is interrupted
+RUN = "results/pretrain/full/seed-1"
+WEIGHTS = f"{RUN}/model.safetensors"
+SITE = ("GENEBERT_", "SLURM_", "SBATCH_", "SNAKEMAKE_")
+
+
+# -- runs ------------------------------------------------------------------------------------------
+
+
+RUNS: list[Run] = []
+
+
+@dataclass
+class Run:
+    """A run of snakemake in a directory of its own."""
+
+    directory: Path
+    process: subprocess.Popen[bytes] = field(repr=False)
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def log(self) -> str:
+        return (self.directory / "driver.log").read_text(errors="replace")
+
+    @property
+    def jobs(self) -> list[str]:
+        """The SLURM jobs that it has submitted."""
+        return re.findall(r"submitted with SLURM jobid (\d+)", self.log)
+
+    def end(self, seconds: float = 480) -> int:
+        """Wait for the end; return the exit code."""
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(30)
+            self.process.kill()
+            pytest.fail(f"no end after {seconds:.0f} s: {self.log[-3000:]}")
+
+    def well(self, seconds: float = 480) -> Run:
+        """Wait for the end, which must be a good one."""
+        assert self.end(seconds) == 0, self.log[-6000:]
+        return self
+
+    def processes(self, word: str) -> list[int]:
+        """Return the processes of this directory with a word on their command line."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdecimal():
+                with contextlib.suppress(OSError):
+                    line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    if word in line and (entry / "cwd").resolve() == self.directory:
+                        found.append(int(entry.name))
+        return found
+
+    def losses(self) -> list[dict[str, float]]:
+        lines = (self.directory / RUN / "metrics.jsonl").read_text().splitlines()
+        return [row["loss"] for row in map(json.loads, lines) if row["kind"] == "train"]
+
+
+def launch(
+    directory: Path, *arguments: str, profile: bool = True, steps: int = 0, **site: str
+) -> Run:
+    """Start snakemake as a user does."""
+    config = {
+        **SMALL,
+        "effort": {**SMALL["effort"], **({"pretrain_steps": steps} if steps else {})},
+    }
+    (directory / "small.yaml").write_text(yaml.safe_dump(config))
+    command = [sys.executable, "-m", "snakemake", "--directory", str(directory)]
+    command += ["--configfile", str(directory / "small.yaml")]
+    if profile:  # shorter waits than on a cluster, else what a user gets
+        command += ["--profile", "slurm", "--slurm-init-seconds-before-status-checks", "3"]
+        command += ["--latency-wait", "10"]
+    else:
+        command += ["--cores", "2"]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(SITE)}
+    with (directory / "driver.log").open("ab") as sink:
+        process = subprocess.Popen(
+            [*command, *arguments],
+            cwd=ROOT,
+            env={**environment, "GENEBERT_RESUMES": "3", **site},
+            stdout=sink,
+            stderr=sink,
+            stdin=subprocess.DEVNULL,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+    RUNS.append(Run(directory, process))
+    return RUNS[-1]
+
+
+def until(true: Callable[[], Any], what: str, seconds: float = 180) -> Any:
+    """Wait until something is true; return it."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if value := true():
+            return value
+        time.sleep(0.1)
+    pytest.fail(f"{what}: not within {seconds:.0f} s")
+
+
+def ask(*command: str) -> list[str]:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def age(process: int) -> int:
+    """Return the seconds since a process was started."""
+    return int(ask("ps", "-o", "etimes=", "-p", str(process))[0])
+
+
+def accounts(jobs: list[str], *columns: str, steps: bool = False) -> list[list[str]]:
+    """Return what SLURM's accounting knows of jobs."""
+    command = ["sacct", "-n", "-P", "-D", "-j", ",".join(jobs), "-o", ",".join(columns)]
+    return [line.split("|") for line in ask(*command, *([] if steps else ["-X"]))]
+
+
+def checkpointed(run: Run, least: int = 10) -> bool:
+    """Whether the training of a run has a checkpoint of at least so many steps."""
+    for manifest in (run.directory / RUN).glob("state/*/manifest.json"):
+        with contextlib.suppress(OSError, ValueError):
+            return int(json.loads(manifest.read_text())["step"]) >= least
+    return False
+
+
+# -- fixtures ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def cluster(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Start the cluster, once."""
+    if "slurm" not in str(request.config.getoption("-m")):
+        pytest.skip("a SLURM of its own: make test-slurm")
+    try:
+        lab.start()
+    except lab.LabError as error:
+        pytest.exit(f"lab: {error}", returncode=1)
+    try:
+        yield
+    finally:
+        for run in RUNS:  # a test that failed has not waited for its own
+            if run.process.poll() is None:
+                run.process.kill()
+                run.process.wait()
+        lab.stop()
+
+
+@pytest.fixture(scope="session")
+def everything(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Start the whole pipeline on the cluster; the test that needs it waits for it."""
+    directory = tmp_path_factory.mktemp("everything")
+    return launch(directory, GENEBERT_ACCOUNT="lab", GENEBERT_GPU_PARTITION="gpu")
+
+
+@pytest.fixture(scope="session")
+def local(everything: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The same without SLURM."""
+    return launch(tmp_path_factory.mktemp("local"), profile=False).well()
+
+
+@pytest.fixture
+def copy(local: Run, tmp_path: Path) -> Path:
+    """A copy of the finished local run, without its training."""
+    return copied(local, tmp_path)
+
+
+def copied(local: Run, parent: Path) -> Path:
+    directory = parent / "run"
+    shutil.copytree(local.directory, directory, symlinks=True)
+    shutil.rmtree(directory / "results/pretrain")
+    shutil.rmtree(directory / "logs")
+    (directory / "driver.log").unlink()
+    return directory
+
+
+@dataclass
+class Interrupted:
+    """Trainings that were interrupted, each its own way, and the one that was not."""
+
+    reference: bytes
+    runs: dict[str, Run]
+
+
+@pytest.fixture(scope="session")
+def interrupted(local: Run, tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
+    """Start five trainings side by side and interrupt each; wait for all."""
+    runs: dict[str, Run] = {}
+    for name in ("limit", "itself", "requeued", "killed", "cancelled"):
+        directory = copied(local, tmp_path_factory.mktemp(name))
+        limit = {"limit": 1, "itself": 2}.get(name)  # minutes; it stops itself after 90 seconds
+        minutes = ["--set-resources", f"pretrain:runtime={limit}"] if limit else []
+        runs[name] = launch(directory, *minutes, "--", WEIGHTS, steps=STEPS)
+    waiting = {**runs}
+    asleep: dict[str, int] = {}
+    end = time.monotonic() + 300
+    while waiting and time.monotonic() < end:
+        for name, run in list(waiting.items()):
+            if not checkpointed(run):
+                continue
+            pids = run.processes("genebert/pretrain.py")
+            if name in ("limit", "itself") and pids:  # sleeps, so that its limit comes early
+                os.kill(pids[0], signal.SIGSTOP)
+                asleep[name] = pids[0]
+            elif name == "requeued":
+                subprocess.run(["scontrol", "requeue", run.jobs[0]], check=True)
+            elif name == "cancelled":
+                subprocess.run(["scancel", run.jobs[0]], check=True)
+            elif name == "killed" and pids:
+                os.kill(pids[0], signal.SIGKILL)
+            else:
+                continue
+            del waiting[name]
+        time.sleep(0.05)
+    reference = launch(
+        copied(local, tmp_path_factory.mktemp("whole")), "--", WEIGHTS, profile=False, steps=STEPS
+    )
+    if "itself" in asleep:
+        with contextlib.suppress(ProcessLookupError, subprocess.CalledProcessError):
+            until(lambda: age(asleep["itself"]) > 91, "a training of 91 seconds")
+            os.kill(asleep["itself"], signal.SIGCONT)
+    reference.well()
+    weights = (reference.directory / WEIGHTS).read_bytes()
+    assert not waiting, f"never had a checkpoint to be interrupted at: {list(waiting)}"
+    return Interrupted(weights, runs)
+
+
+# -- tests -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["itself", "killed", "requeued", "cancelled", "limit"])
+def test_an_interrupted_training_ends_with_the_weights_of_an_uninterrupted_one(interrupted, name):
+    run = interrupted.runs[name].well()
+    log = (run.directory / "logs/pretrain/full.1.log").read_text()
+    assert "resuming at step" in log
+    assert (run.directory / WEIGHTS).read_bytes() == interrupted.reference
+    states = [state.split()[0] for (state,) in accounts(run.jobs, "State")]
+    limits = {limit for (limit,) in accounts(run.jobs, "Timelimit")}
+    assert len(limits) == 1  # a resumed training asks for what it asked for before
+    assert states[-1] == "COMPLETED"
+    expected = {
+        "itself": ("FAILED", 2),
+        "killed": ("FAILED", 2),
+        "requeued": ("REQUEUED", 1),
+        "cancelled": ("CANCELLED", 2),
+        "limit": ("TIMEOUT", 2),
+    }[name]
+    assert (states[0], len(run.jobs)) == expected
+    if name == "itself":
+        assert "was stopped at step" in run.log
+    if name == "cancelled":
+        assert "SLURM status is: 'CANCELLED'" in run.log
+    assert not (run.directory / RUN / "state").exists()
+
+
+def test_a_killed_driver_is_followed_by_the_documented_commands(interrupted, copy):
+    first = launch(copy, "--", WEIGHTS, steps=STEPS)
+    until(lambda: checkpointed(first), "a checkpoint")
+    first.process.kill()
+    first.process.wait()
+    assert ask("squeue", "-h", "-j", first.jobs[0], "-o", "%T") == ["RUNNING"]
+    name = re.findall(r"^SLURM run ID: (\S+)$", first.log, re.MULTILINE)[0]
+    subprocess.run(["scancel", "--name", name], check=True)
+    until(lambda: not ask("squeue", "-h", "-j", first.jobs[0]), "no job is left", 30)
+    locked = launch(copy, "--", WEIGHTS, steps=STEPS)
+    assert locked.end(60) != 0
+    assert "cannot be locked" in locked.log
+    launch(copy, "--unlock", steps=STEPS).well(60)
+    launch(copy, "--", WEIGHTS, steps=STEPS).well()
+    assert "resuming at step" in (copy / "logs/pretrain/full.1.log").read_text()
+    assert (copy / WEIGHTS).read_bytes() == interrupted.reference
+
+
+def test_two_nodes_agree_with_one_process(copy, local, tmp_path):
+    alone = launch(copied(local, tmp_path / "alone"), "--", WEIGHTS, profile=False, steps=20)
+    run = launch(copy, "--", WEIGHTS, steps=20, GENEBERT_NODES="2").well()
+    alone.well()
+    assert len(run.jobs) == 1, run.log
+    steps = {name: nodes for name, nodes in accounts(run.jobs, "JobName", "NNodes", steps=True)}
+    assert steps["python3" if "python3" in steps else "python"] == "2"
+    log = (copy / "logs/pretrain/full.1.log").read_text()
+    assert "--nnodes=2" in log
+    one, two = alone.losses(), run.losses()
+    assert len(one) == len(two) == 20
+    for a, b in zip(one, two, strict=True):
+        assert a == pytest.approx(b, abs=1e-4)
+
+
+def test_all_gpus_of_a_node_are_in_one_task(copy):
+    run = launch(
+        copy, "--", WEIGHTS, steps=6, GENEBERT_GPU_PARTITION="gpu", GENEBERT_GPUS="2",
+        GENEBERT_CPUS_PER_GPU="2",
+    ).well()  # fmt: skip
+    log = (copy / "logs/pretrain/full.1.log").read_text()
+    assert "CUDA_VISIBLE_DEVICES is 0,1" in log
+    assert "--nproc-per-node=2" in log
+    ((used, partition, cpus),) = accounts(run.jobs, "AllocTRES", "Partition", "NCPUS")
+    assert "gres/gpu=2" in used
+    assert (partition, cpus) == ("gpu", "4")
+
+
+@long_one
+def test_two_nodes_of_two_gpus(copy):
+    run = launch(
+        copy, "--", WEIGHTS, steps=6, GENEBERT_GPU_PARTITION="gpu", GENEBERT_GPUS="2",
+        GENEBERT_NODES="2", GENEBERT_CPUS_PER_GPU="1",
+    ).well()  # fmt: skip
+    ((used,),) = accounts(run.jobs, "AllocTRES")
+    assert "gres/gpu=4" in used
+    assert "node=2" in used
+
+
+def test_a_job_killed_for_memory_is_retried_with_more(copy):
+    target = "results/regions/regions.bed"
+    before = (copy / target).read_bytes()
+    arguments = ["--forcerun", "regions", "--set-resources", "regions:mem_mb=230*attempt*attempt"]
+    run = launch(copy, *arguments, "--", target).well()
+    asked = accounts(run.jobs, "State", "ReqMem")
+    assert [memory for _, memory in asked][:2] == ["230M", "920M"]
+    assert asked[0][0] in ("FAILED", "OUT_OF_MEMORY")
+    assert asked[-1][0] == "COMPLETED"
+    assert (copy / target).read_bytes() == before
+
+
+def test_ctrl_c_cancels_all_jobs_of_this_run_and_no_other(copy):
+    other = ask("sbatch", "--parsable", "--mem=100", "--output=/dev/null", "--wrap", "sleep 300")[0]
+    targets = [WEIGHTS, WEIGHTS.replace("full", "sequence")]
+    run = launch(copy, "--", *targets, steps=20000)
+    until(lambda: len(run.jobs) == 2 and checkpointed(run), "two running trainings")
+    run.process.send_signal(signal.SIGINT)
+    assert run.end(60) != 0
+    mine = ",".join(run.jobs)
+    until(lambda: not ask("squeue", "-h", "-j", mine), "no job is left", 30)
+    until(lambda: not run.processes("pretrain"), "no process is left", 30)
+    assert ask("squeue", "-h", "-j", other, "-o", "%T") == ["RUNNING"]
+    subprocess.run(["scancel", other], check=True)
+    assert not (copy / WEIGHTS).exists()
+
+
+@pytest.mark.parametrize(
+    ("site", "words"),
+    [
+        ({"GENEBERT_PARTITION": "cup"}, "no partition 'cup'; did you mean 'cpu'?"),
+        ({"GENEBERT_GPU_PARTITION": "gpu", "GENEBERT_GPUS": "3"}, "found 3; expected at most 2"),
+        ({"GENEBERT_ACCOUNT": "lob"}, "may not use the account 'lob'; did you mean 'lab'?"),
+    ],
+)
+def test_what_the_site_does_not_have_is_one_line(cluster, tmp_path, site, words):
+    run = launch(tmp_path, "--", "results/simulated/genome.fa", **site)
+    assert run.end(60) != 0
+    assert run.jobs == []
+    last = [line for line in run.log.splitlines() if line.strip()][-1]
+    assert words in last
+    assert "Traceback" not in run.log
+
+
+def test_the_whole_pipeline_gives_the_tables_of_the_local_run(everything, local, capsys):
+    everything.well(600)
+    seconds = time.monotonic() - everything.started
+    tables = sorted(
+        path.relative_to(local.directory) for path in (local.directory / "results").glob("*.tsv")
+    )
+    assert {"splicing.tsv", "metrics.tsv", "ablation.tsv"} <= {table.name for table in tables}
+    for table in tables:
+        ours, theirs = everything.directory / table, local.directory / table
+        assert ours.read_bytes() == theirs.read_bytes(), table
+    assert (everything.directory / WEIGHTS).read_bytes() == (local.directory / WEIGHTS).read_bytes()
+    states = {state for (state,) in accounts(everything.jobs, "State")}
+    assert states == {"COMPLETED"}
+    assert {account for (account,) in accounts(everything.jobs, "Account")} == {"lab"}
+    assert "Error" not in everything.log
+    again = launch(everything.directory, "-n", GENEBERT_ACCOUNT="lab")
+    assert again.end(60) == 0
+    assert "Nothing to be done" in again.log
+    waits = [int(seconds) for (seconds,) in accounts(everything.jobs, "ElapsedRaw")]
+    works = [
+        json.loads(path.read_text().splitlines()[-1])["s"]
+        for path in (everything.directory / "benchmarks").rglob("*.jsonl")
+    ]
+    with capsys.disabled():
+        print(
+            f"\n{len(everything.jobs)} SLURM jobs in {seconds:.0f} s (other tests beside them); "
+            f"a job took {sum(waits) / len(waits):.1f} s, its script {sum(works) / len(works):.1f} s"
+        )
+
+
+def test_temporary_files_go_to_the_scratch_of_the_node(copy, tmp_path):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    run = launch(
+        copy,
+        "--forcerun",
+        "regions",
+        "--",
+        "results/regions/regions.bed",
+        GENEBERT_TMPDIR=str(scratch),
+    ).well()
+    told = base64.b64encode(f"tmpdir={scratch}".encode()).decode()  # as jobs are told resources
+    assert told in (copy / f"logs/slurm/rule_regions/{run.jobs[0]}.log").read_text()
+
+
+def test_without_accounting_a_run_ends(cluster, copy):
+    lab.stop()
+    lab.start(accounting=False)
+    target = "results/regions/regions.bed"
+    run = launch(copy, "--forcerun", "regions", "--", target)
+    run.well(120)
+    assert len(run.jobs) == 1
+    assert (copy / target).exists()
