@@ -27,6 +27,8 @@ from typing import Any
 import pytest
 import yaml
 
+from workflow_tools import TINY_EFFORT, TINY_GENOME
+
 ROOT = Path(__file__).resolve().parents[2]
 SPEC = importlib.util.spec_from_file_location("lab", Path(__file__).with_name("lab.py"))
 assert SPEC is not None
@@ -53,31 +55,10 @@ COHORT = {
     "truth": "results/simulated/truth/cohort.tsv",
 }
 SMALL: dict[str, Any] = {
-    "simulate": {
-        "contigs": ["chr1", "chr2", "chr3"],
-        "contig_length": 500000,
-        "cell_types": ["HSC", "Mono", "B", "NK"],
-        "cell_type_tree": "((HSC,Mono),(B,NK));",
-        "chip_tfs": ["CTCF", "SPI1"],
-        "variants": {"causal": 10},
-        "cohort": {"individuals": 60, "causal": 5, "variants": 100},
-    },
-    "splits": {
-        "train": ["chr1"],
-        "valid": ["chr2"],
-        "test": ["chr3"],
-        "held_out_cell_types": ["NK"],
-    },
+    **TINY_GENOME,
     "pretrain": {"batch_size": 8, "checkpoint_seconds": 0.2, "log_every": 1},
     "datasets": [SPLICING, COHORT] if FULL else [SPLICING],
-    "effort": {
-        "pretrain_seeds": 1,
-        "pretrain_steps": 6,
-        "finetune_steps": 4,
-        "max_items": 150,
-        "bootstrap_draws": 100,
-        "variants": ["full", "sequence"],
-    },
+    "effort": {**TINY_EFFORT, "max_items": 150, "variants": ["full", "sequence"]},
 }
 STEPS = 150  # of a training that is interrupted
 RUN = "results/pretrain/full/seed-1"

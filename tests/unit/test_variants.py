@@ -483,28 +483,35 @@ def test_clinvar(place: Path, genome: Genome) -> None:
 
 
 def test_saturation_mutagenesis(place: Path, genome: Genome) -> None:
-    """The columns of the reporter assay: bare chromosomes, deletions as '-', repeated elements."""
+    """The columns of the reporter assay: bare chromosomes, two assemblies, deletions as '-',
+    repeated elements, variants without an effect."""
     source = table(genome, [200, 201, 202, 500], contigs=("chr1",))
     rows = pd.DataFrame(
         {
-            "Chromosome": "1",
-            "Position": source["position"],
+            "Element": "E",
+            "Chrom": "1",
+            "Pos": source["position"],
             "Ref": source["ref"],
             "Alt": ["-", *source["alt"][1:]],
-            "Tags": [50, 5, 50, 50],
-            "Value": [-1.0, 0.5, 0.1, -0.2],
-            "P-Value": [1e-9, 1e-9, 0.5, 0.2],
+            "Barcodes": [50, 5, 50, 50],
+            "Coefficient": [-1.0, 0.5, 0.1, -0.2],
+            "pValue": [1e-9, 1e-9, 0.5, 0.2],
+            "Release": "GRCh37",
         }
     )
-    again = rows.iloc[2:3].assign(**{"P-Value": 1e-9, "Value": 1.0})
-    path = write(place, pd.concat([rows, again]), "mpra.tsv")
+    again = rows.iloc[2:3].assign(pValue=1e-9, Coefficient=1.0)
+    other = rows.assign(Release="GRCh38", Pos=rows["Pos"] + 1)  # REF is not that of this genome
+    without = rows.iloc[3:].assign(Coefficient="NA", Alt="-")
+    path = write(place, pd.concat([rows, again, other, without]), "mpra.tsv")
     row: dict[str, Any] = {
-        "columns": {"contig": "Chromosome", "position": "Position", "ref": "Ref", "alt": "Alt",
-                    "label": "Value", "pvalue": "P-Value"},
-        "contig_prefix": "chr", "minimum": {"Tags": 10}, "positive": {"pvalue": 1e-5}, "block_bp": 10,
+        "columns": {"contig": "Chrom", "position": "Pos", "ref": "Ref", "alt": "Alt",
+                    "label": "Coefficient", "pvalue": "pValue"}, "only": {"Release": ["GRCh37"]},
+        "contig_prefix": "chr", "minimum": {"Barcodes": 10}, "positive": {"pvalue": 1e-5}, "block_bp": 10,
     }  # fmt: skip
     with pytest.raises(InputError, match="has another label in line 4"):
         build(place, path, **row)
     frame, info = build(place, path, **row, repeats="first")
-    assert info["dropped"] == {"Tags below 10": 1, "repeated with another label": 1}
+    assert info["dropped"] == {
+        "Barcodes below 10": 1, "Release: only": 4, "no label": 1, "repeated with another label": 1,
+    }  # fmt: skip
     assert frame.set_index("position")["label"].to_dict() == {200: 1.0, 202: 0.0, 500: 0.0}

@@ -13,33 +13,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from workflow_tools import last_line
+from workflow_tools import TINY_EFFORT, TINY_GENOME, last_line
 
 TINY = {
-    "simulate": {
-        "contigs": ["chr1", "chr2", "chr3"],
-        "contig_length": 500000,
-        "cell_types": ["HSC", "Mono", "B", "NK"],
-        "cell_type_tree": "((HSC,Mono),(B,NK));",
-        "chip_tfs": ["CTCF", "SPI1"],
-        "variants": {"causal": 10},
-        "cohort": {"individuals": 60, "causal": 5, "variants": 100},
-    },
-    "splits": {
-        "train": ["chr1"],
-        "valid": ["chr2"],
-        "test": ["chr3"],
-        "held_out_cell_types": ["NK"],
-    },
+    **TINY_GENOME,
     "pretrain": {"batch_size": 8, "checkpoint_seconds": 0.2},
-    "effort": {
-        "pretrain_seeds": 1,
-        "pretrain_steps": 6,
-        "finetune_steps": 4,
-        "max_items": 150,
-        "bootstrap_draws": 100,
-        "variants": ["full", "sequence"],
-    },
+    "effort": {**TINY_EFFORT, "max_items": 150, "variants": ["full", "sequence"]},
     "interpret": {"items": 1, "models": ["genebert", "motif-lr"]},
 }
 TABLE = "results/splicing.tsv"

@@ -15,10 +15,9 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from genebert.drawing import PALETTE, STYLE, nothing, save
+from genebert.drawing import MARKERS, PALETTE, STYLE, nothing, panels, save, shared_legend
 from genebert.errors import InputError
 from genebert.evaluate import CURVES, WIDE
 from genebert.scores import model_rank
@@ -26,7 +25,6 @@ from genebert.scores import model_rank
 VERSION = 1
 
 BLACK = "#000000"  # the oracle
-MARKERS = "osD^vPX"
 DASHES = ("-", "--", ":", "-.")
 LN4, LN2 = float(np.log(4)), float(np.log(2))
 CHANCE = {"mgm": LN4, "mgm_masked": LN4, "ngsp": LN2}  # loss of a model that guesses
@@ -49,7 +47,7 @@ def training_curves(*, metrics: Sequence[str], figure: str) -> None:
     points = pd.concat([log.assign(run=i) for i, (_, log) in enumerate(runs)], ignore_index=True)
     names = sorted(set(points["panel"]), key=lambda name: ("auroc" in name, name))
     with mpl.rc_context(STYLE):
-        drawing, axes = _grid(max(1, len(names)), columns=3, size=(3.6, 2.7))
+        drawing, axes = panels(max(1, len(names)), columns=3, size=(3.6, 2.7))
         for ax, name in zip(axes, names, strict=False):
             shown = points[points["panel"] == name].groupby(["run", "source"], sort=True)
             for (run, source), line in shown:
@@ -67,7 +65,7 @@ def training_curves(*, metrics: Sequence[str], figure: str) -> None:
             ax.set(title=name, xlabel="step", ylabel="AUROC" if "auroc" in name else "loss (nats)")
         if not names:
             nothing(axes[0], "no losses were logged")
-        _legend(drawing, axes)
+        shared_legend(drawing, axes)
         save(drawing, figure)
 
 
@@ -110,7 +108,7 @@ def roc_pr(*, curves: Sequence[str], figure: str) -> None:
     table = pd.concat([_read_table(path, CURVES) for path in curves], ignore_index=True)
     names, models = _datasets(table), _models(table)
     with mpl.rc_context(STYLE):
-        drawing, axes = _grid(max(2, 2 * len(names)), columns=2, size=(3.9, 3.4))
+        drawing, axes = panels(max(2, 2 * len(names)), columns=2, size=(3.9, 3.4))
         for row, (name, part) in enumerate(names.items()):
             pair = axes[2 * row : 2 * row + 2]
             for ax, curve in zip(pair, ("roc", "pr"), strict=True):
@@ -121,7 +119,7 @@ def roc_pr(*, curves: Sequence[str], figure: str) -> None:
             pair[1].set(xlabel="recall", ylabel="precision")
         if not names:
             nothing(axes[0], "no curves")
-        _legend(drawing, axes)
+        shared_legend(drawing, axes)
         save(drawing, figure)
 
 
@@ -138,7 +136,7 @@ def calibration(*, curves: Sequence[str], figure: str) -> None:
     table = table[table["curve"] == "reliability"]
     names = _datasets(table)
     with mpl.rc_context(STYLE):
-        drawing, axes = _grid(max(1, len(names)), columns=3, size=(3.4, 3.4))
+        drawing, axes = panels(max(1, len(names)), columns=3, size=(3.4, 3.4))
         for ax, (name, part) in zip(axes, names.items(), strict=False):
             ax.plot([0, 1], [0, 1], color="#bbbbbb", linewidth=0.8, zorder=0)
             _draw_curves(ax, part, models, markers=True)
@@ -146,7 +144,7 @@ def calibration(*, curves: Sequence[str], figure: str) -> None:
             ax.set(xlabel="mean predicted probability", ylabel="share of positives")
         if not names:
             nothing(axes[0], "no model predicts probabilities")
-        _legend(drawing, axes)
+        shared_legend(drawing, axes)
         save(drawing, figure)
 
 
@@ -192,7 +190,7 @@ def forest(*, tables: Sequence[str] | str, figure: str) -> None:
     low = min(0.45, float(np.nanmin(table[["auroc_low", "auroc"]].to_numpy()))) if names else 0.45
     with mpl.rc_context(STYLE):
         height = 0.9 + 0.22 * most
-        drawing, axes = _grid(max(1, len(names)), columns=2, size=(5.2, height))
+        drawing, axes = panels(max(1, len(names)), columns=2, size=(5.2, height))
         for ax, (name, part) in zip(axes, names.items(), strict=False):
             _draw_forest(ax, part.reset_index(drop=True))
             ax.set(title=name, xlabel="AUROC", xlim=(low - 0.02, 1.01))
@@ -239,27 +237,3 @@ def _read_table(path: str, columns: Sequence[str]) -> pd.DataFrame:
 def _line(index: int) -> dict[str, Any]:
     dashes = DASHES[index // len(PALETTE) % len(DASHES)]
     return {"color": PALETTE[index % len(PALETTE)], "linestyle": dashes}
-
-
-def _grid(count: int, *, columns: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
-    """Return a figure with ``count`` panels of one size (inches), filled row by row."""
-    across = min(columns, count)
-    down = -(-count // across)
-    drawing = Figure(figsize=(size[0] * across, size[1] * down + 0.6), layout="constrained")
-    axes = drawing.subplots(down, across, squeeze=False).ravel().tolist()
-    for ax in axes[count:]:
-        ax.set_axis_off()
-    return drawing, axes[:count]
-
-
-def _legend(drawing: Figure, axes: Sequence[Axes]) -> None:
-    """Put one legend for all panels below them."""
-    found: dict[str, Any] = {}
-    for ax in axes:
-        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
-    if found:
-        labels = sorted(found, key=model_rank)
-        handles = [found[label] for label in labels]
-        across = min(len(labels), max(1, int(drawing.get_figwidth() / 1.9)))
-        drawing.legend(handles, labels, loc="outside lower center", ncols=across)

@@ -11,9 +11,8 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 
-from genebert.drawing import PALETTE, STYLE, nothing, save
+from genebert.drawing import MARKERS, PALETTE, STYLE, nothing, panels, save, shared_legend
 from genebert.errors import InputError
-from genebert.figures import MARKERS, _grid, _legend
 from genebert.pretraining_table import COLUMNS
 
 VERSION = 1
@@ -40,20 +39,20 @@ def beyond_references(*, table: str, figure: str) -> None:
         raise InputError(f"cannot be read ({error})", file=table) from None
     if tuple(rows.columns) != COLUMNS:
         raise InputError("has other columns", file=table, expected=", ".join(COLUMNS))
-    panels = [
+    shown = [
         (metric, split, part)
         for metric in _DIFFERENCES
         for split, part in rows[rows["metric"] == metric].groupby("split", sort=False)
     ]
     variants = list(dict.fromkeys(rows["variant"]))
     with mpl.rc_context(STYLE):
-        drawing, axes = _grid(max(1, len(panels)), columns=2, size=(4.2, 3.0))
-        for ax, (metric, split, part) in zip(axes, panels, strict=False):
+        drawing, axes = panels(max(1, len(shown)), columns=2, size=(4.2, 3.0))
+        for ax, (metric, split, part) in zip(axes, shown, strict=False):
             _draw(ax, part, variants)
             ax.set(xlabel=_DIFFERENCES[metric], title=f"{split} loci")
-        if not panels:
+        if not shown:
             nothing(axes[0], "no figures of pre-training")
-        _legend(drawing, axes)
+        shared_legend(drawing, axes)
         save(drawing, figure)
 
 

@@ -65,7 +65,8 @@ from genebert.tasks.variant_files import (
     windows,
 )
 
-VERSION = 1
+VERSION = 2
+MISSING = ("", "NA", "NaN", "nan", ".")  # a number that a table does not have
 log = logging.getLogger("genebert")
 
 
@@ -86,10 +87,10 @@ class Labeller:
                 )
 
     def number(self, record: Record, field: str) -> float:
-        """Return a field as a number; InputError if it is none."""
-        text = record.fields.get(field)
+        """Return a field as a number, NaN where it is missing; InputError if it is none."""
+        text = record.fields.get(field, "")
         try:
-            return float("nan" if text is None else text)
+            return float("nan" if text in MISSING else text)
         except ValueError:
             raise InputError(
                 f"{field} is not a number", file=self.path, row=record.row, found=text
