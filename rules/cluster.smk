@@ -8,6 +8,11 @@ RESUMES = int(os.environ.get("GENEBERT_RESUMES", 3 if workflow.local_exec else 2
 TRAINING_RETRIES = 0 if workflow.remote_exec else RESUMES
 
 
+def submission(wildcards, attempt):
+    """Return the attempt: a retry of a training that was refused ends at once."""
+    return attempt
+
+
 onstart:
     if workflow.executor_plugin.name == "slurm":
         or_exit(slurm.check_site, os.environ)

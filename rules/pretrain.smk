@@ -46,6 +46,7 @@ rule pretrain:
         mem_mb=8000,
         runtime=1440,
         gpu=0,
+        submission=submission,
     params:
         processes=config["pretrain"]["processes"],
         threads=config["torch_threads"],

@@ -16,4 +16,5 @@ job.run(
     nodes=snakemake.resources.get("nodes", 1),
     threads=snakemake.resources.get("cpus_per_task", snakemake.threads),
     minutes=snakemake.resources.get("runtime"),
+    attempt=snakemake.resources.submission,
 )

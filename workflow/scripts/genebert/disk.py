@@ -28,6 +28,10 @@ _TEXTS = {os.strerror(number): number for number in FULL}
 _NUMBER = re.compile(r"\berrno\s*[=:]?\s*(\d+)", re.IGNORECASE)
 
 
+class DiskFullError(InputError):
+    """A full disk: unlike other bad input it may be gone at the next try."""
+
+
 def _number(error: BaseException) -> int | None:
     """Return the number of a full disk that an error, or one of its causes, carries."""
     seen: BaseException | None = error
@@ -65,7 +69,7 @@ def size_text(size: float) -> str:
 
 def disk_full(
     error: BaseException, path: str | Path, needed: int | None = None
-) -> InputError | None:
+) -> DiskFullError | None:
     """Return the one line of a full disk, or None where ``error`` is something else.
 
     Parameters
@@ -84,7 +88,7 @@ def disk_full(
         if free >= NOTHING or not isinstance(error, OSError | RuntimeError):
             return None
         number = errno.ENOSPC
-    return InputError(
+    return DiskFullError(
         f"cannot be written, {FULL[number]}",
         file=path,
         found=f"{size_text(free)} free",

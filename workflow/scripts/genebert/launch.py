@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from genebert import refusal
 from genebert.errors import InputError
 
 log = logging.getLogger("genebert")
@@ -151,6 +152,7 @@ def run_pretrain(
     nodes: int = 1,
     threads: int = 1,
     minutes: float | None = None,
+    attempt: int = 1,
 ) -> None:
     """Run the program, pass signals on to it, and fail as it fails.
 
@@ -160,12 +162,14 @@ def run_pretrain(
     processes : on every node, where the job has no GPUs.
     gpus, nodes, threads, minutes : resources of the job: GPUs of all nodes together, CPUs of a
         node, time limit.
+    attempt : 1, or more for a retry, which ends at once if the run was refused before.
 
     Raises
     ------
     InputError
         With the program's last error, if it does not end with exit code 0.
     """
+    refusal.check(output, attempt)
     call = command(run, output, Layout.of(processes, gpus, nodes, threads), stop_after(minutes))
     devices = os.environ.get("CUDA_VISIBLE_DEVICES", "not set")
     log.info("CUDA_VISIBLE_DEVICES is %s; starting %s", devices, " ".join(call))

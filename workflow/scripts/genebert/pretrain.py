@@ -6,7 +6,8 @@ Several:         python -m torch.distributed.run --nproc-per-node=8 pretrain.py 
 The program resumes from ``state/{hash}`` in its output directory; the hash covers the settings,
 the seed and the shards. On SIGTERM, SIGUSR1, SIGINT or after ``--stop-after`` seconds it writes its
 state and ends with exit code 75; on bad input, and when a loss is no longer finite, with 1 and one
-line. ``metrics.jsonl`` is the same for the same run but for the groups named ``timing``.
+line, which it leaves for the retries (`genebert.refusal`). ``metrics.jsonl`` is the same for the
+same run but for the groups named ``timing``.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from genebert.objectives import MRM, OBJECTIVES, SRM, chance
 from genebert.plan import Plan
 from genebert.population import Population, background_population, build_population
 from genebert.pretrained import CONFIG, WEIGHTS, save, write_atomic
+from genebert.refusal import refuse
 from genebert.run_figures import final_rows
 from genebert.sampler import Sampler
 from genebert.samples import TRAIN, VALID, Corpus
@@ -401,13 +403,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--stop-after", type=float, help="seconds; then write the state and end")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     options = parser.parse_args(argv)
+    output = options.output
     try:
         settings = read_settings(options.config)
         limit = settings.get("stop_after") if options.stop_after is None else options.stop_after
         stop = StopFlag(limit)
         stop.listen()
         torch.set_num_threads(int(settings.get("threads") or 1))
-        output = options.output or settings.get("output")
+        output = output or settings.get("output")
         if output is None:
             raise InputError("no output directory", file=options.config, expected="--output")
         index = Path(settings["index"])
@@ -431,6 +434,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         )  # fmt: skip
     except InputError as error:
         log.error("%s", error)
+        if output is not None and os.environ.get("RANK", "0") == "0":
+            refuse(output, error)
         return 1
     finally:
         if dist.is_initialized():
