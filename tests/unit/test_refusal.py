@@ -65,4 +65,6 @@ def test_a_refused_retry_loads_nothing_heavy(root):
     code = "import sys; from genebert import launch; sys.exit('torch' in sys.modules)"
     path = str(root / "workflow/scripts")
     environment = {**os.environ, "PYTHONPATH": path}
-    assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
+    assert (
+        subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
+    )
