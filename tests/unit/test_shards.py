@@ -102,6 +102,21 @@ def test_normaliser_is_that_of_the_training_regions(toy: Toy) -> None:
     np.testing.assert_array_equal(shards.normaliser, expected)
 
 
+@pytest.mark.parametrize("quantile", [0.5, 0.9, 1.0])
+def test_normaliser_can_be_a_quantile_of_the_values_above_0(toy: Toy, quantile: float) -> None:
+    toy.table["held_out_only"] = 0
+    toy.sums[:4, 0] = [3, 0, 1, 2]
+    toy.sums[4:, 0] = 900  # validation and test
+    toy.write()
+    job = toy.job()
+    job["settings"]["normaliser_quantile"] = quantile
+    export_shards(**job)
+    shards = Shards.open(job["shard_index"])
+    assert shards.normaliser[0] == np.quantile([1, 2, 3], quantile, method="inverted_cdf")
+    assert shards.normaliser[2] == 1  # never above 0
+    assert json.loads(Path(job["shard_index"]).read_text())["normaliser_quantile"] == quantile
+
+
 def test_negative_sums_do_not_count(toy: Toy) -> None:
     toy.sums[:, 0] = -3
     toy.write()

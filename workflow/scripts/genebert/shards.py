@@ -32,7 +32,8 @@ from genebert.genome import Codes, Genome, encode, pack, unpack
 from genebert.lines import text_lines
 from genebert.splits import SPLITS, Splits
 
-VERSION = 3
+VERSION = 4
+_VALUES = 0x7C00  # finite float16 that are not negative
 FORMAT = 2  # of the files; raised when older readers would misread them
 
 log = logging.getLogger("genebert")
@@ -120,7 +121,8 @@ class Shards:
     repeat_mask : uint8[R, ceil(W / 8)], little-endian bits, 1 where the base is soft-masked.
     motif_rows : float16[R, M], sums of log-odds.
     motif_count : int32[R], number of motifs with a sum above 0.
-    normaliser : float32[M], largest value over the training regions; 1 where that is not above 0.
+    normaliser : float32[M], what motif rows are divided by (:func:`quantiles` of the training
+        regions, by default the largest value); 1 where no value is above 0.
     contig : int16[R], index into ``contigs``.
     start : int32[R], first base of the region, without the flank.
     split : int8[R], 0 train, 1 valid, 2 test.
@@ -311,18 +313,18 @@ def export_shards(
         _check_names(matrix, read_elem(file["obs"]).index, names)
         layer = file["layers"]["sum"]
         _expect(matrix, "encoding of layer sum", layer.attrs["encoding-type"], "csr_matrix")
-        normaliser = np.zeros(len(motifs), dtype=np.float32)
+        counts = np.zeros((len(motifs), _VALUES), dtype=np.int64)
         entries = []
         for number, path in enumerate(paths):
             rows = slice(*(len(frame) * k // len(paths) for k in (number, number + 1)))
             tensors = {name: values[rows] for name, values in typed.items()}
             tensors |= sequence_tensors(sequence, frame[rows], flank, intervals)
             tensors |= _motif_tensors(layer, rows, len(motifs))
-            # the order of float16 that are not negative is that of their bits as integers
-            bits = tensors["motif_rows"].view(np.int16)[trained[rows]].max(axis=0, initial=0)
-            normaliser = np.maximum(normaliser, bits.view(np.float16).astype(np.float32))
+            count_values(tensors["motif_rows"][trained[rows]], counts)
             entries.append(_save(tensors, path))
             log.info("shard %d of %d: %d regions", number + 1, len(paths), rows.stop - rows.start)
+    quantile = float(settings.get("normaliser_quantile", 1.0))
+    normaliser = quantiles(counts, quantile)
     cell_type_entry = _save(
         {
             "indptr": strengths.indptr.astype(np.int64),
@@ -347,6 +349,7 @@ def export_shards(
         "contigs": contigs,
         "cell_types": [str(name) for name in obs.index],
         "motifs": motifs,
+        "normaliser_quantile": quantile,
         "normaliser": np.where(normaliser > 0, normaliser, 1).tolist(),
         "splits": dict(splits),
         "region_files": entries,
@@ -414,6 +417,28 @@ def _motif_tensors(layer: Any, rows: slice, motifs: int) -> dict[str, NDArray[An
         "motif_rows": dense,
         "motif_count": np.diff(above[sums.indptr]).astype(np.int32),
     }
+
+
+def count_values(rows_NM: NDArray[np.float16], counts_MV: NDArray[np.int64]) -> None:
+    """Add the values above 0 of motif rows to a table of how often each float16 occurs."""
+    # the order of float16 that are not negative is that of their bits as integers
+    bits_NM = np.ascontiguousarray(rows_NM).view(np.int16)
+    row, motif = np.nonzero(bits_NM > 0)
+    place = motif * _VALUES + bits_NM[row, motif]
+    counts_MV += np.bincount(place, minlength=counts_MV.size).reshape(counts_MV.shape)
+
+
+def quantiles(counts_MV: NDArray[np.int64], quantile: float) -> NDArray[np.float32]:
+    """Return float32[M], a quantile of each motif's values above 0; 0 where there are none.
+
+    The smallest value that at least this share of them does not exceed; 1 is the largest.
+    """
+    normaliser = np.zeros(len(counts_MV), dtype=np.float32)
+    for motif, count_V in enumerate(counts_MV):
+        total_V = count_V.cumsum()
+        bits = np.searchsorted(total_V, math.ceil(quantile * total_V[-1]))
+        normaliser[motif] = np.array(bits, dtype=np.int16).view(np.float16)
+    return normaliser
 
 
 def _save(tensors: dict[str, NDArray[Any]], path: str) -> dict[str, Any]:
