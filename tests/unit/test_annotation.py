@@ -64,9 +64,9 @@ def test_gzip_is_told_by_content_and_truncation_is_an_error(tmp_path: Path) -> N
     path.write_bytes(whole)
     assert len(annotation.read_summits(path)) == 5000
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputError, match=r"peaks\.txt: gzip is cut short or damaged"):
+    with pytest.raises(InputError, match=r"peaks\.txt, line \d+: gzip file is truncated"):
         annotation.read_summits(path)
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="no such file"):
         annotation.read_summits(tmp_path / "none")
 
 

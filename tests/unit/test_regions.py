@@ -436,7 +436,7 @@ def test_files_out_of_step_with_the_table(world: World) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("2\t1\t5\n", "no contig is in the genome; other assembly"),
+        ("2\t1\t5\n", "no contig is in the genome; did you mean 'chr2'"),
         ("chr2\t5\n", "line 1: too few columns; found 2; expected 3"),
         ("chr2\tx\t5\n", "line 1: start is not an integer; found 'x'"),
         ("# ok\nchr2\t5\t5\n", "line 2: interval is empty; found '5-5'"),

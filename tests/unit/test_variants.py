@@ -366,7 +366,7 @@ def broken(kind: str, genome: Genome) -> tuple[bytes, dict[str, Any]]:
         ("ragged", "wrong number of fields; found 7; expected 8"),
         ("empty", "is empty; expected columns contig"),
         ("truncated", "truncated"),
-        ("binary", "not a text file"),
+        ("binary", "not a text file in UTF-8 but one in UTF-16"),
     ],
 )
 def test_bad_files_are_one_line_errors(

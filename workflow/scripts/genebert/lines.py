@@ -6,6 +6,7 @@ Goes out: numbered lines. Nothing is unpacked to disk and nothing is read as a w
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import zlib
 from collections.abc import Iterator
@@ -13,16 +14,32 @@ from pathlib import Path
 from typing import IO
 
 from genebert.errors import InputError
+from genebert.hints import file_kind, similar_file
 
 FIRST_BLOCK = 1 << 16  # bytes: small, for whatever stands at the head of a file
 BLOCK = 1 << 24
 
 
-def _unzipped(plain: IO[bytes]) -> IO[bytes]:
-    """Return the open file, or the text within if its first bytes are those of gzip."""
-    zipped = plain.read(2) == b"\x1f\x8b"
+def _unzipped(plain: IO[bytes], path: str | Path) -> IO[bytes]:
+    """Return the open file, or the text within if its first bytes are those of gzip.
+
+    Raises
+    ------
+    InputError
+        If the first bytes, or those within, are those of another well-known format.
+    """
+    head = plain.read(16)
     plain.seek(0)
-    return gzip.GzipFile(fileobj=plain) if zipped else plain  # type: ignore[return-value]
+    handle: IO[bytes] = plain
+    if head[:2] == b"\x1f\x8b":
+        handle = gzip.GzipFile(fileobj=plain)  # type: ignore[assignment]
+        with contextlib.suppress(EOFError, OSError, zlib.error):  # told later, with the line
+            head = handle.read(16)
+        plain.seek(0)
+        handle = gzip.GzipFile(fileobj=plain)  # type: ignore[assignment]
+    if kind := file_kind(head):
+        raise InputError(f"is not a text file in UTF-8 but {kind[0]}", file=path, expected=kind[1])
+    return handle
 
 
 def numbered_lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
@@ -35,11 +52,11 @@ def numbered_lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
     """
     number = 0
     try:
-        with open(path, "rb") as plain, _unzipped(plain) as handle:
+        with open(path, "rb") as plain, _unzipped(plain, path) as handle:
             for number, line in enumerate(handle, start=1):
                 yield number, line.rstrip(b"\r\n")
     except FileNotFoundError:
-        raise InputError("no such file", file=path) from None
+        raise InputError(f"no such file{similar_file(path)}", file=path) from None
     except EOFError:
         raise InputError("gzip file is truncated", file=path, row=number + 1) from None
     except (gzip.BadGzipFile, zlib.error) as error:
@@ -87,7 +104,7 @@ def line_blocks(path: str | Path) -> Iterator[tuple[int, bytes]]:
     """
     number, left, size = 1, b"", FIRST_BLOCK
     try:
-        with open(path, "rb") as plain, _unzipped(plain) as handle:
+        with open(path, "rb") as plain, _unzipped(plain, path) as handle:
             while piece := handle.read(size):
                 cut = piece.rfind(b"\n") + 1
                 if cut:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from pyarrow import csv
 
 from genebert.errors import InputError
+from genebert.hints import line_separator
 from genebert.lines import line_blocks, numbered_lines, text_of
 
 log = logging.getLogger("genebert")
@@ -241,7 +242,11 @@ class _Reader:
                 continue
             if len(fields) < wanted:
                 raise InputError(
-                    "too few columns", file=path, row=row, found=len(fields), expected=wanted
+                    "too few columns" + (line_separator(line) if len(fields) == 1 else ""),
+                    file=path,
+                    row=row,
+                    found=len(fields),
+                    expected=wanted,
                 )
             if first and fields[1].lower() in _HEADER:
                 self.headers += 1

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from genebert.errors import InputError, nearest
+from genebert.hints import prefix_hint, separator
 from genebert.lines import text_lines
 from genebert.peak_lines import NOT_A_NUMBER, NOT_FINITE, Columns, Fields, read_columns, text_at
 from genebert.tables import safe_name
@@ -111,7 +112,7 @@ def _check_contigs(
         return
     first = dict.fromkeys((-1 - columns.contig[~known]).tolist())
     what = (
-        "no contig is in the genome; other assembly?"
+        "no contig is in the genome" + prefix_hint(columns.unknown[next(iter(first))], contigs)
         if not known.any()
         else f"{share:.0%} of the peaks lie on contigs that are not in the genome"
     )
@@ -264,7 +265,8 @@ def read_atlas(
     for column in ("contig", "start", "end", "cell_type"):
         if column not in header:
             raise InputError(
-                f"column {column!r} is missing{nearest(column, header)}",
+                f"column {column!r} is missing"
+                + (separator("\t".join(header), ("contig", "start")) or nearest(column, header)),
                 file=path,
                 row=1,
                 found="\t".join(header),

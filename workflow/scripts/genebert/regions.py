@@ -35,6 +35,7 @@ from genebert.consensus import (
 )
 from genebert.errors import InputError
 from genebert.genome import Genome, encode, gc_content
+from genebert.hints import prefix_hint
 from genebert.peak_lines import Fields, read_columns
 from genebert.reference import read_contigs
 from genebert.splits import SPLITS, Splits
@@ -77,7 +78,7 @@ def read_blacklist(
     known = listed.contig >= 0
     if len(listed) and not known.any():
         raise InputError(
-            "no contig is in the genome; other assembly?",
+            "no contig is in the genome" + prefix_hint(listed.unknown[0], contigs),
             file=path,
             found=", ".join(sorted(listed.unknown)[:3]),
             expected=f"contigs such as {', '.join(list(contigs)[:3])}",

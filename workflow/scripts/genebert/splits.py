@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genebert.errors import InputError, nearest
+from genebert.hints import contig_hint
 
 SPLITS = ("train", "valid", "test")
 _INTERVAL = re.compile(r"(?P<contig>[^\s:]+)(?::(?P<start>[\d,_]+)-(?P<end>[\d,_]+))?\Z")
@@ -142,7 +143,7 @@ class Splits:
                 if interval.contig not in lengths:
                     raise InputError(
                         f"contig of split {name} is not in the genome"
-                        + nearest(interval.contig, lengths),
+                        + contig_hint(interval.contig, lengths),
                         file=file,
                         found=interval.contig,
                     )

@@ -13,6 +13,7 @@ from pathlib import Path
 from string import Template
 
 from genebert.errors import InputError, nearest
+from genebert.hints import file_kind, separator, similar_file
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 
@@ -108,10 +109,18 @@ def read_rows(
     """
     path = Path(path)
     try:
-        with path.open(newline="", encoding="utf-8") as handle:
+        with path.open("rb") as head:
+            kind = file_kind(head.read(16))
+        if kind:
+            raise InputError(
+                f"is not a text file in UTF-8 but {kind[0]}", file=path, expected=kind[1]
+            )
+        with path.open(newline="", encoding="utf-8-sig") as handle:  # with or without its mark
             lines = list(csv.reader(handle, delimiter="\t"))
     except FileNotFoundError:
-        raise InputError("no such table", file=path) from None
+        raise InputError(f"no such table{similar_file(path)}", file=path) from None
+    except IsADirectoryError:
+        raise InputError("is a folder", file=path, expected="a table") from None
     except UnicodeDecodeError:
         raise InputError("is not a text file in UTF-8", file=path) from None
     if not lines:
@@ -120,7 +129,8 @@ def read_rows(
     for column in required:
         if column not in header:
             raise InputError(
-                f"column {column!r} is missing{nearest(column, header)}",
+                f"column {column!r} is missing"
+                + (separator("\t".join(header), required) or nearest(column, header)),
                 file=path,
                 row=1,
                 found="\t".join(header),

@@ -6,9 +6,7 @@ what lies on contigs that the genome does not have is counted, and is an error i
 
 from __future__ import annotations
 
-import gzip
 import re
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -16,8 +14,9 @@ from pathlib import Path
 import pandas as pd
 
 from genebert.errors import InputError, nearest
+from genebert.hints import line_separator, prefix_hint
+from genebert.lines import text_lines
 
-_GZIP = b"\x1f\x8b"
 _ATTRIBUTE = {
     name: re.compile(rf'(?:^|[;\s]){name} "([^"]+)"') for name in ("gene_id", "transcript_id")
 }
@@ -34,32 +33,21 @@ def read_fields(path: str | Path, *, columns: int) -> Iterator[tuple[int, list[s
         If the file is missing, its gzip is damaged or cut, it is not text, or a line has fewer
         than ``columns`` fields.
     """
-    try:
-        with open(path, "rb") as handle:
-            zipped = handle.read(2) == _GZIP
-        opener = gzip.open if zipped else open
-        with opener(path, "rt", encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                if not line.strip() or line.startswith(("#", "track", "browser")):
-                    continue
-                fields = line.rstrip("\r\n").split("\t")
-                if len(fields) == 1:
-                    fields = line.split()
-                if len(fields) < columns:
-                    raise InputError(
-                        "too few fields",
-                        file=path,
-                        row=number,
-                        found=len(fields),
-                        expected=f"at least {columns}",
-                    )
-                yield number, fields
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(f"gzip is cut short or damaged ({error})", file=path) from None
-    except UnicodeDecodeError:
-        raise InputError("is not a text file in UTF-8", file=path) from None
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror or error})", file=path) from None
+    for number, line in text_lines(path):
+        if not line.strip() or line.startswith(("#", "track", "browser")):
+            continue
+        fields = line.split("\t")
+        if len(fields) == 1:
+            fields = line.split()
+        if len(fields) < columns:
+            raise InputError(
+                "too few fields" + (line_separator(line) if len(fields) == 1 else ""),
+                file=path,
+                row=number,
+                found=len(fields),
+                expected=f"at least {columns}",
+            )
+        yield number, fields
 
 
 def whole(text: str, *, file: str | Path, row: int, what: str) -> int:
@@ -105,7 +93,7 @@ def keep_known_contigs(
     if len(frame) and not known.any():
         name = str(frame["contig"].iloc[0])
         raise InputError(
-            "no contig of this file is in the genome" + nearest(name, lengths),
+            "no contig of this file is in the genome" + prefix_hint(name, lengths),
             file=file,
             found=name,
             expected=", ".join(list(lengths)[:5]),

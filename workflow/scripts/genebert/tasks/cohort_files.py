@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from genebert.errors import InputError, nearest
 from genebert.genome import Genome
+from genebert.hints import contig_hint
 from genebert.tables import check_unique, read_rows
-from genebert.tasks.variant_files import Record, check_reference, contig_hint, skip_reason
+from genebert.tasks.variant_files import PREFIX, Record, check_reference, skip_reason
 
 MISSING = -1
 _BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
@@ -203,7 +204,7 @@ def read_genotypes(
             if record.contig not in genome.lengths:
                 raise InputError(
                     f"contig of record {n_in} is not in the genome"
-                    + contig_hint(record.contig, genome.lengths),
+                    + contig_hint(record.contig, genome.lengths, PREFIX),
                     file=path,
                     found=record.contig,
                     expected=f"a contig of {genome.path}, such as {next(iter(genome.lengths))}",

@@ -15,6 +15,7 @@ import pyarrow.parquet
 
 from genebert.errors import InputError, nearest
 from genebert.genome import Genome, decode
+from genebert.hints import contig_hint
 from genebert.lines import text_lines
 
 FIELDS = (
@@ -23,6 +24,7 @@ FIELDS = (
 )  # fmt: skip
 REQUIRED = ("contig", "position", "ref", "alt", "label")
 VCF_COLUMNS = ("CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO")
+PREFIX = "key contig_prefix adds it"
 MAX_ALLELE = 50  # bases; longer alleles would leave too little of the window in common
 
 
@@ -259,27 +261,11 @@ def skip_reason(record: Record) -> str:
     return "" if record.ref != alt else "alternative equals reference"
 
 
-def contig_twin(contig: str, known: Mapping[str, int]) -> str:
-    """Return the known contig that differs by ``chr`` only, or an empty string."""
-    for twin in (f"chr{contig}", contig.removeprefix("chr")):
-        if twin in known and twin != contig:
-            return twin
-    return ""
-
-
-def contig_hint(contig: str, known: Mapping[str, int]) -> str:
-    """Return ``"; did you mean 'chr1'?"`` for a contig that others name with or without ``chr``."""
-    twin = contig_twin(contig, known)
-    return (
-        f"; did you mean {twin!r}? (key contig_prefix adds it)" if twin else nearest(contig, known)
-    )
-
-
 def check_reference(genome: Genome, record: Record, path: str) -> None:
     """Raise :class:`InputError` unless the genome holds REF at the record's position."""
     if record.contig not in genome.lengths:
         raise InputError(
-            f"contig is not in the genome{contig_hint(record.contig, genome.lengths)}",
+            f"contig is not in the genome{contig_hint(record.contig, genome.lengths, PREFIX)}",
             file=path,
             row=record.row,
             found=record.contig,

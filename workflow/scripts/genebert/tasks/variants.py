@@ -50,6 +50,7 @@ import pandas as pd
 
 from genebert.errors import InputError, nearest
 from genebert.genome import Genome
+from genebert.hints import contig_twin
 from genebert.splits import Splits
 from genebert.tasks import dataset as ds
 from genebert.tasks import leaks as leak_checks
@@ -58,7 +59,6 @@ from genebert.tasks.variant_files import (
     Filter,
     Record,
     check_reference,
-    contig_twin,
     prefixed,
     reader_of,
     skip_reason,
