@@ -6,6 +6,7 @@
 #   snakemake results/promoter.tsv   one task
 #   snakemake atlas_table            tables of peak files, from the listings of their providers
 #   snakemake fetch_all              all downloads
+#   snakemake check                  what would fail, before it does (files, disk, memory, GPU, SLURM)
 #   snakemake --report report.html   the report
 
 from snakemake.utils import min_version
@@ -22,6 +23,7 @@ report: "workflow/report/workflow.rst"
 include: "rules/common.smk"
 include: "rules/cluster.smk"
 include: "rules/inputs.smk"
+include: "rules/check.smk"
 include: "rules/download.smk"
 include: "rules/simulate.smk"
 include: "rules/atlas.smk"

@@ -153,6 +153,7 @@ def cell_type_peaks(config: Config) -> list[str]:
                 f"held-out cell type is not in the table{nearest(name, known)}",
                 file=table,
                 found=name,
+                expected=f"cell types such as {', '.join(dict.fromkeys(known[:5]))}",
             )
     return [source(config, row["peaks"]) for row in rows]
 

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from genebert.errors import InputError, nearest
 
 CLIENTS = ("sbatch", "squeue", "scancel", "sinfo", "sacct")
+SITE = ("GENEBERT_ACCOUNT", "GENEBERT_PARTITION", "GENEBERT_GPU_PARTITION", "GENEBERT_GPUS")
 GPU = re.compile(r"\bgpu:(?:[^:(,]+:)?(\d+)")  # gpu:4, gpu:a100:4(S:0-1), ...,gpu:4
 
 

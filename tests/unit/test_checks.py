@@ -1,0 +1,333 @@
+"""`snakemake check`: a line for everything, an error for whatever would fail, and nothing written."""
+
+from __future__ import annotations
+
+import gzip
+import random
+from collections.abc import Callable
+from copy import deepcopy
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from genebert import checks
+from genebert.checks import Finding, data, machine
+from genebert.config import check_config
+from genebert.errors import InputError
+
+CELLS = ("HSC", "Mono", "B", "NK")
+Config = dict[str, Any]
+
+
+@lru_cache
+def read_yaml(path: Path) -> Config:
+    document: Config = yaml.safe_load(path.read_text())
+    return document
+
+
+@lru_cache
+def genome() -> str:
+    draw = random.Random(1)
+    texts = {c: "".join(draw.choices("ACGT", k=60_000)) for c in ("chr1", "chr2", "chr3")}
+    return "".join(f">{c} a contig\n{t[:30_000]}\n{t[30_000:].lower()}\n" for c, t in texts.items())
+
+
+@pytest.fixture
+def config(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    """A genome of three contigs, four peak files and a dataset of every kind, all of them right."""
+    monkeypatch.chdir(tmp_path)
+    Path("genome.fa").write_text(genome())
+    lines = ["cell_type\tpeaks\tformat"]
+    for number, cell in enumerate(CELLS):
+        rows = [
+            f"{contig}\t{start}\t{start + 300}\tp\t1\t.\t{start % 97}\t1\t1\t150"
+            for contig in ("chr1", "chr2", "chr3")
+            for start in range(1000 + 10 * number, 59_000, 700)
+        ]
+        Path(f"{cell}.narrowPeak").write_text("\n".join(rows) + "\n")
+        lines.append(f"{cell}\t{cell}.narrowPeak\tnarrowPeak")
+    Path("cells.tsv").write_text("\n".join(lines) + "\n")
+    Path("motifs.meme").write_text(
+        "MEME version 4\n\nALPHABET= ACGT\n\nMOTIF long\nletter-probability matrix: alength= 4 w= 8\n"
+        + "1 0 0 0\n" * 8 + "\nMOTIF short\nletter-probability matrix: alength= 4 w= 2\n" + "1 0 0 0\n" * 2
+    )  # fmt: skip
+    Path("promoters.bed").write_text("chr1\t10\t70\tp1\t1\t+\t59\t70\n")
+    Path("genes.gtf").write_text(
+        'chr1\tx\texon\t11\t70\t.\t+\t.\tgene_id "g"; transcript_id "t";\n'
+    )
+    Path("chip.tsv").write_text(
+        "tf\tcell_type\tpeaks\nSPI1\tB\tB.narrowPeak\nSPI1\tDC\tNK.narrowPeak\n"
+    )
+    Path("variants.tsv").write_text("contig\tposition\tref\talt\tlabel\nchr1\t12\tA\tC\t1\n")
+    Path("train.csv").write_text("sequence,label\nACGT,1\nACGA,0\n")
+    own = {
+        "genome": {"source": "files", "name": "toy", "fasta": "genome.fa", "gtf": "genes.gtf", "blacklist": ""},
+        "atlas": {"cell_types": "cells.tsv"},
+        "splits": {"train": ["chr1"], "valid": ["chr2"], "test": ["chr3"], "held_out_cell_types": ["NK"]},
+        "motifs": {"sources": [{"path": "motifs.meme", "format": "meme"}]},
+        "datasets": [
+            {"task": "promoter", "name": "epd", "kind": "epdnew", "path": "promoters.bed"},
+            {"task": "tfbs", "name": "chip", "kind": "narrowpeak", "path": "chip.tsv"},
+            {"task": "disease", "name": "mpra", "kind": "variants", "path": "variants.tsv"},
+            {"task": "splicing", "name": "sites", "kind": "gtf"},
+            {"task": "accessibility", "name": "atlas", "kind": "regions"},
+            {"task": "promoter", "name": "gue", "kind": "sequences", "path": "train.csv", "tss_offset": 1},
+        ],
+    }  # fmt: skip
+    default = deepcopy(read_yaml(root / "config/config.yaml"))
+    schema = read_yaml(root / "workflow/schemas/config.schema.yaml")
+    merged = {**default, **own}
+    merged["genome"] = {**default["genome"], **own["genome"]}
+    return check_config(merged, schema)
+
+
+def found(config: Config, resources: list[dict[str, str]] | None = None) -> list[Finding]:
+    return list(checks.find(config, resources or []))
+
+
+def of(config: Config, topic: str, level: str) -> list[str]:
+    """Return the lines of a topic and level."""
+    return [str(f) for f in found(config) if (f.topic, f.level) == (topic, level)]
+
+
+def test_good_files_are_fine(config: Config, tmp_path: Path) -> None:
+    before = sorted(tmp_path.iterdir())
+    findings = found(config)
+    assert not [str(f) for f in findings if f.level == "error"]
+    topics = {f.topic for f in findings}
+    assert {
+        "genome",
+        "peaks",
+        "splits",
+        "motifs",
+        "dataset",
+        "disk",
+        "memory",
+        "cores",
+        "gpu",
+        "slurm",
+    } <= topics
+    lines = "\n".join(map(str, findings))
+    assert "genome.fa: 3 contigs, 0.2 Mb" in lines
+    assert "NK held out" in lines
+    assert "1 of 2 motifs can reach p = 0.0001" in lines
+    assert "promoter/epd: promoters.bed, 1 promoters" in lines
+    assert "splicing/sites: genes.gtf, 1 exons" in lines
+    assert "disease/mpra: variants.tsv, 1 variants" in lines
+    assert "promoter/gue: train.csv, 2 sequences" in lines
+    for cell in CELLS:
+        assert f"{cell}: 249 peaks in {cell}.narrowPeak" in lines
+    assert sorted(tmp_path.iterdir()) == before  # it writes nothing
+
+
+def test_regions_of_each_split_are_about_right(config: Config) -> None:
+    (line,) = [x for x in of(config, "splits", "warn") if "regions" in x]
+    assert "train 83, valid 83, test 83" in line  # one in every 700 bases of 58,000
+    assert "few in train and valid and test" in line
+
+
+def test_warnings_say_what_to_do(config: Config) -> None:
+    assert "fewer than 1,000 peaks of HSC, Mono, B, NK" in "".join(of(config, "peaks", "warn"))
+    (line,) = of(config, "dataset", "warn")
+    assert "not in the atlas, skipped: DC" in line
+    config["splits"]["held_out_cell_types"] = []
+    assert "none is held out -> name one" in "".join(of(config, "splits", "warn"))
+
+
+def test_all_lines_are_printed_and_an_error_ends_the_run(config: Config) -> None:
+    lines: list[str] = []
+    checks.check(config=config, resources=[], tell=lines.append)
+    assert lines[0].startswith("ok    genome    genome.fa")
+    assert "0 wrong" in lines[-1]
+    Path("B.narrowPeak").unlink()
+    lines.clear()
+    with pytest.raises(InputError, match="this run would fail: .* 2 wrong"):  # peaks and tfbs/chip
+        checks.check(config=config, resources=[], tell=lines.append)
+    assert any(line.startswith("error peaks     B: B.narrowPeak: no such file") for line in lines)
+
+
+def edit(file: str, change: Callable[[str], str]) -> None:
+    Path(file).write_text(change(Path(file).read_text()))
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "topic", "text"),
+    [
+        ("genome.fa", lambda t: t.replace(">chr3", ">chr2"), "genome", "contig name is repeated"),
+        ("genome.fa", lambda t: "x" + t, "genome", "is not a FASTA file; found 'x>chr1 a contig'"),
+        ("genome.fa", lambda t: t.replace("ACG", "A!G", 1), "genome", "chr1 has a letter that is not a DNA base; found '!'"),
+        ("genome.fa", lambda t: t.replace("chr", ""), "splits", "contig of split train is not in the genome; did you mean '1'"),
+        ("genome.fa", lambda t: t + ">chr4\n", "genome", "contig has no sequence; found 'chr4'"),
+        ("cells.tsv", lambda t: t.replace("\t", ","), "atlas", "must be separated by tabs, not by commas"),
+        ("cells.tsv", lambda t: t.replace("NK", "Nk", 1), "atlas", "held-out cell type is not in the table; did you mean 'Nk'"),
+        ("cells.tsv", lambda t: t.replace("\tnarrowPeak", "\tnarowPeak"), "peaks", "did you mean 'narrowPeak'"),
+        ("cells.tsv", lambda t: t.replace("B.narrow", "B.narow"), "peaks", "B: B.narowPeak: no such file; did you mean 'B.narrowPeak'"),
+        ("B.narrowPeak", lambda t: t.replace("chr", ""), "peaks", "B: B.narrowPeak, line 1: no contig is in the genome; did you mean 'chr1'"),
+        ("B.narrowPeak", lambda t: t.replace("\t1000\t", "\t99999\t").replace("\t1020\t1320", "\t61000\t61300"), "peaks", "peak ends beyond chr1; other assembly?"),
+        ("B.narrowPeak", lambda t: t.replace("\t", ","), "peaks", "separated by tabs"),
+        ("motifs.meme", lambda t: t.replace("MEME version 4", "HOCOMOCO"), "motifs", "is not a MEME motif file"),
+        ("promoters.bed", lambda t: t.replace("chr1", "1"), "dataset", "promoter/epd: promoters.bed: no contig of this file is in the genome; did you mean 'chr1'"),
+        ("chip.tsv", lambda t: t.replace("\tB\t", "\tb\t").replace("\tDC\t", "\tdc\t"), "dataset", "no cell type of this table is in the atlas; did you mean 'B'"),
+        ("chip.tsv", lambda t: t.replace("NK.narrowPeak", "NK.narowPeak"), "dataset", "chip.tsv, line 3: no such file; did you mean 'NK.narrowPeak'"),
+        ("variants.tsv", lambda t: t.replace("position", "pos"), "dataset", "column 'position' is missing"),
+        ("variants.tsv", lambda t: t.replace("chr1", "1"), "dataset", "did you mean 'chr1'? (key contig_prefix adds it)"),
+        ("genes.gtf", lambda t: t.replace('gene_id "g"', "gene_id=g"), "dataset", "a GTF (not a GFF3)"),
+        ("train.csv", lambda t: t.replace("sequence", "seq"), "dataset", "promoter/gue: train.csv"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_an_error(
+    config: Config, file: str, change: Callable[[str], str], topic: str, text: str
+) -> None:
+    edit(file, change)
+    assert any(text in line for line in of(config, topic, "error")), [str(f) for f in found(config)]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "topic", "text"),
+    [
+        ("genome.fasta", "genom.fa", "genome", "genom.fa: no such file; did you mean 'genome.fa'"),
+        ("genome.fasta", "resource:hg19.fa", "genome", "no such download: hg19.fa; did you mean 'hg19.fa.gz'"),
+        ("genome.blacklist", "black.bed", "blacklist", "black.bed: no such file"),
+        ("splits.test", ["chr3:1-70000"], "splits", "interval of split test ends beyond chr3"),
+        ("splits.test", ["chr3:59500-60000"], "splits", "no peak lies in test"),
+        ("splits.held_out_cell_types", ["nk"], "atlas", "did you mean 'NK'"),
+        ("splits.held_out_cell_types", list(CELLS), "splits", "all cell types are held out"),
+        ("atlas.min_replicates", 2, "atlas", "fewer replicates than atlas.min_replicates -> lower it from 2"),
+        ("motifs.p_value", 1e-9, "motifs", "none of 2 motifs can reach"),
+        ("motifs.sources.0.path", "jaspar:1999", "motifs", "no such JASPAR release"),
+        ("datasets.0.path", "promoter.bed", "dataset", "promoter/epd: promoter.bed: no such file; did you mean 'promoters.bed'"),
+    ],
+)  # fmt: skip
+def test_wrong_settings_are_an_error(
+    config: Config, key: str, value: Any, topic: str, text: str
+) -> None:
+    if value == "jaspar:1999":
+        config["motifs"]["sources"][0]["format"] = "pyjaspar"
+    target: Any = config
+    *blocks, last = key.split(".")
+    for block in blocks:
+        target = target[int(block)] if block.isdecimal() else target[block]
+    target[last] = value
+    lines = [
+        str(f)
+        for f in checks.find(config, [{"name": "hg19.fa.gz", "bytes": "9"}])
+        if (f.topic, f.level) == (topic, "error")
+    ]
+    assert any(text in line for line in lines), lines
+
+
+def test_a_known_assembly_is_recognised_and_a_wrong_name_is_an_error(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths = {"chr1": 60_000, "chr2": 60_000, "chr3": 60_000}
+    monkeypatch.setitem(data.BUILDS, "hg19", lengths)
+    assert ", the lengths of hg19" in of(config, "genome", "ok")[0]
+    config["genome"]["name"] = "hg38"
+    (line,) = of(config, "genome", "error")
+    assert "length of chr1 is not that of hg38; this looks like hg19" in line
+
+
+def test_downloads_are_named_and_not_made(config: Config) -> None:
+    config["genome"]["fasta"] = "resource:hg19.fa.gz"
+    rows = [{"name": "hg19.fa.gz", "bytes": "948731419"}]
+    lines = [str(f) for f in found(config, rows)]
+    assert "ok    genome    hg19.fa.gz would be fetched (949 MB)" in lines
+    assert any("peaks     not looked at: the genome is not there" in line for line in lines)
+    assert any("1 files would be fetched, 948.7 MB" in line for line in lines)
+    config["offline"] = True
+    assert "offline is true -> run `snakemake ... fetch_all`" in "".join(
+        str(f) for f in found(config, rows) if f.level == "error"
+    )
+
+
+def test_long_tables_and_chains(config: Config) -> None:
+    Path("long.tsv").write_text(
+        "contig\tstart\tend\tcell_type\n"
+        + "".join(f"chr{c}\t{s}\t{s + 300}\t{cell}\n" for cell in CELLS for c in (1, 2, 3) for s in range(500, 50_000, 900))
+    )  # fmt: skip
+    config["atlas"] |= {"format": "long", "cell_types": "long.tsv"}
+    assert "660 peaks of 4 cell types" in "".join(of(config, "peaks", "ok"))
+    config["atlas"]["chain"] = "a.chain"
+    assert "a.chain: no such file" in "".join(of(config, "chain", "error"))
+    Path("a.chain").write_text(
+        "".join(f"chain 1 chr{c} 60000 + 0 60000 chr{c} 60000 + 0 60000 {c}\n60000\n\n" for c in (1, 2, 3))
+    )  # fmt: skip
+    assert "660 peaks" in "".join(of(config, "peaks", "ok"))
+
+
+def test_many_files_get_one_line(config: Config) -> None:
+    rows = "".join(f"c{i}\tB.narrowPeak\tnarrowPeak\n" for i in range(60))
+    Path("cells.tsv").write_text("cell_type\tpeaks\tformat\n" + rows + "bad\tnone.bed\tbed\n" * 1)
+    config["splits"]["held_out_cell_types"] = ["c1"]
+    lines = of(config, "peaks", "ok")
+    assert lines == ["ok    peaks     14,940 peaks in 60 files"]
+    assert len(of(config, "peaks", "error")) == 1
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lengths_whatever_the_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zipped: bool, end: str
+) -> None:
+    from genebert import lines
+
+    monkeypatch.setattr(lines, "FIRST_BLOCK", 7)
+    monkeypatch.setattr(lines, "BLOCK", 11)
+    text = end.join([">a one > two", "ACGTN", "acg", ">b", "RYKM" * 20, "", ">c", "A"]) + end
+    path = tmp_path / "x.fa"
+    path.write_bytes(gzip.compress(text.encode()) if zipped else text.encode())
+    assert data.fasta_lengths(path) == {"a": 8, "b": 80, "c": 1}
+
+
+def test_simulated_runs_only_look_at_the_machine(root: Path) -> None:
+    default = read_yaml(root / "config/config.yaml")
+    schema = read_yaml(root / "workflow/schemas/config.schema.yaml")
+    findings = found(check_config(default, schema))
+    assert {f.topic for f in findings} == {"data", "disk", "memory", "cores", "gpu", "slurm"}
+    assert data.simulated_regions(default) == 2400
+
+
+def test_disk_memory_and_gpu(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert machine.needed_bytes(config, 1_150_000) == pytest.approx(5.7e9, rel=0.05)
+    for free, level in ((1e6, "error"), (80e6, "warn"), (1e12, "ok")):
+        monkeypatch.setattr(machine, "free_bytes", lambda path, free=free: free)
+        assert [f.level for f in machine.disk(config, [], 1000)] == [level]
+    assert machine.memory(config, 4000).level == "warn"
+    assert machine.memory(config, 16_000).level == "ok"
+    config["datasets"][0]["path"] = "listing:encode_tfbs"
+    assert "the rule dataset asks for 32 GB" in str(machine.memory(config, 16_000))
+    assert machine.gpu(config, []).level == "ok"
+    assert "H200" in machine.gpu(config, ["NVIDIA H200, 143771 MiB"]).text
+    config["pretrain"]["model"]["size"], config["effort"]["pretrain_steps"] = "base", 20_000
+    assert "days on a CPU" in machine.gpu(config, []).advice
+
+
+def program(folder: Path, name: str, text: str) -> None:
+    (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+    (folder / name).chmod(0o755)
+
+
+def test_gpus_and_clusters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert machine.gpus() == []
+    (line,) = machine.cluster({"PATH": str(tmp_path)})
+    assert (line.level, line.text) == ("ok", "none here: the run stays on this machine")
+    (line,) = machine.cluster({"PATH": str(tmp_path), "GENEBERT_PARTITION": "gpu"})
+    assert (line.level, line.text) == (
+        "warn",
+        "GENEBERT_PARTITION is set, but there is no SLURM here",
+    )
+    program(tmp_path, "nvidia-smi", "echo 'NVIDIA H200, 143771 MiB'")
+    assert machine.gpus() == ["NVIDIA H200, 143771 MiB"]
+    for name in ("sbatch", "squeue", "scancel", "sacct", "sacctmgr"):
+        program(tmp_path, name, "exit 0")
+    program(tmp_path, "sinfo", "exit 1")
+    assert [f.level for f in machine.cluster({"PATH": str(tmp_path)})] == ["warn"]
+    program(tmp_path, "sinfo", "echo 'cpu|(null)'")
+    assert [f.level for f in machine.cluster({"PATH": str(tmp_path)})] == ["ok"]
+    (line,) = machine.cluster({"PATH": str(tmp_path), "GENEBERT_PARTITION": "gpu"})
+    assert line.level == "error"
+    assert "has no partition 'gpu'" in line.text

@@ -1,0 +1,5 @@
+"""Job: check; everything is in genebert.checks."""
+
+from genebert import checks, job
+
+job.run(snakemake, checks.check)

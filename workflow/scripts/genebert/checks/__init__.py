@@ -1,0 +1,69 @@
+"""`snakemake check`: what would fail or disappoint later, in one line each, before a run begins.
+
+In: the validated configuration and this machine. Out: findings, each ``ok``, ``warn`` or ``error``
+with what to do, printed as they come. Nothing is downloaded or written; files that are not there
+yet because the run would fetch them are named. Every file is read by the reader that the run itself
+uses, so that what passes here is read there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from genebert.checks import data, machine
+from genebert.checks.finding import Finding
+from genebert.errors import InputError
+from genebert.layout import is_simulated
+from genebert.progress import duration
+
+VERSION = 1
+
+
+def find(config: Mapping[str, Any], resources: list[Mapping[str, str]]) -> Iterator[Finding]:
+    """Yield all findings, the data first.
+
+    Parameters
+    ----------
+    config : the validated configuration.
+    resources : rows of the manifest.
+    """
+    if is_simulated(config):
+        yield Finding("ok", "data", "simulated: the run writes its own genome, peaks and labels")
+        regions = data.simulated_regions(config)
+    else:
+        found = data.Data(config, resources)
+        yield from found.check()
+        regions = found.n_regions
+    yield from machine.check(config, resources, regions)
+
+
+def check(
+    *,
+    config: Mapping[str, Any],
+    resources: list[Mapping[str, str]],
+    tell: Callable[[str], None] = print,
+) -> None:
+    """Print a line for every finding, then one for all.
+
+    Parameters
+    ----------
+    config, resources : see :func:`find`.
+    tell : called with every line.
+
+    Raises
+    ------
+    InputError
+        If there is an error among the findings.
+    """
+    began = time.monotonic()
+    counts = {"ok": 0, "warn": 0, "error": 0}
+    for finding in find(config, resources):
+        counts[finding.level] += 1
+        tell(str(finding))
+    text = f"{counts['ok']} ok, {counts['warn']} to look at, {counts['error']} wrong"
+    text += f" ({duration(time.monotonic() - began)})"
+    if counts["error"]:
+        raise InputError(f"this run would fail: {text}; mend the lines that begin with 'error'")
+    tell(f"{text}: start it with the same command without 'check'")
