@@ -13,6 +13,12 @@ def submission(wildcards, attempt):
     return attempt
 
 
+# An image (containers/) in which `--sdm apptainer` runs every job.
+if os.environ.get("GENEBERT_CONTAINER"):
+
+    container: os.environ.get("GENEBERT_CONTAINER")
+
+
 onstart:
     if workflow.executor_plugin.name == "slurm":
         or_exit(slurm.check_site, os.environ)

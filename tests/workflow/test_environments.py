@@ -265,3 +265,30 @@ def test_an_interpreter_that_sees_too_little_is_noticed(tmp_path):
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert list(json.loads(done.stdout)) == ["numpy.linalg"]
+
+
+# -- containers ------------------------------------------------------------------------------------
+
+
+def test_both_images_are_the_lock_on_the_same_system(root):
+    docker, apptainer = (
+        (root / "containers" / name).read_text() for name in ("Dockerfile", "genebert.def")
+    )
+    systems = [
+        re.findall(pattern, text, re.MULTILINE)
+        for pattern, text in ((r"^FROM (\S+)$", docker), (r"^From: (\S+)$", apptainer))
+    ]
+    assert systems[0] == systems[1]
+    (python,) = [text for text in specs(root, "workflow") if text.startswith("python=")]
+    assert systems[0][0].startswith(f"python:{python.split('=')[1]}-")
+    installed = [
+        re.findall(r"apt-get install -qq -y --no-install-recommends ([\w+ ]+\w|[\w+ ]+)", text)
+        for text in (docker, apptainer)
+    ]
+    assert installed[0] == installed[1]
+    assert set(NOT_PYTHON) - {"python"} <= set(installed[0][0].split())
+    for text in (docker, apptainer):
+        assert re.search(r"requirements\.lock /opt/requirements\.lock$", text, re.MULTILINE)
+        assert re.findall(r"^.*pip install (.*)$", text, re.MULTILINE) == [
+            "--no-cache-dir -r /opt/requirements.lock"
+        ]

@@ -1,7 +1,8 @@
-"""`--sdm conda`, with a stand-in for conda that records which environment it is asked for.
+"""`--sdm conda` and `--sdm apptainer`, with stand-ins that record what they are asked for.
 
-No channel is reached: the stand-in makes an "environment" whose Python is the one that runs these
-tests. What this shows is the wiring, from a rule to its file in `envs/`, not that anything solves.
+No channel is reached and no image is built: the stand-in for conda makes an "environment" whose
+Python is the one that runs these tests, that for apptainer runs the job outside. What this shows is
+the wiring, from a rule to its file in `envs/` or the image, not that anything solves or builds.
 """
 
 from __future__ import annotations
@@ -35,6 +36,13 @@ case "$1 $2" in
 esac
 """
 ACTIVATE = 'echo activate "$1" >> "$STAND_IN/record"\nexport PATH="$1/bin:$PATH"\n'
+APPTAINER = """\
+#!/usr/bin/env bash
+if [ "$1" = --version ]; then echo "apptainer version 1.3.4"; exit; fi
+while [ "$1" != bash ] && [ "$1" != sh ]; do last=$1; shift; done
+echo "$last" >> "$STAND_IN/record"
+exec "$@"
+"""
 GENOME = "results/simulated/genome.fa"
 WEIGHTS = "results/pretrain/full/seed-1/model.safetensors"
 SETTINGS = "results/pretrain/full/seed-1/run.json"
@@ -106,3 +114,16 @@ def test_without_conda_it_is_one_line(snakemake, tmp_path):
     assert done.returncode != 0
     assert "Is conda installed and accessible?" in last_line(done.stdout)
     assert "Traceback" not in done.stderr
+
+
+def test_every_job_runs_in_the_image_that_is_named(snakemake, stand_in, tmp_path):
+    (stand_in / "bin/apptainer").write_text(APPTAINER)
+    (stand_in / "bin/apptainer").chmod(0o755)
+    image = tmp_path / "genebert.sif"
+    image.touch()
+    small = tmp_path / "small.yaml"
+    small.write_text(json.dumps(TINY_GENOME))
+    run = ["--cores", "1", "--configfile", small, "--allowed-rules", "simulate", "--", GENOME]
+    done = snakemake("--sdm", "apptainer", *run, GENEBERT_CONTAINER=str(image))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (stand_in / "record").read_text().split() == [str(image)]
