@@ -8,7 +8,7 @@ export PATH := $(VENV)/bin:$(PATH)
 export GENEBERT_REALDATA
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo again test test-slurm test-realdata lint report clean
+.PHONY: help setup demo again test test-slurm test-realdata lint docs report clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -51,8 +51,17 @@ lint: setup ## style of Python and Snakemake files, types, lint of the workflow
 	snakefmt --check Snakefile rules
 	snakemake --lint
 
+$(VENV)/.docs: docs/requirements.txt $(VENV)/.ready
+	$(VENV)/bin/python -m pip install --quiet -r docs/requirements.txt
+	@touch $@
+
+docs: $(VENV)/.docs ## the documentation as a web site in site/ (warnings and misspellings are errors)
+	codespell
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
+	@echo "documentation: site/index.html"
+
 report: setup ## report.html of what is in results/
 	snakemake --cores 1 --report report.html
 
-clean: ## delete results, logs and the report; keep .venv and downloads
-	rm -rf results logs benchmarks report.html .snakemake
+clean: ## delete results, logs, the report and the site; keep .venv and downloads
+	rm -rf results logs benchmarks report.html site .snakemake

@@ -1,8 +1,8 @@
-"""Validate the configuration, fill in defaults, and describe it.
+"""Validate the configuration and fill in defaults.
 
 In comes the merged configuration and the JSON Schema; out goes the same configuration with
 defaults, or one line that names the key, what was found and what was expected. The reference in
-``config/README.md`` is written from the same schema.
+``config/README.md`` is written from the same schema (:mod:`genebert.config_reference`).
 """
 
 from __future__ import annotations
@@ -218,27 +218,3 @@ def _check_names(config: Mapping[str, Any], file: str) -> None:
             raise InputError(f"key datasets[{number}].path is missing", file=file)
         if row["kind"] == "cohort" and "phenotypes" not in row:
             raise InputError(f"key datasets[{number}].phenotypes is missing", file=file)
-
-
-def describe(schema: Mapping[str, Any]) -> str:
-    """Return the configuration reference as Markdown: key, type, default, meaning."""
-    lines = ["| key | type | default | meaning |", "|---|---|---|---|"]
-
-    def walk(sub: Mapping[str, Any], key: str) -> None:
-        sub = resolve(sub, schema)
-        if key:
-            kind = " or ".join(map(str, sub["enum"])) if "enum" in sub else sub.get("type", "")
-            default = sub.get("default", "")
-            default = "" if isinstance(default, dict | list) or default == "" else f"`{default}`"
-            text = " ".join(str(sub.get("description", "")).split()).replace("|", "\\|")
-            lines.append(f"| `{key}` | {kind} | {default} | {text} |")
-        for name, child in sub.get("properties", {}).items():
-            walk(child, f"{key}.{name}" if key else name)
-        if "items" in sub:
-            items = resolve(sub["items"], schema)
-            if "properties" in items:
-                for name, child in items["properties"].items():
-                    walk(child, f"{key}[].{name}")
-
-    walk(schema, "")
-    return "\n".join(lines) + "\n"
