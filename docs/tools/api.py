@@ -41,8 +41,8 @@ STAGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
         (
             "shards", "background", "samples", "population", "sampler", "plan", "curriculum",
             "tokens", "masking", "column_masking", "cell_state", "rng", "objectives", "model",
-            "pretrain", "trainer", "train_state", "refusal", "clock", "launch", "slurm", "evaluation",
-            "intervals", "probes", "markov", "mgm_reference", "pretraining_table",
+            "pretrain", "trainer", "train_state", "refusal", "clock", "launch", "slurm",
+            "evaluation", "intervals", "probes", "markov", "mgm_reference", "pretraining_table",
             "pretraining_figures", "transfer",
         ),
     ),
