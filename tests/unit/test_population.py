@@ -10,10 +10,8 @@ from genebert.errors import InputError
 from genebert.plan import Plan
 from genebert.population import (
     NGSP_GAP,
-    balanced_weights,
     bins,
     build_population,
-    size_weights,
 )
 from genebert.samples import TRAIN, VALID, Corpus
 from pretrain_toys import toy_block, toy_shards
@@ -49,51 +47,6 @@ def test_pairs_of_held_out_types_have_one_on_either_side():
     assert (weight[:5, :5] == 0).all()
     assert weight[5, :5].any()
     assert weight[:5, 5].any()
-
-
-def test_pairs_are_used_equally_often_in_both_directions():
-    rng = np.random.default_rng(0)
-    n, chance = 4000, np.array([0.15, 0.3, 0.5, 0.8])  # cell types of very unequal depth
-    is_open = rng.random((n, 4)) < chance
-    weight, accept = balanced_weights(is_open, ~is_open, ~np.eye(4, dtype=bool))
-    assert (weight == np.rint(weight)).all()
-    joint = is_open[:, :, None] * (~is_open)[:, None, :] * weight
-    total = joint.sum(axis=(1, 2), keepdims=True)
-    drawn = (joint / np.where(total > 0, total, 1)).sum(axis=0)
-    used = drawn * accept / 2**16
-    off = ~np.eye(4, dtype=bool)
-    assert np.abs(used / np.where(off, used.T, 1) - 1)[off].max() < 0.02
-    assert used.sum() > 0.5 * drawn.sum()
-    plain = (is_open[:, :, None] * (~is_open)[:, None, :]).sum(axis=0)
-    assert np.abs(plain / np.where(off, plain.T, 1) - 1)[off].max() > 1  # it was not so before
-
-
-def test_given_one_of_a_pair_both_directions_are_used_equally_often_too():
-    rng = np.random.default_rng(0)
-    n, chance = 4000, np.array([0.15, 0.3, 0.5, 0.8])
-    is_open = rng.random((n, 4)) < chance
-    weight, accept = balanced_weights(is_open, ~is_open, ~np.eye(4, dtype=bool), given=True)
-    drawn = np.zeros((4, 4))
-    for c in range(4):  # every locus open in c is visited once with it and draws the other one
-        total = (~is_open @ weight[c])[:, None]
-        share = np.where(total > 0, ~is_open * weight[c] / np.where(total > 0, total, 1), 0)
-        drawn[c] = share[is_open[:, c]].sum(axis=0)
-    used = drawn * accept / 2**16
-    off = ~np.eye(4, dtype=bool)
-    assert np.abs(used / np.where(off, used.T, 1) - 1)[off].max() < 0.02
-    assert used.sum() > 0.3 * drawn.sum()
-
-
-def test_small_cell_types_weigh_more_in_proportion():
-    assert size_weights(np.array([100, 200, 1000, 10**6])).tolist() == [1023, 512, 102, 1]
-    assert size_weights(np.array([0, 1])).tolist() == [1023, 1023]
-
-
-def test_a_pair_that_occurs_in_one_direction_only_is_not_used():
-    is_open = np.array([[True, False], [True, False], [True, True]])
-    weight, accept = balanced_weights(is_open, ~is_open, ~np.eye(2, dtype=bool))
-    assert not weight.any()
-    assert not accept.any()
 
 
 def test_bins_hold_equal_shares_of_the_reference():

@@ -14,12 +14,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from genebert.balance import Geometry, balanced_weights, size_weights, window_lengths
 from genebert.errors import InputError
 from genebert.plan import Layout, Plan
+from genebert.rng import fold, integers, words
 from genebert.samples import START_BITS, TRAIN, Corpus, View, spread
 
 NGSP_GAP = 10  # a negative partner is not within this many open regions of A
 MOTIF_BINS, BREADTH_BINS = 8, 4
+PAIRS_PER_CELL = 500
+BALANCE_SEED = 19_830_401  # of the pairs that the geometry is balanced on
 
 Array = NDArray[Any]
 
@@ -40,6 +44,7 @@ class Population:
     cell_weight : int64[c], weight of a cell type when one is drawn for a locus.
     pair_weight : float64[c, c] of small integers: weight of (open in row, closed in column) in n2.
     pair_accept : int64[c, c], of 2**16 drawn pairs so many are used; the others fall back to n1.
+    geometry : accepts pairs of windows of n2 so that their geometry does not tell them apart.
     motif_bin, breadth_bin : uint8[R], for matching.
     limits, cell_limits : int32[3, contigs, C] (:func:`limits`), and of `cells` alone.
     open_bits : uint8[R, ceil(c / 8)] (:func:`open_bits`).
@@ -58,6 +63,7 @@ class Population:
     cell_weight: Tensor
     pair_weight: Tensor
     pair_accept: Tensor
+    geometry: Geometry
     motif_bin: Tensor
     breadth_bin: Tensor
     limits: Tensor
@@ -96,6 +102,37 @@ class Population:
         inside = start_B1 >= first
         anchor_Bc = is_open & inside & (start_B1 <= last_anchor)
         return anchor_Bc, ~is_open & inside & (start_B1 <= last)
+
+    def pairs_of(
+        self, open_Bc: Tensor, closed_Bc: Tensor, word_B2: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw a pair (open in c, closed in c') for loci: (column c, column c', is there one)."""
+        weight = open_Bc.double() * (closed_Bc.double() @ self.pair_weight.T)
+        column, possible = draw(weight, word_B2[:, 0])
+        other, _ = draw(closed_Bc.double() * self.pair_weight[column], word_B2[:, 1])
+        return column, other, possible
+
+    def lengths(self, column: Tensor, place: Tensor) -> Tensor:
+        """Return :func:`window_lengths` of the cell types at ``column``, int64[2, ...]."""
+        flat = window_lengths(
+            self.corpus, self.view, self.cells[column.flatten()], place.flatten(),
+            self.plan.neighbours, self.layout.exclude,
+        )  # fmt: skip
+        return flat.view(2, *column.shape)
+
+
+def draw(weight_Bc: Tensor, word_B: Tensor) -> tuple[Tensor, Tensor]:
+    """Draw a column with probability proportional to integer weights.
+
+    Returns
+    -------
+    column_B : int64 (the last column where all weights are 0).
+    possible_B : bool, some weight is above 0.
+    """
+    total_Bc = weight_Bc.long().cumsum(dim=1)
+    at = integers(word_B, total_Bc[:, -1].clamp(min=1))
+    column = torch.searchsorted(total_Bc, at[:, None], right=True).squeeze(1)
+    return column.clamp(max=weight_Bc.shape[1] - 1), total_Bc[:, -1] > 0
 
 
 def limits(corpus: Corpus, view: View, layout: Layout, half: int) -> Tensor:
@@ -140,58 +177,6 @@ def bins(value: Array, reference: Array, n: int) -> Array:
         return np.zeros(len(value), dtype=np.uint8)
     edges = np.quantile(reference, np.arange(1, n) / n)
     return np.searchsorted(edges, value, side="right").astype(np.uint8)
-
-
-def size_weights(sizes: Array) -> Array:
-    """Return integers of 1 .. 1023 in proportion to 1 / size (empty cell types: as of size 1)."""
-    inverse = 1.0 / np.maximum(sizes, 1)
-    return np.clip(np.rint(1023 * inverse / inverse.max()), 1, 1023).astype(np.int64)
-
-
-def balanced_weights(
-    open_nc: Array, closed_nc: Array, roles_cc: Array, given: bool = False
-) -> tuple[Array, Array]:
-    """Weigh pairs (open in c, closed in c') so that both directions are used equally often.
-
-    A locus draws one pair with probability proportional to the weights of its possible pairs; with
-    ``given``, it is visited once for every c in which it is open, and draws c' alone.
-    The weight of (c, c') is multiplied by sqrt(expected(c', c) / expected(c, c')) for 20 rounds
-    and rounded to integers of 1 .. 1023. Loci with few possible pairs can make it impossible that
-    both directions agree; of the direction that is still drawn more often a part is then not used.
-
-    Parameters
-    ----------
-    open_nc, closed_nc : bool[n, c] of loci.
-    roles_cc : bool[c, c], pairs that may be drawn.
-
-    Returns
-    -------
-    weight_cc : float64; 0 where a pair, or its reverse, never occurs.
-    accept_cc : int64, of 2**16 draws of a pair so many are used.
-    """
-    is_open, closed = open_nc.astype(np.float64), closed_nc.astype(np.float64)
-    count = is_open.T @ closed
-    usable = roles_cc & (count > 0) & (count.T > 0)
-    weight = np.where(usable, 1.0 / np.maximum(count, 1.0), 0.0)
-    if not usable.any():
-        return weight, np.zeros(weight.shape, dtype=np.int64)
-    for _ in range(20):
-        expected = _expected(is_open, closed, weight, given)
-        ratio = np.where(usable, expected.T / np.where(usable, expected, 1.0), 1.0)
-        weight = weight * np.sqrt(ratio)
-    weight = np.where(usable, np.clip(np.rint(1023 * weight / weight.max()), 1, 1023), 0.0)
-    expected = _expected(is_open, closed, weight, given)
-    share = np.where(usable, np.minimum(1.0, expected.T / np.where(usable, expected, 1.0)), 0.0)
-    return weight, np.rint(share * 2**16).astype(np.int64)
-
-
-def _expected(is_open: Array, closed: Array, weight: Array, given: bool) -> Array:
-    """Return how often each pair of cell types is expected to be drawn, float64[c, c]."""
-    total = closed @ weight.T  # of each c by itself
-    if not given:
-        total = ((is_open @ weight) * closed).sum(axis=1, keepdims=True)
-    share = np.where(total > 0, 1.0 / np.maximum(total, 1e-300), 0.0)
-    return np.asarray(weight * ((is_open * share).T @ closed))
 
 
 def build_population(
@@ -248,6 +233,7 @@ def build_population(
         cell_weight=torch.ones(len(cells), dtype=torch.int64, device=corpus.device),
         pair_weight=put(np.zeros(roles_cc.shape)),
         pair_accept=put(np.zeros(roles_cc.shape, dtype=np.int64)),
+        geometry=Geometry.none(corpus.device),
         motif_bin=put(bins(motif_count, motif_count[in_training], MOTIF_BINS)),
         breadth_bin=put(bins(breadth, breadth[in_training], BREADTH_BINS)),
         limits=between,
@@ -290,7 +276,7 @@ def build_population(
     for part in candidates.split(chunk):
         part_open, part_closed = population.eligible(part)
         possible_parts.append(((part_open.float() @ paired > 0) & part_closed).any(dim=1))
-    return replace(
+    population = replace(
         population,
         loci=candidates[usable],
         pair_loci=candidates[torch.cat(possible_parts)],
@@ -298,6 +284,29 @@ def build_population(
         pair_weight=put(weight),
         pair_accept=put(accept),
     )
+    return replace(population, geometry=balanced_geometry(population, sample))
+
+
+def balanced_geometry(population: Population, sample: int) -> Geometry:
+    """Fit the geometry of a population's n2 windows on about ``sample`` drawn pairs, or more.
+
+    Every cell type needs some hundred of them.
+    """
+    sample = max(sample, PAIRS_PER_CELL * population.cells.numel())
+    loci, device = population.pair_loci, population.corpus.device
+    if loci.numel() == 0:
+        return Geometry.none(device)
+    locus = loci.repeat(-(-sample // loci.numel()))[:: max(1, loci.numel() // sample)]
+    turn = torch.arange(locus.numel(), device=device) // loci.numel()
+    word = words(fold(BALANCE_SEED, turn), locus, 3)
+    column, other, possible = population.pairs_of(*population.eligible(locus), word)
+    used = possible & ((word[:, 2] >> 16) < population.pair_accept[column, other])
+    column, other, locus = column[used], other[used], locus[used]
+    if locus.numel() == 0:
+        return Geometry.none(device)
+    columns = torch.stack([column, other])
+    lengths = population.lengths(columns, locus.expand(2, -1)).cpu().numpy()
+    return Geometry.fit(lengths, columns.cpu().numpy(), population.cells.numel()).to(device)
 
 
 def anchor_entries(population: Population, allowed_R: Tensor) -> Tensor:
@@ -351,6 +360,7 @@ def background_population(corpus: Corpus, plan: Plan) -> Population:
         view=corpus.view([TRAIN]),
         loci=torch.arange(corpus.start.numel(), device=corpus.device),
         pair_loci=none, pairs=none, cells=none, anchor_cells=none, cell_weight=none,
-        pair_weight=none, pair_accept=none, motif_bin=none, breadth_bin=none, limits=none,
+        pair_weight=none, pair_accept=none,
+        geometry=Geometry.none(corpus.device), motif_bin=none, breadth_bin=none, limits=none,
         cell_limits=none, open_bits=none, surrounded=none,
     )  # fmt: skip

@@ -13,49 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from genebert.balance import window_lengths
+from genebert.logistic import fit_logistic
 from genebert.objectives import accuracy, auroc
 from genebert.population import Population
 from genebert.sampler import Rows
-from genebert.samples import neighbours
 
 Floats = NDArray[np.float64]
 Judged = tuple[Floats, NDArray[np.bool_]]  # logits and labels of the same rows
 COMPONENTS = 12  # principal components of each side of the bilinear probe
-RIDGE = 1.0
-NEWTON_STEPS = 25
-
-
-@dataclass(frozen=True)
-class Logistic:
-    """A fitted logistic regression on standardised features."""
-
-    mean: Floats
-    scale: Floats
-    weights: Floats  # [features + 1], the last is the intercept
-
-    def logits(self, features_ND: Floats) -> Floats:
-        """Return logits_N."""
-        z = (features_ND - self.mean) / self.scale
-        return np.asarray(z @ self.weights[:-1] + self.weights[-1])
-
-
-def fit_logistic(features_ND: Floats, label_N: NDArray[np.bool_], ridge: float = RIDGE) -> Logistic:
-    """Fit by Newton's method; the intercept is not penalised."""
-    mean, scale = features_ND.mean(axis=0), features_ND.std(axis=0)
-    scale = np.where(scale > 1e-9, scale, 1.0)
-    z = np.concatenate([(features_ND - mean) / scale, np.ones((len(label_N), 1))], axis=1)
-    penalty = np.full(z.shape[1], ridge)
-    penalty[-1] = 1e-6
-    weights = np.zeros(z.shape[1])
-    for _ in range(NEWTON_STEPS):
-        p = 1.0 / (1.0 + np.exp(-np.clip(z @ weights, -30, 30)))
-        gradient = z.T @ (p - label_N) + penalty * weights
-        hessian = (z * (p * (1 - p) + 1e-9)[:, None]).T @ z + np.diag(penalty)
-        change = np.linalg.solve(hessian, gradient)
-        weights -= change
-        if np.abs(change).max() < 1e-8:
-            break
-    return Logistic(mean, scale, weights)
 
 
 @dataclass(frozen=True)
@@ -98,19 +64,16 @@ def pairs_of(population: Population, rows: Rows) -> Pairs:
     assert cell is not None
     assert place is not None
     anchor = rows.anchor.repeat(2)
-    centre = corpus.start[place] + corpus.width // 2
-    entry, _ = neighbours(
-        view, corpus.width, cell, corpus.contig[place], centre,
-        population.plan.neighbours, population.layout.exclude,
-    )  # fmt: skip
-    start = corpus.start[view.region[entry]]
+    span, nearest = window_lengths(
+        corpus, view, cell, place, population.plan.neighbours, population.layout.exclude
+    )
     first, end = view.cell_bounds(cell)
     columns = (
         corpus.gc[anchor],
         corpus.motif_count[anchor],
         corpus.breadth[anchor],
-        (start[:, -1] - start[:, 0]).clamp(min=1).log(),
-        (start - corpus.start[place][:, None]).abs().min(dim=1).values.clamp(min=1).log(),
+        span.clamp(min=1).log(),
+        nearest.clamp(min=1).log(),
         (end - first).clamp(min=1).log(),
     )
     half = population.plan.neighbours // 2

@@ -20,7 +20,7 @@ from torch import Tensor
 from genebert import masking, tokens
 from genebert.objectives import SRM
 from genebert.plan import Layout, Plan, Segment
-from genebert.population import NGSP_GAP, Population
+from genebert.population import NGSP_GAP, Population, draw
 from genebert.rng import (
     STREAM_ORDER,
     STREAM_PAIR,
@@ -80,20 +80,6 @@ class Rows:
         """Return all tensors by name."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in values.items() if value is not None}
-
-
-def draw(weight_Bc: Tensor, word_B: Tensor) -> tuple[Tensor, Tensor]:
-    """Draw a column with probability proportional to integer weights.
-
-    Returns
-    -------
-    column_B : int64 (the last column where all weights are 0).
-    possible_B : bool, some weight is above 0.
-    """
-    total_Bc = weight_Bc.long().cumsum(dim=1)
-    at = integers(word_B, total_Bc[:, -1].clamp(min=1))
-    column = torch.searchsorted(total_Bc, at[:, None], right=True).squeeze(1)
-    return column.clamp(max=weight_Bc.shape[1] - 1), total_Bc[:, -1] > 0
 
 
 def best_candidate(tier_BK: Tensor) -> tuple[Tensor, Tensor]:
@@ -327,17 +313,17 @@ class Sampler:
         """Draw cell type and negative of every anchor.
 
         n2 draws (c, c') together, by weights under which both directions are used equally often.
-        A locus that is closed in no cell type has no n2 and falls back to n1; so does a
-        part of the pairs whose reverse is rarer.
+        A locus that is closed in no cell type has no n2 and falls back to n1; so does a part of
+        the pairs whose reverse, in cell types or in geometry, is rarer (:mod:`genebert.balance`).
         """
         population = self.population
         open_Sc, closed_Sc = self._eligible(anchor_S, column_S)
-        weight = open_Sc.double() * (closed_Sc.double() @ population.pair_weight.T)
-        column_n2, possible = draw(weight, word_SW[:, 0])
-        weight = closed_Sc.double() * population.pair_weight[column_n2]
-        other, _ = draw(weight, word_SW[:, 1])
+        column_n2, other, possible = population.pairs_of(open_Sc, closed_Sc, word_SW[:, :2])
         column_n1, _ = self._draw_cell(open_Sc, word_SW[:, 0])
         used = (word_SW[:, 3] >> 16) < population.pair_accept[column_n2, other]
+        columns = torch.stack([column_n2, other])
+        lengths = population.lengths(columns, anchor_S.expand(2, -1))
+        used &= population.geometry.accepts(lengths, columns, word_SW[:, 3])
         contrast_S = torch.where(possible & used, contrast_S, N1)
         cell = population.cells[torch.where(contrast_S == N2, column_n2, column_n1)]
         locus = self._matched_locus(anchor_S, cell, word_SW[:, 4 : 4 + CANDIDATES])

@@ -4,6 +4,10 @@ The matrix has F rows (motifs, then accessibility) and C columns (R/2 regions to
 anchor, R/2 to the right). :class:`SwinRegionEncoder` reads it as an image with windowed attention
 (Liu et al. 2021, "Swin Transformer"); :class:`RegionTransformer` has one token per region and is
 the alternative in which the order of the motifs means nothing.
+
+Both read out the mean over all columns beside the anchor's own column: what a matrix says about
+the anchor (its motifs in fine-tuning; in pre-training, where it is a placeholder, what attention
+brought there) would be one part in C of a mean alone.
 """
 
 from __future__ import annotations
@@ -27,6 +31,11 @@ def _with_state(matrix_BFC: Tensor, state_BF: Tensor | None, wanted: bool) -> Te
     return torch.cat([state_BF[:, :, None].to(matrix_BFC.dtype), matrix_BFC], dim=2)
 
 
+def anchor_column(config: ModelConfig) -> int:
+    """Return the column of the anchor, behind that of the cell state where there is one."""
+    return config.n_columns // 2 + config.cell_state
+
+
 class RegionTransformer(nn.Module):
     """One token per region (a linear map of its F features) and a transformer over the regions."""
 
@@ -43,8 +52,9 @@ class RegionTransformer(nn.Module):
             for _ in range(sum(config.region_depths))
         )
         self.norm = nn.LayerNorm(config.d_region)
-        self.out = nn.Linear(config.d_region, config.d_model)
+        self.out = nn.Linear(2 * config.d_region, config.d_model)
         self.d_out, self.columns_per_vector = config.d_region, 1
+        self.anchor = anchor_column(config)
 
     def vectors(self, matrix_BFC: Tensor, state: Tensor | None = None) -> Tensor:
         """Return what the encoder makes of each column, [B, columns, d_out]."""
@@ -58,7 +68,8 @@ class RegionTransformer(nn.Module):
 
     def forward(self, matrix_BFC: Tensor, state: Tensor | None = None) -> Tensor:
         """Turn matrix_BFC (and the state [B, F] of the cell type) into e_BD."""
-        return self.out(self.vectors(matrix_BFC, state).mean(dim=1))
+        x_BCd = self.vectors(matrix_BFC, state)
+        return self.out(torch.cat([x_BCd.mean(dim=1), x_BCd[:, self.anchor]], dim=1))
 
 
 class WindowBlock(nn.Module):
@@ -185,8 +196,9 @@ class SwinRegionEncoder(nn.Module):
             ]
         self.layers = nn.ModuleList(layers)
         self.norm = nn.LayerNorm(d)
-        self.out = nn.Linear(d, config.d_model)
+        self.out = nn.Linear(2 * d, config.d_model)
         self.d_out, self.columns_per_vector = d, columns_per_patch
+        self.anchor = anchor_column(config) // columns_per_patch
 
     def vectors(self, matrix_BFC: Tensor, state: Tensor | None = None) -> Tensor:
         """Return what the encoder makes of each column of patches, [B, columns, d_out]."""
@@ -194,7 +206,8 @@ class SwinRegionEncoder(nn.Module):
 
     def forward(self, matrix_BFC: Tensor, state: Tensor | None = None) -> Tensor:
         """Turn matrix_BFC (and the state [B, F] of the cell type) into e_BD."""
-        return self.out(self._grid(matrix_BFC, state).mean(dim=(1, 2)))
+        x_BWd = self.vectors(matrix_BFC, state)
+        return self.out(torch.cat([x_BWd.mean(dim=1), x_BWd[:, self.anchor]], dim=1))
 
     def _grid(self, matrix_BFC: Tensor, state: Tensor | None) -> Tensor:
         """Return the last stage's patches, [B, H, W, d_out]."""

@@ -1,0 +1,106 @@
+"""Pairs of n2: directions of cell types and the geometry of windows are balanced."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from genebert.balance import BINS, Geometry, balanced_weights, size_weights
+from genebert.logistic import fit_logistic
+from genebert.objectives import auroc
+
+
+def test_pairs_are_used_equally_often_in_both_directions():
+    rng = np.random.default_rng(0)
+    n, chance = 4000, np.array([0.15, 0.3, 0.5, 0.8])  # cell types of very unequal depth
+    is_open = rng.random((n, 4)) < chance
+    weight, accept = balanced_weights(is_open, ~is_open, ~np.eye(4, dtype=bool))
+    assert (weight == np.rint(weight)).all()
+    joint = is_open[:, :, None] * (~is_open)[:, None, :] * weight
+    total = joint.sum(axis=(1, 2), keepdims=True)
+    drawn = (joint / np.where(total > 0, total, 1)).sum(axis=0)
+    used = drawn * accept / 2**16
+    off = ~np.eye(4, dtype=bool)
+    assert np.abs(used / np.where(off, used.T, 1) - 1)[off].max() < 0.02
+    assert used.sum() > 0.5 * drawn.sum()
+    plain = (is_open[:, :, None] * (~is_open)[:, None, :]).sum(axis=0)
+    assert np.abs(plain / np.where(off, plain.T, 1) - 1)[off].max() > 1  # it was not so before
+
+
+def test_given_one_of_a_pair_both_directions_are_used_equally_often_too():
+    rng = np.random.default_rng(0)
+    n, chance = 4000, np.array([0.15, 0.3, 0.5, 0.8])
+    is_open = rng.random((n, 4)) < chance
+    weight, accept = balanced_weights(is_open, ~is_open, ~np.eye(4, dtype=bool), given=True)
+    drawn = np.zeros((4, 4))
+    for c in range(4):  # every locus open in c is visited once with it and draws the other one
+        total = (~is_open @ weight[c])[:, None]
+        share = np.where(total > 0, ~is_open * weight[c] / np.where(total > 0, total, 1), 0)
+        drawn[c] = share[is_open[:, c]].sum(axis=0)
+    used = drawn * accept / 2**16
+    off = ~np.eye(4, dtype=bool)
+    assert np.abs(used / np.where(off, used.T, 1) - 1)[off].max() < 0.02
+    assert used.sum() > 0.3 * drawn.sum()
+
+
+def test_small_cell_types_weigh_more_in_proportion():
+    assert size_weights(np.array([100, 200, 1000, 10**6])).tolist() == [1023, 512, 102, 1]
+    assert size_weights(np.array([0, 1])).tolist() == [1023, 1023]
+
+
+def test_a_pair_that_occurs_in_one_direction_only_is_not_used():
+    is_open = np.array([[True, False], [True, False], [True, True]])
+    weight, accept = balanced_weights(is_open, ~is_open, ~np.eye(2, dtype=bool))
+    assert not weight.any()
+    assert not accept.any()
+
+
+# -- geometry --------------------------------------------------------------------------------------
+
+
+def drawn_pairs(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Windows of 3 cell types of very unequal depth; the right one of a pair is shorter."""
+    rng = np.random.default_rng(seed)
+    cells = np.stack([rng.integers(3, size=n), rng.integers(3, size=n)])
+    depth = np.array([1.0, 3.0, 10.0])[cells]
+    density = rng.normal(size=n) + np.array([[0.8], [0.0]])  # of the domain, for the right one
+    span = np.exp(9 - 0.5 * density + 0.3 * rng.normal(size=(2, n))) / depth
+    nearest = np.exp(7 - 0.5 * density + 0.6 * rng.normal(size=(2, n))) / depth
+    return np.stack([span, nearest]).astype(np.int64), cells
+
+
+def told_apart(lengths: np.ndarray, cells: np.ndarray) -> float:
+    """AUROC of a logistic regression on both lengths and the cell type."""
+    x = np.concatenate([np.log(lengths.reshape(2, -1) + 1), np.eye(3)[cells.reshape(-1)].T]).T
+    label = np.arange(len(x)) < lengths.shape[2]
+    return auroc(fit_logistic(x, label).logits(x), label)
+
+
+def test_geometry_does_not_tell_the_pairs_that_are_used_apart():
+    geometry = Geometry.fit(*drawn_pairs(40_000, 0), 3)
+    lengths, cells = drawn_pairs(40_000, 1)
+    word = torch.from_numpy(np.random.default_rng(2).integers(2**32, size=40_000))
+    used = geometry.accepts(torch.from_numpy(lengths), torch.from_numpy(cells), word).numpy()
+    assert told_apart(lengths, cells) > 0.65
+    assert abs(told_apart(lengths[:, :, used], cells[:, used]) - 0.5) < 0.02
+    assert used.mean() > 0.25
+    for a, b in ((0, 1), (0, 2), (1, 2)):  # and both directions are still used alike
+        one = int((used & (cells[0] == a) & (cells[1] == b)).sum())
+        other = int((used & (cells[0] == b) & (cells[1] == a)).sum())
+        assert abs(one - other) < 4 * (one + other) ** 0.5
+
+
+def test_geometry_is_of_whole_numbers_and_the_upper_bits_do_not_count():
+    geometry = Geometry.fit(*drawn_pairs(5_000, 0), 3)
+    assert geometry.edges.shape == (2, 3, BINS - 1)
+    assert all(x.dtype == torch.int64 for x in (geometry.edges, geometry.group, geometry.accept))
+    lengths, cells = (torch.from_numpy(x) for x in drawn_pairs(1_000, 3))
+    word = torch.arange(1_000) * 65
+    one, other = (geometry.accepts(lengths, cells, word + high) for high in (0, 2**16))
+    assert torch.equal(one, other)
+    assert 0 < int(one.sum()) < 1_000
+
+
+def test_without_pairs_every_pair_is_used():
+    nothing = torch.zeros(2, 2, 5, dtype=torch.int64)
+    assert bool(Geometry.none(nothing.device).accepts(nothing, nothing[0], nothing[0, 0]).all())
