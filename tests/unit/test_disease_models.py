@@ -52,11 +52,16 @@ def toy_shards() -> Any:
         held_out=np.array([False, False, True]), cell_types=["B", "HSC", "NK"],
         open_regions=np.concatenate(cells).astype(np.int32),
         indptr=np.cumsum([0, *map(len, cells)]),
+        strengths=np.ones(sum(map(len, cells)), np.float32),
+        motif_rows=np.stack([has, ~has], axis=1).astype(np.float16),
+        normaliser=np.ones(2, np.float32),
     )  # fmt: skip
 
 
 class ToyMotifs:
     """Counts SITE and GATA."""
+
+    columns = (SimpleNamespace(threshold=0.5), SimpleNamespace(threshold=0.5))
 
     def best_dense(self, codes: Any) -> np.ndarray:
         texts = [decode(c) for c in codes]
@@ -183,6 +188,8 @@ NEURAL = {"llr", "embedding", "accessibility"}
         ("kmer-lr", {"accessibility"}, [(0, 1)]),
         ("motif-lr", {"accessibility", "motif"}, [(0, 1)]),
         ("gc", {"accessibility"}, [(0, 1)]),
+        ("context-lr", {"motif"}, [(0, 1)]),
+        ("accessibility", set(), [(0, 1)]),
         ("tss-distance", set(), [(0, 1)]),
         ("oracle", set(), [(0, 1)]),
     ],
@@ -304,7 +311,7 @@ def test_one_population_has_no_track_of_its_own(cohort: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "model", "change", "message"),
     [
-        ("variants", "context-lr", None, "no accessibility read-out; found 'context-lr'"),
+        ("variants", "pwm", None, "no accessibility read-out; found 'pwm'"),
         ("cohort", "tss-distance", None, "no accessibility read-out; found 'tss-distance'"),
         ("variants", "oracle", "oracle", "no true probabilities for the model 'oracle'"),
         ("cohort", "covariates", "npz", "cannot be read as a cohort"),

@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from genebert import cohort_models as cm
-from genebert import features, variant_models, variant_scores
+from genebert import features, variant_context, variant_models, variant_scores
 from genebert.accessibility_head import AccessibilityModel, fit_accessibility, openness
 from genebert.errors import InputError
 from genebert.items import Job
@@ -31,7 +31,7 @@ from genebert.variant_models import Features, Problem, sequence_change
 if TYPE_CHECKING:
     from genebert.pretrained import Pretrained
 
-VERSION = 1
+VERSION = 2
 
 log = logging.getLogger("genebert")
 
@@ -209,6 +209,14 @@ def predict_variants(**arguments: Any) -> None:
         near, record["unknown"] = nearness(frame["tss_distance"].to_numpy(float))
         blocks = Features(plain=near[:, None])
         frames += supervised(job, problem, blocks, 0, 1, record)
+    elif job.model == "accessibility":
+        open_N2 = variant_context.locus_openness(job.context, frame)
+        frames += supervised(job, problem, Features(plain=open_N2), 0, 1, record)
+    elif job.model == "context-lr":
+        found = context_changes(job, frame)
+        score = found.score(info.get("label") == "effect")
+        frames.append(rows_of(frame["item"], score, model=job.model, track="zeroshot:motif"))
+        frames += supervised(job, problem, Features(plain=found.features), 0, 1, record)
     else:
         for start in starts(job):
             pretrain, finetune = start.pretrain_seed, start.finetune_seed
@@ -221,6 +229,15 @@ def predict_variants(**arguments: Any) -> None:
             key = f"accessibility_auroc/{pretrain}/{finetune}"
             record.setdefault("chosen", {})[key] = start.model.valid_auroc
     finish(job, frames, record, started, (arguments["predictions"], arguments["fit"]))
+
+
+def context_changes(job: Job, frame: pd.DataFrame) -> variant_context.Changes:
+    """Return what the variants change in the sites, activities and openness of a cell type."""
+    reference, alternative = (
+        variant_context.site_margins(frame[column].tolist(), job.motifs)
+        for column in ("sequence", "alternative")
+    )
+    return variant_context.changes(job.context, frame, reference, alternative)
 
 
 def nearness(distance: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
@@ -250,9 +267,13 @@ def score_variants(
     named = variant_scores.in_cell_type(delta, start.model.cell_types, frame["cell_type"].tolist())
     signed = info.get("label") == "effect"
     tracks = {"accessibility": named if signed else np.abs(named)}
-    plain = np.column_stack([delta, named, np.abs(delta), np.abs(named)])
     if job.model == "gc":
         return tracks, Features(plain=sequence_change(reference, alternative))
+    # peaks of the cell type are known, so all models are given the openness of the locus
+    open_N2 = variant_context.locus_openness(job.context, frame)
+    sizes = np.column_stack([delta, named, np.abs(delta), np.abs(named)])
+    where_open = np.column_stack([named, np.abs(named), np.abs(delta).max(axis=1)]) * open_N2[:, 1:]
+    plain = np.hstack([sizes, where_open, open_N2])
     if job.model == "motif-lr":
         tracks["motif"] = variant_scores.row_distance(ref_features, alt_features)
     if start.encoders is None:

@@ -27,7 +27,7 @@ EXTRA_MODELS = {
     "narrowpeak": ("accessibility", "context-lr", "cell-average"),
     "regions": ("context-lr", "mean-breadth", "nearest-type"),
     "gtf": ("gt-ag", "pwm"),
-    "variants": ("tss-distance",),
+    "variants": ("accessibility", "context-lr", "tss-distance"),
     "cohort": ("covariates", "dosage-lr", "dosage-lr-weighted"),
 }
 DATASET_FILES = ("path", "valid", "test", "phenotypes", "truth")  # keys that name files

@@ -7,6 +7,7 @@ or, where one chromosome holds (nearly) all of them, of its block of bases.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -172,6 +173,7 @@ def fit_predict(
     comes in afterwards, once for all variants: else its intercept would follow the share among the
     other chromosomes, which is low where that of the chromosome left out is high.
     """
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression, Ridge
 
     if not binary:
@@ -180,8 +182,12 @@ def fit_predict(
     prior = float(np.clip(y.mean(), 1e-6, 1 - 1e-6))
     if np.ptp(y[train]) == 0:
         return np.full(len(y), prior)
-    fitted = LogisticRegression(C=strength, max_iter=2000, tol=1e-9, class_weight="balanced")
-    fitted.fit(x[train], y[train], weights[train])
+    fitted = LogisticRegression(
+        C=strength, max_iter=200, tol=1e-9, class_weight="balanced", solver="newton-cholesky"
+    )
+    with warnings.catch_warnings():  # of the change to lbfgs where classes are separable
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        fitted.fit(x[train], y[train], weights[train])
     odds = fitted.decision_function(x) + np.log(prior / (1 - prior))
     return np.asarray(1 / (1 + np.exp(-odds)), np.float64)
 
