@@ -79,7 +79,7 @@ def test_no_description_is_cut_short_by_a_comma(schema):
         ("pretrain.evaluation_spans", ["list of integers", "`[1, 5, 10]`", "each >= 1, <= 50"]),
         (
             "pretrain.variants[].objectives",
-            ["list of texts", "none", "of `mgm`, `ngsp`, `srm`, `mrm`"],
+            ["list of texts", "none", "of `mgm`, `ngsp`, `srm`, `mrm`, `motif`"],
         ),
         ("datasets[].columns", ["mapping to texts", "", ""]),
     ],

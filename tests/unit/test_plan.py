@@ -48,13 +48,13 @@ def test_the_objectives_are_those_with_a_weight():
     assert objectives_of({"objectives": {"mgm": {}, "ngsp": {"weight": 0}}})[0] == ("mgm",)
     assert objectives_of({"objectives": ["ngsp"]})[0] == ("ngsp",)
     assert objectives_of({})[0] == ("mgm", "ngsp", "srm")  # mrm is off unless asked for
-    assert objectives_of({"objectives": ["mrm", "srm"]})[0] == ("srm", "mrm")
+    assert objectives_of({"objectives": ["motif", "mrm", "srm"]})[0] == ("srm", "mrm", "motif")
 
 
 VARIANTS = (  # the shared definition of the experiment
     "full", "sequence", "mgm", "mgm_srm", "mgm_ngsp", "region_transformer", "dnabert_masking",
     "shuffled_matrix", "shuffled_cells", "permuted_tfs", "no_accessibility", "cell_state", "genome",
-    "pairs",
+    "motif_reading", "pairs",
 )  # fmt: skip
 
 
@@ -125,6 +125,7 @@ def test_a_list_of_spans_ends_with_the_span_of_the_plan():
         ({"objectives": {"mgm": {"span": [[0.5, 1]]}}}, "objectives.mgm.span"),
         ({"objectives": {"mgm": {"repeat_weight": 1.5}}}, "objectives.mgm.repeat_weight"),
         ({"objectives": {"mrm": {"hidden_fraction": 1}}}, "objectives.mrm.hidden_fraction"),
+        ({"objectives": {"motif": {"wieght": 1}}}, "objectives.motif"),
         ({"objectives": {"mgm": {"spam": 3}}}, "did you mean 'span'"),
         ({"objectives": {"srm": {"loss": "hinge"}}}, "bce, infonce"),
         ({"objectives": {"srm": {"loss": "infonce", "group": 3}}}, "group"),

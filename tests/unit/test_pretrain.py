@@ -289,7 +289,7 @@ def test_one_batch_can_be_learned_by_heart(encoder, loss):
         trainer.train_step(batch)
     losses_of(trainer)
     trainer.train_step(batch)
-    mgm, ngsp, srm, _ = losses_of(trainer)
+    mgm, ngsp, srm, *_ = losses_of(trainer)
     assert mgm < 0.4
     assert ngsp < 0.1
     assert srm < 0.3 * first[2]
@@ -405,6 +405,47 @@ def test_masked_regions_alone_train_the_region_encoder_alone(tmp_path):
     assert "mgm" not in last
 
 
+def test_motif_rows_can_be_learned_by_heart_and_are_standardised():
+    trainer = trainer_of(
+        steps=150, optimizer={"learning_rate": 4e-3}, objectives={"motif": {}}, batch_size=8
+    )
+    corpus, population = trainer.sampler.corpus, trainer.sampler.population
+    usable = (corpus.split == TRAIN) & ~corpus.held_out_only
+    rows = corpus.columns(torch.nonzero(usable).squeeze(1))
+    mean, spread = population.motif_scale
+    assert torch.allclose(mean, rows.mean(dim=0), atol=1e-5)
+    assert torch.allclose(spread, rows.std(dim=0, correction=0), atol=1e-5)
+    batch = trainer.sample(0)
+    expected = (corpus.columns(batch[0].anchor) - mean) / spread
+    assert torch.equal(batch[0].motif, expected)
+    trainer.train_step(batch)
+    first = losses_of(trainer)[4]
+    while trainer.step < 149:
+        trainer.train_step(batch)
+    losses_of(trainer)
+    trainer.train_step(batch)
+    assert losses_of(trainer)[4] < 0.25 * first
+
+
+def test_motif_reading_is_reported_resumes_and_leaves_the_region_encoder_as_it_is(tmp_path):
+    kwargs = {"objectives": {"mgm": {}, "motif": {}}, "steps": 6, "evaluation_loci": 24}
+    go(tmp_path / "whole", **kwargs)
+    assert go(tmp_path / "parts", StopAfter(2), **kwargs) == EXIT_STOPPED
+    go(tmp_path / "parts", **kwargs)
+    assert rows_of(tmp_path / "whole") == rows_of(tmp_path / "parts")
+    trained = Pretrained.load(tmp_path / "whole")
+    fresh = Pretrained.random(trained.config, 1)
+    for name, value in fresh.model.state_dict().items():
+        same = torch.equal(value, trained.model.state_dict()[name])
+        assert same == name.startswith(("region", "ngsp", "srm", "placeholder")), name
+    rows = rows_of(tmp_path / "whole")
+    last = next(row for row in rows if row["kind"] == "evaluation")
+    assert set(last) >= {"motif", "motif_r2", "mgm"}
+    figure = next(r for r in rows if r["kind"] == "figure" and r["objective"] == "motif")
+    assert figure["metric"] == "mse"
+    assert figure["value"] == pytest.approx(last["motif"])
+
+
 # -- stopping and failing --------------------------------------------------------------------------
 
 
@@ -436,7 +477,7 @@ def test_a_gradient_that_is_not_finite_is_named():
     # the loss is finite, its derivative is not
     trainer.model.ngsp.dense.weight.register_hook(lambda gradient: gradient * math.inf)
     trainer.train_step(trainer.sample(0))
-    assert trainer.first_bad.tolist() == [-1, -1, -1, -1, 0]
+    assert trainer.first_bad.tolist() == [-1, -1, -1, -1, -1, 0]
 
 
 def test_the_log_tells_the_formula_of_mfu(tmp_path, caplog):

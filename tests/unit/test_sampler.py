@@ -15,6 +15,7 @@ from genebert.plan import Plan
 from genebert.population import NGSP_GAP, build_population
 from genebert.sampler import N1, N2, NGSP_NEAR, Sampler, best_candidate, draw, mismatch
 from genebert.samples import TRAIN, Corpus
+from genebert.tokens import MASK
 from pretrain_toys import toy_block, toy_shards
 
 SHARDS = toy_shards()
@@ -428,3 +429,14 @@ def test_seeds_differ():
     a, b = (replace(FULL.plan, seed=s) for s in (1, 2))
     rows = [Sampler(replace(FULL.population, plan=plan)).batch(0).ids for plan in (a, b)]
     assert not torch.equal(*rows)
+
+
+def test_without_mgm_nothing_is_hidden():
+    blind, seeing = (sampler(objectives={name: {}, "srm": {}}) for name in ("mgm", "ngsp"))
+    masked, whole = blind.batch(3), seeing.batch(3)
+    assert int((masked.ids == MASK).sum()) > 0
+    assert int((whole.ids == MASK).sum()) == 0
+    assert torch.equal(masked.anchor, whole.anchor)
+    assert torch.equal(masked.target, whole.target)
+    clear = masked.ids != MASK
+    assert float((masked.ids == whole.ids)[clear].double().mean()) > 0.8  # some are replaced

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from genebert import probes
 from genebert.column_masking import hidden_columns
-from genebert.objectives import MGM, MRM, NGSP, SRM, accuracy, auroc, nucleotide_loss
+from genebert.objectives import MGM, MOTIF, MRM, NGSP, SRM, accuracy, auroc, nucleotide_loss
 from genebert.population import Population
 from genebert.rng import fold, permute
 from genebert.sampler import N1, N2, Rows, Sampler
@@ -105,8 +105,8 @@ class Answers:
         is predicted from is MASK, 0 where the span was kept or replaced and the token shows a base.
     next_ : logits of the partners that follow and of those that do not, locus by locus.
     match : for N1 and N2, logits of the matrices that match and of those that do not.
-    error, spread : float64[rows], MRM: squared error of the hidden cells, and squared distance
-        from the mean of all hidden cells of the same motif.
+    errors : for MRM and MOTIF, (error, spread), each float64[rows]: squared error of the cells that
+        were asked for, and their squared distance from the mean of all such cells of the motif.
     """
 
     loss: NDArray[np.float64]
@@ -115,8 +115,7 @@ class Answers:
     masked: NDArray[np.float64]
     next_: Pair
     match: dict[int, Pair]
-    error: NDArray[np.float64]
-    spread: NDArray[np.float64]
+    errors: dict[str, Pair]
 
 
 @torch.no_grad()
@@ -129,6 +128,7 @@ def ask(losses: Losses, fixed: FixedSet, bf16: bool = False) -> Answers:
     next_: list[tuple[Tensor, Tensor]] = []
     match: dict[int, list[tuple[Tensor, Tensor]]] = {N1: [], N2: []}
     columns: list[tuple[Tensor, Tensor, Tensor]] = []
+    read: list[tuple[Tensor, Tensor]] = []
     with torch.autocast(fixed.loci.device.type, dtype=torch.bfloat16, enabled=bf16):
         for rows, apart in fixed.chunks(N1):
             S = rows.anchor.numel()
@@ -148,18 +148,26 @@ def ask(losses: Losses, fixed: FixedSet, bf16: bool = False) -> Answers:
             if NGSP in names:
                 y_PTD = model.sequence(apart.ids[S:])
                 next_.append((model.ngsp(x_BTD[S:, 0]), model.ngsp(y_PTD[:, 0])))
+            e_SD = model.sequence.pool(x_BTD[:S])
+            if MOTIF in names:
+                assert rows.motif is not None
+                read.append((model.motif(e_SD).float(), rows.motif))
             if SRM in names:
-                e_SD = model.sequence.pool(x_BTD[:S])
                 match[N1].append(match_logits(losses, e_SD, rows, N1))
         if SRM in names:
             for rows, _ in fixed.chunks(N2):
                 e_SD = model.embed_sequence(rows.ids[: rows.anchor.numel()])
                 match[N2].append(match_logits(losses, e_SD, rows, N2))
     model.train(was_training)
-    error, spread = _errors(columns)
+    errors = {MRM: _errors(columns)} if columns else {}
+    if read:
+        found_NM, true_NM = (torch.cat(list(part)) for part in zip(*read, strict=True))
+        guesses = (found_NM, true_NM.mean(dim=0))
+        error, spread = (_numpy([(g - true_NM).square().mean(dim=1)]) for g in guesses)
+        errors[MOTIF] = error, spread
     loss_N, weight_N, repeat_N, masked_N = (_numpy(part) for part in hidden)
     pairs = {contrast: _pair(parts) for contrast, parts in match.items()}
-    return Answers(loss_N, weight_N, repeat_N, masked_N, _pair(next_), pairs, error, spread)
+    return Answers(loss_N, weight_N, repeat_N, masked_N, _pair(next_), pairs, errors)
 
 
 def evaluate(losses: Losses, fixed: FixedSet, bf16: bool = False) -> dict[str, float]:
@@ -168,8 +176,8 @@ def evaluate(losses: Losses, fixed: FixedSet, bf16: bool = False) -> dict[str, f
     ``mgm`` (nats per hidden base), ``mgm_repeat``, ``mgm_unique`` and ``mgm_masked`` (without the
     spans that are kept or replaced: of these the row shows something); ``ngsp`` (nats),
     ``ngsp_accuracy``, ``ngsp_auroc``; for n1 and n2: ``srm_n1_accuracy``, ``srm_n1_auroc``,
-    ``srm_n1_pairs``; ``mrm`` (mean squared error), ``mrm_r2``. Objectives that are off are left
-    out.
+    ``srm_n1_pairs``; ``mrm`` and ``motif`` (mean squared error), ``mrm_r2``, ``motif_r2``.
+    Objectives that are off are left out.
     """
     return summary(ask(losses, fixed, bf16), losses.objectives)
 
@@ -196,9 +204,9 @@ def summary(answers: Answers, names: tuple[str, ...]) -> dict[str, float]:
             if label.any():
                 out[f"{name}_accuracy"] = accuracy(logit, label)
                 out[f"{name}_auroc"] = auroc(logit, label)
-    if MRM in names:
-        out["mrm"] = float(answers.error.mean())
-        out["mrm_r2"] = float(1 - answers.error.sum() / max(answers.spread.sum(), 1e-12))
+    for name, (error, spread) in answers.errors.items():
+        out[name] = float(error.mean())
+        out[f"{name}_r2"] = float(1 - error.sum() / max(spread.sum(), 1e-12))
     return out
 
 
@@ -218,8 +226,6 @@ def _errors(
     columns: list[tuple[Tensor, Tensor, Tensor]],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return mean squared error and mean squared distance from the features' means, of rows."""
-    if not columns:
-        return np.zeros(0), np.zeros(0)
     found, true, hidden_SC = (torch.cat(list(part)) for part in zip(*columns, strict=True))
     mean_F = true.transpose(1, 2)[hidden_SC].mean(dim=0)
     n = hidden_SC.sum(dim=1)

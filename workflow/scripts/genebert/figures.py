@@ -91,7 +91,7 @@ def _read_log(path: str) -> pd.DataFrame:
         losses = record.get("loss")
         values = {**record, **losses} if isinstance(losses, dict) else record
         for key, value in values.items():
-            shown = key in (*CHANCE, "loss", "srm", "mrm") or key.endswith("_auroc")
+            shown = key in (*CHANCE, "loss", "srm", "mrm", "motif") or key.endswith("_auroc")
             if shown and isinstance(value, int | float):
                 rows.append((key, source, float(record["step"]), float(value)))
     return pd.DataFrame(rows, columns=["panel", "source", "step", "value"])

@@ -2,7 +2,8 @@
 
 MGM: nats per hidden base (chance ln 4). NGSP and SRM: binary cross-entropy in nats (chance ln 2);
 SRM may be InfoNCE within groups of rows instead (chance ln of the candidates). MRM: mean squared
-error of the cells of hidden columns, which lie in [0, 1].
+error of the cells of hidden columns, which lie in [0, 1]. MOTIF: mean squared error of the anchor's
+standardised motif row, read from its sequence (chance 1).
 Every loss is a (sum, count) pair, so that it adds up over micro-batches and processes.
 """
 
@@ -18,8 +19,8 @@ from torch.nn import functional
 
 from genebert.errors import InputError
 
-MGM, NGSP, SRM, MRM = "mgm", "ngsp", "srm", "mrm"
-OBJECTIVES = (MGM, NGSP, SRM, MRM)
+MGM, NGSP, SRM, MRM, MOTIF = "mgm", "ngsp", "srm", "mrm", "motif"
+OBJECTIVES = (MGM, NGSP, SRM, MRM, MOTIF)
 DEFAULT_OBJECTIVES = (MGM, NGSP, SRM)
 SRM_LOSSES = ("bce", "infonce")
 N_CODE = 4
@@ -70,6 +71,11 @@ def column_loss(found_SFC: Tensor, matrix_SFC: Tensor, hidden_SC: Tensor) -> Ten
     return (error_SC * hidden_SC).sum(dim=1) / hidden_SC.sum(dim=1).clamp(min=1)
 
 
+def motif_loss(found_SM: Tensor, motif_SM: Tensor) -> Tensor:
+    """Return the mean squared error of each row's standardised motif values, float32[S]."""
+    return (found_SM.float() - motif_SM).square().mean(dim=1)
+
+
 def binary_loss(logit_B: Tensor, label_B: Tensor) -> Tensor:
     """Return the binary cross-entropy of each pair, float32[B]."""
     return functional.binary_cross_entropy_with_logits(
@@ -93,8 +99,8 @@ def infonce_loss(similarity_GNM: Tensor, allowed_GNM: Tensor, temperature: float
 
 def chance(objective: str, candidates: float = 2.0) -> float:
     """Return the loss of a model that knows nothing (MRM: it says 0.5 for values of 0 or 1)."""
-    if objective == MRM:
-        return 0.25
+    if objective in (MRM, MOTIF):
+        return 0.25 if objective == MRM else 1.0
     return math.log(4.0) if objective == MGM else math.log(candidates)
 
 

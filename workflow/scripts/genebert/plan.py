@@ -78,7 +78,8 @@ class Plan:
         _fraction("objectives.mrm.hidden_fraction", mrm.get("hidden_fraction", 0.5))
         _fraction("objectives.mgm.masked_share", mgm.get("masked_share", 0.8), whole=True)
         _fraction("objectives.mgm.repeat_weight", mgm.get("repeat_weight", 1.0), whole=True)
-        known_keys("objectives.ngsp", settings.get("ngsp", {}), ("weight",))
+        for name in ("ngsp", "motif"):
+            known_keys(f"objectives.{name}", settings.get(name, {}), ("weight",))
         known_keys("objectives.srm", srm, ("weight", "loss", "temperature", "group"))
         matrix, loss = block.get("matrix", "real"), srm.get("loss", "bce")
         _option("matrix", matrix, MATRICES)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from genebert.balance import Geometry, balanced_weights, size_weights, window_lengths
 from genebert.errors import InputError
+from genebert.objectives import MOTIF
 from genebert.plan import Layout, Plan
 from genebert.rng import fold, integers, words
 from genebert.samples import START_BITS, TRAIN, Corpus, View, spread
@@ -23,6 +24,7 @@ from genebert.samples import START_BITS, TRAIN, Corpus, View, spread
 NGSP_GAP = 10  # a negative partner is not within this many open regions of A
 MOTIF_BINS, BREADTH_BINS = 8, 4
 PAIRS_PER_CELL = 500
+LEAST_SPREAD = 1e-6  # of a motif that is nowhere in training
 BALANCE_SEED = 19_830_401  # of the pairs that the geometry is balanced on
 
 Array = NDArray[Any]
@@ -46,6 +48,8 @@ class Population:
     pair_accept : int64[c, c], of 2**16 drawn pairs so many are used; the others fall back to n1.
     geometry : accepts pairs of windows of n2 so that their geometry does not tell them apart.
     motif_bin, breadth_bin : uint8[R], for matching.
+    motif_scale : float32[2, M], mean and standard deviation of the motif values of the training
+        regions; [2, 0] unless the objective `motif` asks for it.
     limits, cell_limits : int32[3, contigs, C] (:func:`limits`), and of `cells` alone.
     open_bits : uint8[R, ceil(c / 8)] (:func:`open_bits`).
     surrounded : bool[nnz], :meth:`complete` for every entry of the view.
@@ -66,6 +70,7 @@ class Population:
     geometry: Geometry
     motif_bin: Tensor
     breadth_bin: Tensor
+    motif_scale: Tensor
     limits: Tensor
     cell_limits: Tensor
     open_bits: Tensor
@@ -236,6 +241,7 @@ def build_population(
         geometry=Geometry.none(corpus.device),
         motif_bin=put(bins(motif_count, motif_count[in_training], MOTIF_BINS)),
         breadth_bin=put(bins(breadth, breadth[in_training], BREADTH_BINS)),
+        motif_scale=motif_scale(corpus, MOTIF in plan.objectives),
         limits=between,
         cell_limits=between[:, :, put(cells)],
         open_bits=put(open_bits(view, cells, len(breadth))),
@@ -285,6 +291,21 @@ def build_population(
         pair_accept=put(accept),
     )
     return replace(population, geometry=balanced_geometry(population, sample))
+
+
+def motif_scale(corpus: Corpus, wanted: bool) -> Tensor:
+    """Return mean and standard deviation of every motif over the training regions, [2, M]."""
+    if not wanted:
+        return torch.zeros(2, 0, device=corpus.device)
+    usable = (corpus.split == TRAIN) & ~corpus.held_out_only
+    sums = torch.zeros(3, corpus.n_motifs, dtype=torch.float64, device=corpus.device)
+    for region in torch.nonzero(usable).squeeze(1).split(4096):
+        x = corpus.columns(region).double()
+        sums += torch.stack([torch.ones_like(x).sum(0), x.sum(0), x.square().sum(0)])
+    mean = sums[1] / sums[0]
+    spread = (sums[2] / sums[0] - mean.square()).clamp(min=0).sqrt()
+    spread = torch.where(spread > LEAST_SPREAD, spread, 1.0)
+    return torch.stack([mean, spread]).float()
 
 
 def balanced_geometry(population: Population, sample: int) -> Geometry:
@@ -361,6 +382,7 @@ def background_population(corpus: Corpus, plan: Plan) -> Population:
         loci=torch.arange(corpus.start.numel(), device=corpus.device),
         pair_loci=none, pairs=none, cells=none, anchor_cells=none, cell_weight=none,
         pair_weight=none, pair_accept=none,
-        geometry=Geometry.none(corpus.device), motif_bin=none, breadth_bin=none, limits=none,
+        geometry=Geometry.none(corpus.device), motif_bin=none, breadth_bin=none,
+        motif_scale=motif_scale(corpus, False), limits=none,
         cell_limits=none, open_bits=none, surrounded=none,
     )  # fmt: skip

@@ -21,7 +21,7 @@ _DIFFERENCES = {  # metric: label of the axis
     "nats_minus_markov": "MGM - Markov chain (nats per hidden base)",
     "auroc_minus_probe": "NGSP - probe (AUROC)",
     "auroc_minus_p0": "SRM - P0 (AUROC)",
-    "mse_minus_mean": "MRM - mean (squared error)",
+    "mse_minus_mean": "MRM, motif - mean (squared error)",
 }
 
 

@@ -14,11 +14,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genebert.evaluation import EVALUATION_SEED, Answers, FixedSet, Pair, ask
 from genebert.intervals import Aurocs, Estimate, mean_interval
 from genebert.mgm_reference import fit_reference, mgm_figures
-from genebert.objectives import MGM, MRM, NGSP, SRM
+from genebert.objectives import MGM, NGSP, SRM
 from genebert.population import Population
 from genebert.probes import Judged, figures, ngsp_probe, srm_probes
 from genebert.sampler import N1, N2
@@ -69,8 +70,8 @@ def final_rows(
                 if f"p0:{name}" in match:
                     beside = {probe: match[f"{probe}:{name}"] for probe in PROBES}
                     found += srm_figures(answers.match[contrast], name, beside)
-        if MRM in names:
-            found += mrm_figures(answers)
+        for name in answers.errors:
+            found += error_figures(name, *answers.errors[name])
         rows += [
             {"kind": "probe", "set": fixed.name, "probe": name, **figures(judged)}
             for name, judged in probes.items()
@@ -124,14 +125,13 @@ def srm_figures(pair: Pair, contrast: str, probes: dict[str, Judged]) -> list[di
     return [*rows, _row(SRM, contrast, "auroc_minus_p0", model.minus(beside["p0"]), 0.0)]
 
 
-def mrm_figures(answers: Answers) -> list[dict[str, Any]]:
-    """Return the squared error of hidden columns beside that of the features' means."""
-    ones = np.ones(len(answers.error))
-    difference = answers.error - answers.spread
-    error, less = (
-        mean_interval(x, ones, EVALUATION_SEED) for x in (answers.error, difference)
-    )  # fmt: skip
+def error_figures(
+    objective: str, error_N: NDArray[np.float64], spread_N: NDArray[np.float64]
+) -> list[dict[str, Any]]:
+    """Return the squared error of what was asked for beside that of the features' means."""
+    ones = np.ones(len(error_N))
+    error, less = (mean_interval(x, ones, EVALUATION_SEED) for x in (error_N, error_N - spread_N))
     return [
-        _row(MRM, "", "mse", error, float(answers.spread.mean())),
-        _row(MRM, "", "mse_minus_mean", less, 0.0),
+        _row(objective, "", "mse", error, float(spread_N.mean())),
+        _row(objective, "", "mse_minus_mean", less, 0.0),
     ]

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from genebert import masking, tokens
-from genebert.objectives import SRM
+from genebert.objectives import MGM, MOTIF, SRM
 from genebert.plan import Layout, Plan, Segment
 from genebert.population import NGSP_GAP, Population, draw
 from genebert.rng import (
@@ -57,6 +57,7 @@ class Rows:
         a control shuffles it).
     allowed : bool[groups, group, 2 * group], which matrices may stand against a row (InfoNCE).
     state : float32[2 S, F], state of the cell type whose columns each matrix shows (`cell_state`).
+    motif : float32[S, M], standardised motif row of each anchor (objective `motif`).
     """
 
     ids: Tensor
@@ -75,6 +76,7 @@ class Rows:
     matrix: Tensor | None
     allowed: Tensor | None
     state: Tensor | None
+    motif: Tensor | None
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all tensors by name."""
@@ -201,8 +203,14 @@ class Sampler:
             partner=partner_P,
             follows=follows_P,
             anchor=locus_S,
+            motif=self._motif_rows(locus_S) if MOTIF in self.plan.objectives else None,
             **srm,
         )
+
+    def _motif_rows(self, region_S: Tensor) -> Tensor:
+        """Return the standardised motif rows of regions, float32[S, M]."""
+        mean_M, spread_M = self.population.motif_scale
+        return (self.corpus.columns(region_S) - mean_M) / spread_M
 
     def _visited(self, visit_B: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return region ids, and the column of the cell type where the visit says which."""
@@ -221,16 +229,20 @@ class Sampler:
         return anchor_Bc, closed_Bc
 
     def _segment(self, segment: Segment, region_B: Tensor, word_BW: Tensor) -> dict[str, Tensor]:
-        """Cut out, turn and mask segments; the masks lie on the turned strand."""
+        """Cut out, turn and mask segments; the masks lie on the turned strand.
+
+        Without MGM nothing is hidden: the other objectives have no use for masks.
+        """
         corpus, plan = self.corpus, self.plan
         offset_B = segment.first + integers(word_BW[:, 0], 2 * segment.jitter + 1)
         reverse_B = (word_BW[:, 1] & 1).bool()
         codes = corpus.codes(region_B, offset_B, segment.length, reverse_B)
         masked = masking.mask(codes, word_BW[:, 2:], segment.masking, plan.k, plan.stride)
+        hides = MGM in plan.objectives
         at = masked.position
         stored = torch.where(reverse_B[:, None], segment.length - 1 - at, at) + offset_B[:, None]
         return {
-            "ids": masked.ids,
+            "ids": masked.ids if hides else tokens.tokenize(codes, plan.k, plan.stride),
             "index": masked.token,
             "offset": masked.offset,
             "target": codes.gather(1, at).long(),

@@ -22,6 +22,7 @@ from genebert.errors import InputError, nearest
 from genebert.model import GeneBert, ModelConfig
 from genebert.objectives import (
     MGM,
+    MOTIF,
     MRM,
     NGSP,
     OBJECTIVES,
@@ -29,6 +30,7 @@ from genebert.objectives import (
     binary_loss,
     column_loss,
     infonce_loss,
+    motif_loss,
     nucleotide_loss,
     repeat_weights,
 )
@@ -126,8 +128,10 @@ class Losses(nn.Module):
             sums[MGM] = nucleotide_loss(logits_BH4, rows["target"], self.weights(rows)).sum()
         if NGSP in self.objectives:
             sums[NGSP] = binary_loss(self.model.ngsp(x_BTD[S:, 0]), rows["follows"]).sum()
+        e_SD = self.model.sequence.pool(x_BTD[:S])
+        if MOTIF in self.objectives:
+            sums[MOTIF] = motif_loss(self.model.motif(e_SD), rows["motif"]).sum()
         if SRM in self.objectives:
-            e_SD = self.model.sequence.pool(x_BTD[:S])
             r_ND = self.model.embed_region(rows["matrix"], True, rows.get("state"))
             sums[SRM] = self.match_loss(e_SD, r_ND, rows).sum()
         return torch.stack([sums[name] for name in OBJECTIVES])
@@ -333,7 +337,7 @@ class Trainer:
         S, P = rows.contrast.numel(), rows.follows.numel()
         weight = self.losses.weights({"weight": rows.weight, "repeat": rows.repeat})
         total = weight.sum(dtype=torch.float64)
-        counts = [total, *(total.new_full((), n) for n in (P, S, S))]
+        counts = [total, *(total.new_full((), n) for n in (P, S, S, S))]
         self.totals += torch.stack([sums.double(), torch.stack(counts)], dim=1)
         self._note(~torch.isfinite(sums), slice(0, -1))
 

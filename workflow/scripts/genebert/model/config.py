@@ -49,6 +49,7 @@ class ModelConfig:
     column_positions : learned position of every column (transformer; swin always has it).
     pooling : how a row of tokens becomes one vector: "mean" of all tokens or the "cls" token.
     masked_regions : has the head of masked-region modelling (set by the objective `mrm`).
+    motif_reading : has the head that reads the motif row (set by the objective `motif`).
     cell_state : the region encoders take a prefix column that describes the cell type.
     dropout : of attention and MLP outputs; 0 in pre-training.
     """
@@ -70,6 +71,7 @@ class ModelConfig:
     pooling: str = "mean"
     cell_state: bool = False
     masked_regions: bool = False
+    motif_reading: bool = False
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
@@ -131,7 +133,7 @@ class ModelConfig:
                 found=size,
                 expected=", ".join(SIZES),
             )
-        given = {"k", "stride", "n_features", "n_columns", "masked_regions"}
+        given = {"k", "stride", "n_features", "n_columns", "masked_regions", "motif_reading"}
         known = {field.name for field in fields(cls)} - given
         for key in model:
             if key not in known:
@@ -149,6 +151,7 @@ class ModelConfig:
             "n_features": n_motifs + 1,
             "n_columns": block.get("neighbours", 10) + 1,
             "masked_regions": settings.get("mrm", {"weight": 0}).get("weight", 1.0) > 0,
+            "motif_reading": settings.get("motif", {"weight": 0}).get("weight", 1.0) > 0,
             **model,
             **changes,
         }

@@ -10,7 +10,7 @@ from genebert.model.region import RegionTransformer, SwinRegionEncoder
 from genebert.model.sequence import Attention, SequenceEncoder
 
 INIT_STD, INIT_GAIN = 0.02, 0.55
-LOGITS = ("mgm.out.weight", "ngsp.out.weight", "srm.out.weight", "mrm.out.weight")
+LOGITS = tuple(f"{head}.out.weight" for head in ("mgm", "ngsp", "srm", "mrm", "motif"))
 
 
 class NucleotideHead(nn.Module):
@@ -97,6 +97,19 @@ class ColumnHead(nn.Module):
         return y_BCF[:, first : first + n].transpose(1, 2)
 
 
+class MotifHead(nn.Module):
+    """The anchor's motif row, read from the vector of its sequence (MOTIF)."""
+
+    def __init__(self, d: int, motifs: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(d)
+        self.out = nn.Linear(d, motifs)
+
+    def forward(self, sequence_BD: Tensor) -> Tensor:
+        """Return standardised values [B, M]."""
+        return self.out(self.norm(sequence_BD))
+
+
 class GeneBert(nn.Module):
     """Sequence and region encoders with the heads of the pre-training objectives.
 
@@ -123,6 +136,8 @@ class GeneBert(nn.Module):
             if config.masked_regions:  # last, so that the other weights are drawn as without it
                 region = self.region
                 self.mrm = ColumnHead(region.d_out, config.n_features, region.columns_per_vector)
+            if config.motif_reading:
+                self.motif = MotifHead(config.d_model, config.n_features - 1)
         self.reset(seed)
 
     def reset(self, seed: int) -> None:
