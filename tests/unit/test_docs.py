@@ -7,15 +7,21 @@ import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+import yaml
+
+from genebert.config import check_config
 
 FILLED = "..."
 
 
 def tool(root: Path, name: str) -> ModuleType:
     """Import a script of ``docs/tools``; what it imports in turn comes with `make docs`."""
-    for needed in {"api": ("mkdocs",), "docstrings": ("griffe",)}.get(name, ()):
+    for needed in {"api": ("mkdocs",), "docstrings": ("griffe",), "offline": ("mkdocs",)}.get(
+        name, ()
+    ):
         pytest.importorskip(needed, reason="run `make docs` once, which installs it")
     spec = importlib.util.spec_from_file_location(name, root / f"docs/tools/{name}.py")
     assert spec is not None
@@ -158,3 +164,56 @@ def test_the_site_asks_for_nothing_outside(root):
     for path in (root / "docs").rglob("*.md"):
         assert "```mermaid" not in path.read_text(), f"{path}: mermaid is loaded from outside"
         assert not re.search(r"<(script|link|iframe)\b", prose(path)), path
+
+
+@pytest.mark.parametrize(
+    ("html", "found"),
+    [
+        ('<script src="assets/a.js"></script><a href="https://example.org/x">x</a>', []),
+        ('<script defer src="https://example.org/a.js">', ["https://example.org/a.js"]),
+        ("<img alt=x src=//example.org/a.png>", ["//example.org/a.png"]),
+        ('<link href="https://e.org/a.css" rel="stylesheet">', ["https://e.org/a.css"]),
+        ('<link rel="canonical" href="https://e.org/">', []),
+    ],
+)
+def test_what_a_page_loads_from_outside_is_found(root, html, found):
+    assert tool(root, "offline").loaded(html) == found
+
+
+def blocks(root: Path, language: str) -> list[tuple[str, str]]:
+    """Return (page, text) of every block of code in a language."""
+    return [
+        (str(path.relative_to(root)), text)
+        for path in pages(root)
+        for text in re.findall(
+            rf"^```{language}[^\n]*\n(.*?)^```", path.read_text(), flags=re.DOTALL | re.MULTILINE
+        )
+    ]
+
+
+def merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """Merge key by key, as `--configfile` does; lists are replaced."""
+    out = dict(base)
+    for key, value in change.items():
+        both = isinstance(value, dict) and isinstance(out.get(key), dict)
+        out[key] = merged(out[key], value) if both else value
+    return out
+
+
+def test_configurations_in_the_pages_are_valid(root):
+    schema = yaml.safe_load((root / "workflow/schemas/config.schema.yaml").read_text())
+    default = yaml.safe_load((root / "config/config.yaml").read_text())
+    found = blocks(root, "yaml")
+    assert len(found) > 4
+    for page, text in found:
+        change = yaml.safe_load(text)
+        config = merged(default, change)
+        if config["genome"]["source"] == "files":
+            assert check_config(config, schema, file=page)["genome"]["source"] == "files"
+        else:
+            check_config(config, schema, file=page)
+
+
+def test_python_in_the_pages_compiles(root):
+    for page, text in blocks(root, "python"):
+        compile(text, page, "exec")

@@ -28,6 +28,7 @@ KEY = "config simulate"
 class Parameters:
     """Fixed parameters of the generator; lengths in bases, strengths in logits."""
 
+    # --8<-- [start:parameters]  (shown in docs/simulated.md)
     # sequence
     isochore_gc: tuple[float, ...] = (0.37, 0.40, 0.44, 0.49, 0.53)  # classes L1 L2 H1 H2 H3
     isochore_share: tuple[float, ...] = (0.20, 0.33, 0.25, 0.14, 0.08)  # Costantini 2006
@@ -124,6 +125,7 @@ class Parameters:
     missing: float = 0.002
     covariate_variance: float = 0.05
     risk_from_loss: float = 0.85  # share of causal alleles that raise risk by losing binding
+    # --8<-- [end:parameters]
 
 
 @dataclass(frozen=True)

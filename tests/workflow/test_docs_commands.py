@@ -1,0 +1,50 @@
+"""Commands in the documentation are what the workflow understands."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+
+def commands(root: Path) -> list[list[str]]:
+    """Return the words of every snakemake command in the pages' blocks of code."""
+    found = []
+    for path in [*(root / "docs").rglob("*.md"), root / "README.md"]:
+        text = path.read_text()
+        for block in re.findall(r"^```bash[^\n]*\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = shlex.split(line, comments=True)
+                if words[:1] == ["snakemake"]:
+                    found.append(words[1:])
+    return found
+
+
+def test_targets_of_the_default_configuration_can_be_planned(root, snakemake):
+    targets: set[str] = set()
+    for words in commands(root):
+        if not any(word.startswith("-") for word in words):
+            targets |= {word for word in words if "/" in word and not re.search("[A-Z]{3}", word)}
+    assert len(targets) > 5
+    done = snakemake("-n", *sorted(targets))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_configurations_that_the_commands_name_exist(root):
+    named = [
+        words[words.index("--configfile") + 1]
+        for words in commands(root)
+        if "--configfile" in words
+    ]
+    shipped = [name for name in named if name.startswith("config/") and name != "config/mine.yaml"]
+    assert shipped
+    for name in shipped:
+        assert (root / name).exists(), name
+
+
+@pytest.mark.parametrize("rule", ["check", "fetch_all", "atlas_table", "checksums"])
+def test_rules_that_the_pages_name_exist(root, rule):
+    text = "".join(path.read_text() for path in (root / "rules").glob("*.smk"))
+    assert f"rule {rule}:" in text
