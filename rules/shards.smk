@@ -40,7 +40,7 @@ rule shards:
         settings=config["shards"],
         splits=config["splits"],
         config_hash=SHARDS_HASH,
-        version=version("shards"),
+        version=version("shard_export"),
     message:
         "Writing shards of sequences, motif rows and accessibility"
     script:

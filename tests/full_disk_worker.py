@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from genebert import fetch, job, matrix, shards
+from genebert import fetch, job, matrix, shard_export
 from genebert.motif_files import Motif
 from genebert.motifs import MotifSet
 from servers import Server, open_ended
@@ -34,7 +34,7 @@ def shards_job(inputs: Path, out: Path) -> tuple[Any, dict[str, Any], dict[str, 
     }
     for name in names:
         arguments.pop(name)
-    return shards.export_shards, arguments, outputs
+    return shard_export.export_shards, arguments, outputs
 
 
 def motif_inputs(inputs: Path) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -155,3 +157,36 @@ def toy_block(**changes: Any) -> dict[str, Any]:
         "evaluation_loci": 32,
     }
     return {**block, **changes}
+
+
+def written_shards(toy: ToyShards, folder: Path, files: int = 2) -> Path:
+    """Write made-up shards as the stage ``shards`` does; return their index."""
+    from genebert.shard_files import CELL_TENSORS, FORMAT, REGION_TENSORS, save_tensors
+
+    n = len(toy.start)
+    names = [f"regions-{i:05d}-of-{files:05d}.safetensors" for i in range(files)]
+    arrays = {"region": np.arange(n, dtype=np.int32)}
+    arrays |= {name: getattr(toy, name) for name in REGION_TENSORS if name != "region"}
+    entries = []
+    for i, name in enumerate(names):
+        rows = slice(n * i // files, n * (i + 1) // files)
+        entries.append(save_tensors({k: v[rows] for k, v in arrays.items()}, str(folder / name)))
+    cells = save_tensors(
+        {name: getattr(toy, name) for name in CELL_TENSORS}, str(folder / "cell_types.safetensors")
+    )
+    record = {
+        "format": FORMAT,
+        "counts": {
+            "regions": n, "motifs": len(toy.motifs), "cell_types": len(toy.cell_types),
+            "open": len(toy.open_regions),
+        },
+        "normaliser": toy.normaliser.tolist(),
+        "region_files": entries,
+        "cell_type_file": cells,
+        **{name: getattr(toy, name) for name in (
+            "width", "flank", "contigs", "cell_types", "motifs", "splits", "config_hash"
+        )},
+    }  # fmt: skip
+    index = folder / "index.json"
+    index.write_text(json.dumps(record) + "\n", encoding="utf-8")
+    return index

@@ -103,7 +103,7 @@ def step_shards(folder: Path) -> dict[str, Any]:
     """Export the shards."""
     from synthetic_atlas import SyntheticAtlas
 
-    from genebert.shards import export_shards
+    from genebert.shard_export import export_shards
 
     atlas, target = SyntheticAtlas(folder), folder / "shards"
     target.mkdir(exist_ok=True)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from genebert.errors import InputError
 from genebert.genome import encode
-from genebert.shards import Shards, export_shards
+from genebert.shard_export import export_shards
+from genebert.shards import Shards
 from genebert.splits import Splits
 from shard_toys import SPLITS, WIDTH, make_toy
 

@@ -19,7 +19,8 @@ from genebert.plan import Plan
 from genebert.population import background_population, build_population
 from genebert.sampler import Sampler
 from genebert.samples import TRAIN, Corpus
-from genebert.shards import Shards, export_shards
+from genebert.shard_export import export_shards
+from genebert.shards import Shards
 from genebert.splits import Splits
 from pretrain_toys import toy_block
 from shard_toys import WIDTH, Toy, make_toy

@@ -14,7 +14,9 @@ import pytest
 from genebert import curves, evaluate, interpret, layout, pretraining_table, regions, result_tables
 from genebert.items import prediction_rows, read_items
 from genebert.matrix import LAYERS
-from genebert.shards import _CELL_TENSORS, _REGION_TENSORS, Shards, export_shards
+from genebert.shard_export import export_shards
+from genebert.shard_files import CELL_TENSORS, REGION_TENSORS
+from genebert.shards import Shards
 from genebert.tasks.dataset import COLUMNS as ITEM_COLUMNS
 from genebert.tasks.dataset import LEAK_COLUMNS
 
@@ -85,8 +87,8 @@ def test_interpretation_table(page):
 @pytest.mark.parametrize(
     ("heading", "tensors"),
     [
-        ("`regions-NNNNN-of-NNNNN.safetensors`", _REGION_TENSORS),
-        ("`cell_types.safetensors`", _CELL_TENSORS),
+        ("`regions-NNNNN-of-NNNNN.safetensors`", REGION_TENSORS),
+        ("`cell_types.safetensors`", CELL_TENSORS),
     ],
 )
 def test_tensors_and_their_types(page, heading, tensors):

@@ -174,7 +174,7 @@ def test_sets_are_read_back_exactly(tmp_path: Path) -> None:
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
     record = json.loads((tmp_path / "a.json").read_text())
     assert set(record) == {
-        "version", "p_value", "pseudocount", "background", "merge_strands", "motifs",
+        "version", "p_value", "pseudocount", "background", "merge_strands", "order", "motifs",
     }  # fmt: skip
     assert len(record["motifs"][0]["log_odds"]) == 4
 
@@ -250,6 +250,24 @@ def test_stage_writes_the_set_and_the_kept_motifs(stage: dict[str, Any]) -> None
     first = [Path(stage[key]).read_bytes() for key in ("motif_set", "meme")]
     build_motif_set(**stage)
     assert first == [Path(stage[key]).read_bytes() for key in ("motif_set", "meme")]
+
+
+@pytest.mark.parametrize("order", ["cluster", "correlation"])
+def test_the_order_of_the_motifs_is_chosen_and_recorded(
+    stage: dict[str, Any], tmp_path: Path, order: str
+) -> None:
+    words = {"a1": "AACCGGCA", "b": "TTTTACGT", "a2": "TGCCGGTT"}  # a2 is a1's other strand
+    write_meme(tmp_path / "in.meme", [sharp(word, name) for name, word in words.items()])
+    stage["settings"] = stage["settings"] | {"order": order}
+    if order == "cluster":
+        table = tmp_path / "clusters.tsv"
+        table.write_text("motif\tcluster\na1\tA\na2\tA\n")
+        stage["clusters"] = [str(table)]
+    build_motif_set(**stage)
+    built = MotifSet.read(stage["motif_set"])
+    assert built.order == json.loads(Path(stage["motif_set"]).read_text())["order"] == order
+    assert sorted(built.names) == ["a1", "a2", "b"]  # each keeps its column
+    assert built.names.index("b") in (0, 2)
 
 
 def test_bases_of_other_splits_change_nothing(stage: dict[str, Any]) -> None:

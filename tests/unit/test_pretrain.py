@@ -27,7 +27,7 @@ from genebert.sampler import Sampler
 from genebert.samples import TRAIN, Corpus
 from genebert.train_state import StateDirectory
 from genebert.trainer import OptimizerConfig, Place, Trainer, parameter_groups
-from pretrain_toys import toy_block, toy_shards
+from pretrain_toys import toy_block, toy_shards, written_shards
 
 CPU = Place(torch.device("cpu"))
 SHARDS = toy_shards()
@@ -106,15 +106,19 @@ def test_a_seed_changes_the_weights(tmp_path):
     assert a != b
 
 
-def test_a_changed_configuration_starts_afresh(tmp_path):
+def test_a_changed_configuration_starts_afresh(tmp_path, caplog):
     go(tmp_path, StopAfter(2))
     old = hash_of(settings_of(), "x")
     assert (tmp_path / "state" / old / "manifest.json").exists()
     assert hash_of(settings_of(neighbours=4), "x") != old
     assert hash_of(settings_of(), "y") != old
     assert hash_of(settings_of(checkpoint_seconds=5), "x") == old
-    go(tmp_path, steps=1)  # another hash: does not resume at step 3
+    with caplog.at_level(logging.WARNING):
+        go(tmp_path, steps=1)  # another hash: does not resume at step 3
     assert rows_of(tmp_path)[0]["step"] == 1
+    (line,) = [text for text in caplog.messages if "another configuration" in text]
+    assert old in line
+    assert f"(steps: {settings_of()['steps']}, now 1); it is left alone" in line
 
 
 def test_a_state_of_another_shape_is_one_line(tmp_path):
@@ -506,12 +510,9 @@ def test_signals_and_the_clock_ask_to_stop():
     assert not StopFlag(1000.0)
 
 
-def test_the_program_trains_once_resumes_and_reports_bad_input(tmp_path, monkeypatch, caplog):
-    from genebert import shards
-
-    monkeypatch.setattr(shards.Shards, "open", staticmethod(lambda path: SHARDS))
-    index, config = tmp_path / "index.json", tmp_path / "run.json"
-    index.write_text("{}")
+def test_the_program_trains_once_resumes_and_reports_bad_input(tmp_path, caplog):
+    (tmp_path / "shards").mkdir()
+    index, config = written_shards(SHARDS, tmp_path / "shards"), tmp_path / "run.json"
     settings = {**settings_of(steps=3), "index": str(index), "output": str(tmp_path / "out")}
     config.write_text(json.dumps(settings))
     before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)}
@@ -525,7 +526,14 @@ def test_the_program_trains_once_resumes_and_reports_bad_input(tmp_path, monkeyp
         config.write_text(json.dumps({**settings, "variant": toy_block(batch_size=9)}))
         with caplog.at_level(logging.ERROR):
             assert main(arguments) == 1
-        assert "batch_size" in caplog.messages[-1]
+        assert "out: holds a finished run of another configuration" in caplog.messages[-1]
+        assert "variant.batch_size: 16, now 9" in caplog.messages[-1]
+        assert main([*arguments, "--output", str(tmp_path / "new")]) == 1
+        assert caplog.messages[-1].startswith("batch_size: ")
+        config.write_text(json.dumps(settings))
+        index.write_text(index.read_text() + "\n")  # other shards
+        assert main(arguments) == 1
+        assert "found 'other shards'" in caplog.messages[-1]
         assert main(["--config", str(tmp_path / "none.json")]) == 1
         assert caplog.messages[-1].endswith("none.json: no such file")
     finally:

@@ -15,7 +15,8 @@ from safetensors.numpy import load_file, save_file
 
 from genebert.errors import InputError
 from genebert.genome import encode
-from genebert.shards import Shards, export_shards, read_region_table
+from genebert.shard_export import export_shards
+from genebert.shards import Shards, read_region_table
 from shard_toys import CELLS, MOTIFS, SPLITS, WIDTH, Toy, make_toy
 
 

@@ -1,5 +1,5 @@
-"""Job: export shards; everything is in genebert.shards."""
+"""Job: export shards; everything is in genebert.shard_export."""
 
-from genebert import job, shards
+from genebert import job, shard_export
 
-job.run(snakemake, shards.export_shards)
+job.run(snakemake, shard_export.export_shards)

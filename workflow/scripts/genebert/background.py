@@ -24,7 +24,9 @@ from safetensors.numpy import save
 
 from genebert.errors import InputError
 from genebert.genome import Genome, encode, gc_content
-from genebert.shards import Shards, mapped_tensors, read_region_table, sequence_tensors
+from genebert.shard_export import sequence_tensors
+from genebert.shard_files import mapped_tensors
+from genebert.shards import Shards, read_region_table
 from genebert.splits import Splits
 
 VERSION = 1

@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from genebert.mapped_rows import MappedRows
+
 _CHUNK = 4096  # regions at a time
 
 
 def cell_states(
-    motif_rows: NDArray[np.float16],
+    motif_rows: NDArray[np.float16] | MappedRows,
     normaliser: NDArray[np.float32],
     indptr: NDArray[np.integer[Any]],
     open_regions: NDArray[np.integer[Any]],

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import resource
 import time
+from typing import Any
 
 import torch
 
+from genebert.ahead import Ahead
 from genebert.objectives import MGM, MRM, NGSP, SRM
 from genebert.trainer import Trainer
 
@@ -24,7 +26,9 @@ class Clock:
     MFU = FLOPs of a step / (seconds * peak of the processes' devices); FLOPs of the sequence
     encoder by ``GeneBert.flops_per_token`` for all tokens, plus ``flops_per_matrix`` for the
     matrices of SRM and MRM. It is left out where the device's peak is not known. Memory is the
-    largest the device's allocator held, on a CPU the largest resident size of the process.
+    largest the device's allocator held, on a CPU the largest resident size of the process. Waiting
+    is the host's time until a batch is there; the sampler's share is the CPU time of the thread
+    that makes batches ahead (:class:`~genebert.ahead.Ahead`), which is hidden if a core is free.
 
     Attributes
     ----------
@@ -54,11 +58,14 @@ class Clock:
             f"the rest for matrices"
         )
         self.logged = -LOG_SECONDS
+        self.source: Ahead[Any] | None = None
         self.start()
 
-    def start(self) -> None:
-        """Begin a lap now."""
+    def start(self, source: Ahead[Any] | None = None) -> None:
+        """Begin a lap now; ``source`` is what makes the batches from now on."""
+        self.source = source or self.source
         self.since, self.step, self.waited = time.perf_counter(), self.trainer.step, 0.0
+        self.sampled = self.source.seconds if self.source else 0.0
 
     def skip(self) -> None:
         """Leave what happened since the last report out of the next lap."""
@@ -85,6 +92,8 @@ class Clock:
             "seconds": seconds,
             "tokens_per_second": n * self.tokens / seconds,
             "data_wait_fraction": self.waited / seconds,
+            "sampler_fraction": ((self.source.seconds if self.source else 0.0) - self.sampled)
+            / seconds,
             "seconds_to_finish": (self.trainer.steps - step) * seconds / n,
         }
         out["tflops"] = n * self.flops / seconds / 1e12

@@ -292,6 +292,7 @@ def _write_description(matrix: str, motifs: MotifSet, frame: pd.DataFrame) -> No
         "pseudocount": motifs.pseudocount,
         "background": np.array(motifs.background),
         "merge_strands": motifs.merge_strands,
+        "order": motifs.order,
         "version": VERSION,
     }
     anndata.AnnData(obs=obs, var=var, uns=uns).write_h5ad(

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from genebert.errors import InputError
 from genebert.genome import Codes, Genome
 from genebert.motif_files import Motif, read_motifs, write_meme
+from genebert.motif_order import ordered
 from genebert.motif_scan import (
     Hits,
     MotifRows,
@@ -109,11 +110,12 @@ class MotifSet:
 
     Attributes
     ----------
-    motifs : every motif that was read, in the order of the sources.
+    motifs : every motif that was read.
     p_value : largest p-value of a hit.
     pseudocount : added to each column of probabilities, times the background.
     background : probabilities of A, C, G, T, equal on both strands.
     merge_strands : whether only the better strand counts at each start.
+    order : what the order of the motifs was made by (:mod:`genebert.motif_order`).
     """
 
     motifs: tuple[ScoredMotif, ...]
@@ -121,6 +123,7 @@ class MotifSet:
     pseudocount: float
     background: tuple[float, ...]
     merge_strands: bool = False
+    order: str = "source"
 
     @classmethod
     def build(
@@ -133,6 +136,7 @@ class MotifSet:
         unattainable: str = "drop",
         merge_strands: bool = False,
         clusters: Mapping[str, str] | None = None,
+        order: str = "source",
     ) -> Self:
         """Score motifs and find their thresholds.
 
@@ -142,6 +146,7 @@ class MotifSet:
         unattainable : ``drop`` or ``keep`` motifs whose best score is more likely than ``p_value``;
             the threshold of one that is kept is that score.
         clusters : cluster of each motif that has one, by name.
+        order : what the order of ``motifs`` was made by, for the record.
 
         Raises
         ------
@@ -170,7 +175,7 @@ class MotifSet:
                 found=p_value,
             )
         flat = tuple(float(value) for value in background)
-        return cls(tuple(scored), p_value, pseudocount, flat, merge_strands)
+        return cls(tuple(scored), p_value, pseudocount, flat, merge_strands, order)
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
@@ -196,6 +201,7 @@ class MotifSet:
                 for entry in record["motifs"]
             )
             settings = {key: record[key] for key in ("p_value", "pseudocount", "merge_strands")}
+            settings["order"] = record.get("order", "source")
             return cls(motifs, background=tuple(record["background"]), **settings)
         except FileNotFoundError:
             raise InputError("no such motif set", file=path) from None
@@ -212,6 +218,7 @@ class MotifSet:
             "pseudocount": self.pseudocount,
             "background": list(self.background),
             "merge_strands": self.merge_strands,
+            "order": self.order,
             "motifs": [
                 {key: getattr(motif, key) for key in _KEYS}
                 | {"width": motif.width, "log_odds": motif.log_odds.tolist()}
@@ -415,6 +422,9 @@ def build_motif_set(
     contigs = set(rows["contig"][rows["split"] == "train"].unique())
     if not contigs:
         raise InputError("has no training regions", file=table)
+    table_of = read_clusters(clusters[0], [m.name for m in motifs]) if clusters else {}
+    order = settings.get("order", "source")
+    motifs = ordered(motifs, order, table_of)
     result = MotifSet.build(
         motifs,
         background=training_background(Genome(genome), Splits.from_config(splits), contigs),
@@ -422,7 +432,8 @@ def build_motif_set(
         pseudocount=settings["pseudocount"],
         unattainable=settings["unattainable"],
         merge_strands=settings.get("merge_strands", False),
-        clusters=read_clusters(clusters[0], [m.name for m in motifs]) if clusters else None,
+        clusters=table_of if order != "cluster" else None,
+        order=order,
     )
     lost = [motif.name for motif in result.motifs if not motif.kept]
     log.info(

@@ -22,7 +22,7 @@ KEYS = (
     "name", "tokens", "model", "neighbours", "row_tokens", "batch_size", "micro_batch",
     "objectives", "optimizer", "samples", "cell_type_weights", "matrix", "accessibility",
     "checkpoint_seconds", "keep_state", "log_every", "evaluations", "evaluation_loci",
-    "evaluation_spans", "compile", "precision", "processes",
+    "evaluation_spans", "compile", "precision", "processes", "memory_gb",
 )  # fmt: skip
 
 

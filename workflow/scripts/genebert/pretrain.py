@@ -32,6 +32,7 @@ if __name__ == "__main__":  # find the package beside this file, however it is s
 import torch
 import torch.distributed as dist
 
+from genebert.ahead import Ahead
 from genebert.clock import Clock
 from genebert.errors import InputError
 from genebert.evaluation import FixedSet, evaluate
@@ -42,9 +43,9 @@ from genebert.population import Population, background_population, build_populat
 from genebert.pretrained import CONFIG, WEIGHTS, save, write_atomic
 from genebert.refusal import refuse
 from genebert.run_figures import final_rows
-from genebert.sampler import Sampler
+from genebert.sampler import Rows, Sampler
 from genebert.samples import TRAIN, VALID, Corpus
-from genebert.train_state import StateDirectory, digest, run_hash
+from genebert.train_state import StateDirectory, difference, digest, run_hash
 from genebert.trainer import Place, Trainer
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ METRICS = "metrics.jsonl"
 DIVERGED = 4.0  # a mean loss above this many times its chance level
 CHECK_EVERY = 10  # steps between looks at the clock and at signals, with several processes
 # settings that do not change what is learned
-UNHASHED = ("checkpoint_seconds", "keep_state", "processes", "micro_batch", "name")
+UNHASHED = ("checkpoint_seconds", "keep_state", "processes", "micro_batch", "name", "memory_gb")
 
 log = logging.getLogger("genebert")
 
@@ -92,14 +93,14 @@ class Run:
         settings: dict[str, Any],
         shards: Shards,
         output: Path,
-        state: str,
+        identity: dict[str, Any],
         place: Place,
         windows: Shards | None = None,
     ) -> None:
         self.block: dict[str, Any] = settings["variant"]
         self.seed, self.steps = int(settings["seed"]), int(settings["steps"])
-        self.output, self.hash, self.place = output, state, place
-        self.state = StateDirectory(output / "state" / state)
+        self.output, self.hash, self.place = output, run_hash(identity), place
+        self.state = StateDirectory(output / "state" / self.hash, identity)
         self.state.check_marker()
         plan = Plan.from_pretrain(self.block, self.seed)
         if MRM in plan.objectives:  # it needs SRM's matrices, with or without SRM
@@ -146,6 +147,9 @@ class Run:
             trainer.restore(state, self.state.path)
             self.rows = json.loads(state["rows"])
             log.info("resuming at step %d of %d", trainer.step, self.steps)
+        elif self.place.rank == 0:
+            for line in self.state.others():
+                log.warning("%s; it is left alone, and this run starts afresh", line)
         log.info(
             "%s: %d %s, %d parameters, %d steps of %d rows, %s", self.block.get("name", "run"),
             trainer.sampler.population.visits.numel(), trainer.sampler.plan.samples,
@@ -153,14 +157,19 @@ class Run:
             self.place.device,
         )  # fmt: skip
         log.info("%s", self.clock.formula)
-        saved = time.monotonic()
         every = float(self.block.get("checkpoint_seconds", 600))
         trainer.model.train()
-        self.clock.start()
+        with Ahead(trainer.sample, self.steps, self.place.device) as batches:
+            return self.loop(batches, stop, every)
+
+    def loop(self, batches: Ahead[list[Rows]], stop: StopFlag, every: float) -> bool:
+        """Take all steps that are left; return False if asked to stop before the last."""
+        trainer, saved = self.trainer, time.monotonic()
+        self.clock.start(batches)
         while trainer.step < self.steps:
             with self.clock.waiting():
-                batches = trainer.sample(trainer.step)
-            trainer.train_step(batches)
+                rows = batches(trainer.step)
+            trainer.train_step(rows)
             done = trainer.step == self.steps
             if trainer.step % self.log_every == 0 or done:
                 self.report()
@@ -348,15 +357,18 @@ def read_settings(path: str) -> dict[str, Any]:
     return settings
 
 
-def hash_of(settings: dict[str, Any], index_sha256: str) -> str:
-    """Return the hash that names the state: settings, seed, steps, shards, version."""
+def identity(settings: dict[str, Any], index_sha256: str) -> dict[str, Any]:
+    """Return all that a run's result depends on: settings, seed, steps, shards, version."""
     block = {key: value for key, value in settings["variant"].items() if key not in UNHASHED}
-    return run_hash(
-        {
-            "version": VERSION, "variant": block, "seed": settings["seed"],
-            "steps": settings["steps"], "index": index_sha256,
-        }
-    )  # fmt: skip
+    return {
+        "version": VERSION, "variant": block, "seed": settings["seed"],
+        "steps": settings["steps"], "index": index_sha256,
+    }  # fmt: skip
+
+
+def hash_of(settings: dict[str, Any], index_sha256: str) -> str:
+    """Return the hash that names the state."""
+    return run_hash(identity(settings, index_sha256))
 
 
 def is_finished(output: Path, state: str) -> bool:
@@ -367,6 +379,31 @@ def is_finished(output: Path, state: str) -> bool:
         return bool(json.loads((output / CONFIG).read_text()).get("run") == state)
     except json.JSONDecodeError:
         return False
+
+
+def check_output(output: Path, mine: dict[str, Any]) -> None:
+    """Refuse a directory that holds the finished model of another configuration.
+
+    Raises
+    ------
+    InputError
+        With what differs. (In the workflow the outputs of a rule are gone before it starts.)
+    """
+    if not all((output / name).exists() for name in (CONFIG, WEIGHTS, METRICS)):
+        return
+    try:
+        found = json.loads((output / CONFIG).read_text())
+        block = {key: value for key, value in found["pretrain"].items() if key not in UNHASHED}
+        theirs = {"version": found["version"], "variant": block, "seed": found["seed"]}
+        theirs |= {"steps": found["steps"]}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        theirs = {}
+    ours = {key: value for key, value in mine.items() if key != "index"}
+    raise InputError(
+        "holds a finished run of another configuration", file=output,
+        found=difference(theirs, ours) or "other shards",
+        expected="another --output, or the old one removed",
+    )  # fmt: skip
 
 
 def run(
@@ -386,7 +423,7 @@ def run(
     windows : outside the regions, for a variant that is trained on them.
     """
     place = open_place(device)
-    job = Run(settings, shards, output, hash_of(settings, index_sha256), place, windows)
+    job = Run(settings, shards, output, identity(settings, index_sha256), place, windows)
     if not job.train(stop):
         return EXIT_STOPPED
     job.finish()
@@ -422,11 +459,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if is_finished(Path(output), hash_of(settings, sha)):
             log.info("%s: this run is finished", output)
             return 0
+        check_output(Path(output), identity(settings, sha))
         # late: they read the genome library, needed for files only
         from genebert.background import open_background
         from genebert.shards import Shards
 
-        shards = Shards.open(index)
+        shards = Shards.open(index, memory_gb=settings["variant"].get("memory_gb"))
         windows = None if beside is None else open_background(beside, shards)
         return run(
             settings, shards, Path(output), index_sha256=sha, stop=stop, device=options.device,

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from genebert.cell_state import cell_states
 from genebert.errors import InputError
+from genebert.mapped_rows import MappedRows
 from genebert.rng import STREAM_DRAW, STREAM_ORDER, fold, integers, permute, words
 from genebert.tokens import N_CODE, reverse_complement, segment_length, single_row, tokenize
 
@@ -89,8 +90,8 @@ class Corpus:
     Attributes
     ----------
     packed, n_mask, repeat_mask : uint8[R, ...], as in the shards; sequences are `length` long.
-    motif_rows : float16[R, M]; in host memory where they do not fit the device, and then copied
-        batch by batch. normaliser : float32[M].
+    motif_rows : float16[R, M]; in host memory, or mapped there from their files, where they do not
+        fit the device, and then copied batch by batch. normaliser : float32[M].
     contig, start, breadth, motif_count : int64[R]; start is that of the region without its flank.
     gc, repeat : float32[R].
     split : int64[R]; held_out_only : bool[R].
@@ -102,7 +103,7 @@ class Corpus:
     packed: Tensor
     n_mask: Tensor
     repeat_mask: Tensor
-    motif_rows: Tensor
+    motif_rows: Tensor | MappedRows
     normaliser: Tensor
     contig: Tensor
     start: Tensor
@@ -151,14 +152,13 @@ class Corpus:
 
         if resident is None:
             resident = shards.motif_rows.nbytes <= _free(torch.device(device)) // 2
-        rows = torch.as_tensor(np.ascontiguousarray(shards.motif_rows))
         if not resident:
             log.info("motif rows stay in host memory: %.1f GB", shards.motif_rows.nbytes / 1e9)
         return cls(
             packed=put(shards.packed, torch.uint8),
             n_mask=put(shards.n_mask, torch.uint8),
             repeat_mask=put(shards.repeat_mask, torch.uint8),
-            motif_rows=rows.to(device) if resident else rows,
+            motif_rows=_placed(shards.motif_rows, device if resident else "cpu"),
             normaliser=put(shards.normaliser, torch.float32),
             contig=put(contig, torch.int64),
             start=put(start, torch.int64),
@@ -192,8 +192,10 @@ class Corpus:
     @cached_property
     def cell_state(self) -> Tensor:
         """float32[C, M + 1]: the state of every cell type (:func:`cell_states`), 0 in the last."""
+        rows = self.motif_rows
         state = cell_states(
-            self.motif_rows.cpu().numpy(), self.normaliser.cpu().numpy(), self._indptr, self._open,
+            rows.cpu().numpy() if isinstance(rows, Tensor) else rows,
+            self.normaliser.cpu().numpy(), self._indptr, self._open,
             (self.split == TRAIN).cpu().numpy(), self.held_out_only.cpu().numpy(),
             self.held_out.cpu().numpy(),
         )  # fmt: skip
@@ -253,8 +255,12 @@ class Corpus:
 
     def columns(self, region: Tensor) -> Tensor:
         """Return float32[..., M], normalised motif rows of regions: row / maximum, at most 1."""
-        index = region.flatten().to(self.motif_rows.device)
-        rows = self.motif_rows.index_select(0, index).to(self.device).float()
+        index = region.flatten()
+        if isinstance(self.motif_rows, MappedRows):
+            found = torch.from_numpy(self.motif_rows[index.cpu().numpy()])
+        else:
+            found = self.motif_rows.index_select(0, index.to(self.motif_rows.device))
+        rows = found.to(self.device).float()
         return rows.div_(self.normaliser).clamp_(max=1.0).view(*region.shape, self.n_motifs)
 
     def matrix(self, region_BC: Tensor, strength_BC: Tensor, there_BC: Tensor) -> Tensor:
@@ -268,6 +274,17 @@ class Corpus:
             rows = self.columns(region_BC[part]).mul_(there_BC[part, :, None])
             out_BFC[part, :-1] = rows.transpose(1, 2)
         return out_BFC
+
+
+def _placed(
+    rows: NDArray[np.float16] | MappedRows, device: str | torch.device
+) -> Tensor | MappedRows:
+    """Put motif rows on a device; on a CPU they stay as they are, and mapped ones mapped."""
+    if not isinstance(rows, MappedRows):
+        return torch.as_tensor(np.ascontiguousarray(rows)).to(device)
+    if torch.device(device).type == "cpu":
+        return rows
+    return torch.cat([torch.from_numpy(np.array(part)).to(device) for part in rows.parts])
 
 
 def _free(device: torch.device) -> int:

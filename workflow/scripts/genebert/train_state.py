@@ -39,16 +39,33 @@ def run_hash(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Return the first settings in which two runs differ, ``key: old, now new``."""
+
+    def flat(block: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+        out: dict[str, Any] = {}
+        for key, value in block.items():
+            deep = isinstance(value, Mapping) and value
+            out |= flat(value, f"{prefix}{key}.") if deep else {f"{prefix}{key}": value}
+        return out
+
+    one, two = flat(old), flat(new)
+    keys = [key for key in sorted(one | two) if one.get(key) != two.get(key)]
+    parts = [f"{key}: {one.get(key)}, now {two.get(key)}" for key in keys[:3]]
+    return "; ".join(parts) + (f"; {len(keys) - 3} more" if len(keys) > 3 else "")
+
+
 class StateDirectory:
     """Checkpoints of one run.
 
     Parameters
     ----------
     path : ``.../state/{hash}``; made when first written.
+    settings : of the run, noted beside the checkpoint, so that another run can say what differs.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, settings: Mapping[str, Any] | None = None) -> None:
+        self.path, self.settings = Path(path), dict(settings or {})
 
     def save(self, step: int, state: Mapping[str, Any]) -> None:
         """Write a checkpoint of ``step`` finished steps; tensors and plain values only."""
@@ -60,7 +77,7 @@ class StateDirectory:
             torch.save(dict(state), part)
             checksum = digest(part)
         sync(self.path)
-        record = {"file": name, "step": step, "sha256": checksum}
+        record = {"file": name, "step": step, "sha256": checksum, "settings": self.settings}
         write_atomic(self.path / MANIFEST, json.dumps(record) + "\n")
         sync(self.path)
         for old in self.path.glob("step-*.pt"):
@@ -93,6 +110,20 @@ class StateDirectory:
             log.warning("%s: checkpoint is not used (%s); starting afresh", self.path, e)
             return None
         return dict(state)
+
+    def others(self) -> list[str]:
+        """Return a line for each state of another configuration that lies beside this one."""
+        lines = []
+        for manifest in sorted(self.path.parent.glob(f"*/{MANIFEST}")):
+            if manifest.parent == self.path:
+                continue
+            try:
+                record = json.loads(manifest.read_text())
+                what = difference(record["settings"], self.settings)
+                lines.append(f"{manifest.parent}: of another configuration ({what})")
+            except (OSError, ValueError, KeyError, TypeError):
+                lines.append(f"{manifest.parent}: of another configuration")
+        return lines
 
     def mark_diverged(self, message: str, step: int, objective: str) -> None:
         """Leave a marker, so that a retry ends at once with the same line."""
