@@ -48,10 +48,5 @@ rule all:
         "results/comparisons.tsv",
         "results/pretraining.tsv",
         "results/provenance.json",
-        expand(
-            "results/tables/{table}.html",
-            table=[*layout.tasks(config), "ablation", "comparisons"],
-        ),
-        expand("results/figures/{figure}.svg", figure=FIGURES),
-        layout.interpretation(config),
+        layout.report_files(config),
     localrule: True

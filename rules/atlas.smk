@@ -45,7 +45,7 @@ if layout.is_converted(config):
             peaks="results/atlas/peaks.tsv.gz",
             cell_types=report(
                 "results/atlas/cell_types.tsv",
-                category="Data",
+                category=layout.SECTIONS["data"],
                 caption="../workflow/report/atlas.rst",
             ),
         log:

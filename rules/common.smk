@@ -47,7 +47,6 @@ def version(module):
 
 wildcard_constraints:
     task="|".join(layout.TASKS),
-    table="|".join([*layout.TASKS, "ablation", "comparisons"]),
     chunk=r"\d+",
     seed=r"\d+",
     dataset="[A-Za-z0-9][A-Za-z0-9._-]*",
@@ -62,6 +61,32 @@ REFERENCE = {
     "index": "results/reference/genome.fa.gz.fai",
     "block_index": "results/reference/genome.fa.gz.gzi",
 }
+
+
+def in_report(path, section, title, caption):
+    """Return a file as the report shows it: its section, its title and its caption."""
+    return report(
+        path,
+        category=layout.SECTIONS[section],
+        labels={"shown": title},
+        caption=f"../workflow/report/{caption}.rst",
+    )
+
+
+def figure(name):
+    """Return a figure of layout.FIGURES as the report shows it."""
+    return in_report(f"results/figures/{name}.svg", *layout.FIGURES[name], caption=name)
+
+
+def report_page(name):
+    """Return a page of layout.PAGES as the report shows it."""
+    return in_report(f"results/report/{name}.html", *layout.PAGES[name], caption=name)
+
+
+# What stands above every page of the report.
+CAPTION = (
+    "demo: not evidence" if layout.is_simulated(config) else config["genome"]["name"]
+)
 
 
 # A regular expression of the datasets that are cohorts (one that matches nothing if there are none).

@@ -1,124 +1,112 @@
-# Figures of the report. Each caption says what to look for.
-
-FIGURES = [
-    "regions",
-    "overlap",
-    "enrichment",
-    "motif_ridge",
-    "window",
-    "training_curves",
-    "beyond_references",
-    "roc_pr",
-    "calibration",
-    "forest",
-]
+# Figures and pages of the report. Each caption says what to look for; the list of all is in layout.
 
 
-rule training_curves:
+rule data_pages:
     input:
-        metrics=layout.training_metrics(config),
+        provenance="results/provenance.json",
+        contigs="results/reference/contigs.tsv",
+        qc="results/regions/qc.tsv",
+        cell_types="results/regions/cell_types.tsv",
+        motif_set="results/motifs/motif_set.json",
+        descriptions=layout.dataset_files(config, "dataset.json"),
+        leaks=layout.dataset_files(config, "leaks.tsv"),
     output:
-        figure=report(
-            "results/figures/training_curves.svg",
-            category="Pre-training",
-            caption="../workflow/report/training_curves.rst",
-        ),
+        data_card=report_page("data_card"),
+        leakage=report_page("leakage"),
     log:
-        "logs/figures/training_curves.log",
+        "logs/figures/data_pages.log",
     localrule: True
     conda:
         "../envs/genomics.yaml"
     params:
-        version=version("figures"),
+        genome=config["genome"],
+        splits=config["splits"],
+        motifs=config["motifs"],
+        caption=CAPTION,
+        version=version("data_pages"),
     message:
-        "Training curves"
+        "Data card and leakage checks"
     script:
-        "../workflow/scripts/training_curves.py"
+        "../workflow/scripts/data_pages.py"
 
 
-rule beyond_references:
+rule pretraining_figures:
     input:
+        metrics=layout.training_metrics(config),
         table="results/pretraining.tsv",
     output:
-        figure=report(
-            "results/figures/beyond_references.svg",
-            category="Pre-training",
-            caption="../workflow/report/beyond_references.rst",
-        ),
+        training_curves=figure("training_curves"),
+        variant_curves=figure("variant_curves"),
+        beyond_references=figure("beyond_references"),
     log:
-        "logs/figures/beyond_references.log",
+        "logs/figures/pretraining_figures.log",
     localrule: True
     conda:
         "../envs/genomics.yaml"
     params:
         version=version("pretraining_figures"),
     message:
-        "Objectives of pre-training minus their references"
+        "Figures of pre-training"
     script:
-        "../workflow/scripts/beyond_references.py"
+        "../workflow/scripts/pretraining_figures.py"
 
 
-rule roc_pr:
+rule evaluation_figures:
     input:
         curves=layout.dataset_files(config, "curves.tsv"),
-    output:
-        figure=report(
-            "results/figures/roc_pr.svg",
-            category="Evaluation",
-            caption="../workflow/report/roc_pr.rst",
-        ),
-    log:
-        "logs/figures/roc_pr.log",
-    localrule: True
-    conda:
-        "../envs/genomics.yaml"
-    params:
-        version=version("figures"),
-    message:
-        "ROC and precision-recall curves"
-    script:
-        "../workflow/scripts/roc_pr.py"
-
-
-rule calibration:
-    input:
-        curves=layout.dataset_files(config, "curves.tsv"),
-    output:
-        figure=report(
-            "results/figures/calibration.svg",
-            category="Evaluation",
-            caption="../workflow/report/calibration.rst",
-        ),
-    log:
-        "logs/figures/calibration.log",
-    localrule: True
-    conda:
-        "../envs/genomics.yaml"
-    params:
-        version=version("figures"),
-    message:
-        "Reliability of the predicted probabilities"
-    script:
-        "../workflow/scripts/calibration.py"
-
-
-rule forest:
-    input:
         tables=expand("results/{task}.tsv", task=layout.tasks(config)),
+        long="results/metrics.tsv",
+        ablations="results/ablation.tsv",
+        differences="results/comparisons.tsv",
     output:
-        figure=report(
-            "results/figures/forest.svg",
-            category="Evaluation",
-            caption="../workflow/report/forest.rst",
-        ),
+        roc_pr=figure("roc_pr"),
+        calibration=figure("calibration"),
+        forest=figure("forest"),
+        ablation=figure("ablation"),
+        comparisons=figure("comparisons"),
+        few_shot=figure("few_shot"),
+        similarity=figure("similarity"),
     log:
-        "logs/figures/forest.log",
+        "logs/figures/evaluation_figures.log",
     localrule: True
     conda:
         "../envs/genomics.yaml"
     params:
         version=version("figures"),
     message:
-        "Every model with its interval"
+        "Figures of the evaluation"
     script:
-        "../workflow/scripts/forest.py"
+        "../workflow/scripts/evaluation_figures.py"
+
+
+# The last job: it counts what all others cost.
+rule cost:
+    input:
+        done=[
+            path
+            for path in layout.report_files(config)
+            if Path(path).stem not in ("cost", "stages")
+        ],
+        metrics=layout.training_metrics(config),
+        index="results/shards/index.json",
+    output:
+        table="results/cost.tsv",
+        runs="results/pretraining_cost.tsv",
+        page=report_page("cost"),
+        stages=figure("stages"),
+    log:
+        "logs/figures/cost.log",
+    localrule: True
+    conda:
+        "../envs/genomics.yaml"
+    params:
+        benchmarks=lambda wildcards, output: str(
+            Path(output.table).parent.parent / "benchmarks"
+        ),
+        plan=layout.plan_numbers(config),
+        caption=CAPTION,
+        version=version("cost"),
+    message:
+        "Counting what this run cost"
+    script:
+        "../workflow/scripts/cost.py"

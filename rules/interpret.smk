@@ -44,15 +44,12 @@ rule interpretation:
         attributions=or_exit(layout.attributions, config),
         motif_set="results/motifs/motif_set.json",
     output:
-        table=report(
-            "results/interpretation.tsv",
-            category="Interpretation",
-            caption="../workflow/report/logos.rst",
-        ),
-        figure=report(
+        table="results/interpretation.tsv",
+        figure=in_report(
             "results/figures/logos.svg",
-            category="Interpretation",
-            caption="../workflow/report/logos.rst",
+            "interpretation",
+            "Attributions as logos",
+            "logos",
         ),
     log:
         "logs/interpretation.log",

@@ -12,16 +12,8 @@ rule region_qc:
         cell_types="results/regions/cell_types.tsv",
         distributions="results/regions/distributions.tsv",
         overlap="results/regions/overlap.tsv",
-        figure=report(
-            "results/figures/regions.svg",
-            category="Data",
-            caption="../workflow/report/regions.rst",
-        ),
-        heatmap=report(
-            "results/figures/overlap.svg",
-            category="Data",
-            caption="../workflow/report/overlap.rst",
-        ),
+        figure=figure("regions"),
+        heatmap=figure("overlap"),
     log:
         "logs/region_qc.log",
     benchmark:
@@ -47,21 +39,9 @@ rule motif_qc:
     output:
         enrichment="results/regions/enrichment.tsv",
         ridge="results/regions/motif_ridge.tsv",
-        enrichment_figure=report(
-            "results/figures/enrichment.svg",
-            category="Data",
-            caption="../workflow/report/enrichment.rst",
-        ),
-        ridge_figure=report(
-            "results/figures/motif_ridge.svg",
-            category="Data",
-            caption="../workflow/report/motif_ridge.rst",
-        ),
-        window_figure=report(
-            "results/figures/window.svg",
-            category="Data",
-            caption="../workflow/report/heatmap.rst",
-        ),
+        enrichment_figure=figure("enrichment"),
+        ridge_figure=figure("motif_ridge"),
+        window_figure=figure("window"),
     log:
         "logs/motif_qc.log",
     benchmark:

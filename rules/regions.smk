@@ -13,11 +13,7 @@ rule regions:
         bed="results/regions/regions.bed",
         table="results/regions/regions.tsv",
         accessibility="results/regions/accessibility.h5ad",
-        qc=report(
-            "results/regions/qc.tsv",
-            category="Data",
-            caption="../workflow/report/qc.rst",
-        ),
+        qc=in_report("results/regions/qc.tsv", "data", "Peaks in and out", "qc"),
     log:
         "logs/regions.log",
     benchmark:

@@ -1,9 +1,5 @@
 # Result tables: views of the metrics of all datasets.
 
-CAPTION = (
-    "demo: not evidence" if layout.is_simulated(config) else config["genome"]["name"]
-)
-
 
 rule task_table:
     input:
@@ -107,18 +103,16 @@ rule comparisons_table:
         "../workflow/scripts/comparisons_table.py"
 
 
-rule html_table:
+rule html_tables:
     input:
-        table="results/{table}.tsv",
+        tables=expand("results/{table}.tsv", table=layout.tables(config)),
     output:
-        html=report(
-            "results/tables/{table}.html",
-            category="Result tables",
-            labels={"table": "{table}"},
-            caption="../workflow/report/tables.rst",
-        ),
+        html=[
+            in_report(f"results/tables/{table}.html", "tables", table, "tables")
+            for table in layout.tables(config)
+        ],
     log:
-        "logs/tables/{table}.html.log",
+        "logs/tables/html.log",
     localrule: True
     conda:
         "../envs/genomics.yaml"
@@ -126,6 +120,6 @@ rule html_table:
         caption=CAPTION,
         version=version("html"),
     message:
-        "Sortable table {wildcards.table}"
+        "Sortable tables"
     script:
-        "../workflow/scripts/html_table.py"
+        "../workflow/scripts/html_tables.py"

@@ -1,28 +1,32 @@
-"""Figures can be drawn from what the stages write, are the same every time and tell what is wrong.
-
-Also the captions: each must be valid reStructuredText after its template is filled in.
-"""
+"""The figures of the evaluation can be drawn from what the stages write, and are the same every time."""
 
 from __future__ import annotations
 
-import json
-from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
-from docutils.core import publish_parts
 from evaluation_toys import make_frame, predict, write_home
-from jinja2 import Environment, StrictUndefined
 from sklearn import metrics as sk
 
 from genebert import figures
 from genebert.curves import pr_curve, roc_curve
 from genebert.errors import InputError
-from genebert.evaluate import evaluate
+from genebert.evaluate import LONG, WIDE, evaluate, write_table
+from genebert.result_tables import COMPARISONS, PRIMARY, ablation_table
 
 SVG = "{http://www.w3.org/2000/svg}"
+NAMES = ("roc_pr", "calibration", "forest", "ablation", "comparisons", "few_shot", "similarity")
+
+
+def comparison(kind, rival, difference=None, **more):
+    row = {"comparison": "", "kind": kind, "task": "tfbs", "dataset": "chip", "stratum": "all"}
+    row |= {"fraction": "1", "metric": "auroc", "model": "genebert", "rival": rival, "note": ""}
+    if difference is not None:
+        row |= {"difference": difference, "low": difference - 0.1, "high": difference + 0.1}
+        row |= {"detectable": 0.05}
+    return row | more
 
 
 @pytest.fixture(scope="module")
@@ -30,65 +34,39 @@ def tables(tmp_path_factory):
     root = tmp_path_factory.mktemp("figures")
     frame = make_frame(300, groups=("CTCF", "MAX"))
     home = write_home(root, frame, task="tfbs", name="chip")
-    for number, model in enumerate(("genebert", "gc", "oracle")):
+    for number, model in enumerate(("genebert", "scratch", "genebert-mgm", "gc", "oracle")):
         tracks = [predict(frame, model, 1.0, number, track=t) for t in ("", "zeroshot:llr")]
-        home.add(model, pd.concat(tracks))
+        info = {"pretraining": model.removeprefix("genebert-")} if "-" in model else {}
+        home.add(model, pd.concat(tracks), **info)
     arguments = home.arguments(root)
     evaluate(**arguments)
-    return arguments
-
-
-@pytest.fixture
-def logs(tmp_path):
-    paths = []
-    for variant in ("full", "sequence"):
-        for seed in (1, 2):
-            folder = tmp_path / variant / f"seed-{seed}"
-            folder.mkdir(parents=True)
-            lines = [
-                {"kind": "train", "step": step, "loss": {"mgm": 1.4, "srm": 0.7}, "seconds": 3}
-                for step in range(seed)
-            ]
-            lines.append({"kind": "evaluation", "step": 2, "set": "valid", "srm_n2_auroc": 0.5})
-            lines.append({"kind": "probe", "set": "valid", "probe": "gc", "auroc": 0.6})
-            (folder / "metrics.jsonl").write_text(
-                "".join(json.dumps(line) + "\n" for line in [{"start": True}, *lines])
-            )
-            paths.append(str(folder / "metrics.jsonl"))
-    return paths
-
-
-def draw(name, tables, logs, path):
-    inputs = {
-        "training_curves": {"metrics": logs},
-        "roc_pr": {"curves": [tables["curves"]]},
-        "calibration": {"curves": [tables["curves"]]},
-        "forest": {"tables": [tables["wide"]]},
+    ablation_table(tables=[arguments["wide"]], table=str(root / "ablation.tsv"))
+    primary = [
+        comparison("primary", plan.rival, 0.1, comparison=plan.name, metric="auprc")
+        for plan in PRIMARY[:-1]
+    ]
+    primary.append(comparison("primary", "cnn", comparison="P5", note="no such dataset"))
+    rest = [comparison("exploratory", rival, -0.1) for rival in ("scratch", "gc", "oracle")]
+    write_table(root / "comparisons.tsv", COMPARISONS, [*primary, *rest])
+    return {
+        "curves": [arguments["curves"]],
+        "tables": [arguments["wide"]],
+        "long": arguments["long"],
+        "ablations": str(root / "ablation.tsv"),
+        "differences": str(root / "comparisons.tsv"),
     }
-    getattr(figures, name)(**inputs[name], figure=str(path))
 
 
-NAMES = ["training_curves", "roc_pr", "calibration", "forest"]
+def draw(tables, folder, suffix="svg"):
+    folder.mkdir(exist_ok=True)
+    outputs = {name: str(folder / f"{name}.{suffix}") for name in NAMES}
+    figures.evaluation_figures(**tables, **outputs)
+    return outputs
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_figures_are_svg_and_equal_byte_for_byte(name, tables, logs, tmp_path):
-    for path in (tmp_path / "one.svg", tmp_path / "two.svg"):
-        draw(name, tables, logs, path)
-    one = (tmp_path / "one.svg").read_bytes()
-    assert one == (tmp_path / "two.svg").read_bytes()
-    assert b"<dc:date>" not in one
-    drawing = ElementTree.fromstring(one)
-    assert drawing.tag == f"{SVG}svg"
-    shapes = [*drawing.iter(f"{SVG}path"), *drawing.iter(f"{SVG}image")]
-    assert len(shapes) > 10
-
-
-def test_png_too_but_nothing_unknown(tables, logs, tmp_path):
-    draw("forest", tables, logs, tmp_path / "forest.png")
-    assert (tmp_path / "forest.png").read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(InputError, match=r"unknown kind of figure.*\.svg"):
-        draw("forest", tables, logs, tmp_path / "forest.jpeg")
+@pytest.fixture(scope="module")
+def drawn(tables, tmp_path_factory):
+    return draw(tables, tmp_path_factory.mktemp("drawn"))
 
 
 def texts(path):
@@ -98,48 +76,96 @@ def texts(path):
     return [e.text.strip() for e in tree.iter() if e.tag is ElementTree.Comment]
 
 
-def test_forest_has_a_panel_for_every_dataset_but_not_for_groups(tables, logs, tmp_path):
-    draw("forest", tables, logs, tmp_path / "f.svg")
-    shown = texts(tmp_path / "f.svg")
+def test_figures_are_svg_and_equal_byte_for_byte(drawn, tables, tmp_path):
+    again = draw(tables, tmp_path)
+    for name in NAMES:
+        with open(drawn[name], "rb") as one, open(again[name], "rb") as two:
+            first = one.read()
+            assert first == two.read()
+        assert b"<dc:date>" not in first
+        assert ElementTree.fromstring(first).tag == f"{SVG}svg"
+
+
+def test_png_too_but_nothing_unknown(tables, tmp_path):
+    outputs = draw(tables, tmp_path, "png")
+    with open(outputs["forest"], "rb") as handle:
+        assert handle.read().startswith(b"\x89PNG")
+    with pytest.raises(InputError, match=r"unknown kind of figure.*\.svg"):
+        draw(tables, tmp_path, "jpeg")
+
+
+def test_forest_has_a_panel_for_every_dataset_but_not_for_groups_and_variants(drawn):
+    shown = texts(drawn["forest"])
     titles = [text for text in shown if text.startswith("tfbs:")]
     assert titles == ["tfbs: chip", "tfbs: chip-zeroshot:llr"]
     assert shown.count("oracle") == 2
     assert shown.count("AUROC") == 2
+    assert "genebert-mgm" not in shown
 
 
-def test_calibration_leaves_out_scores_that_are_no_probabilities(tables, logs, tmp_path):
-    draw("calibration", tables, logs, tmp_path / "f.svg")
-    assert [t for t in texts(tmp_path / "f.svg") if t.startswith("tfbs:")] == ["tfbs: chip"]
+def test_ablation_shows_the_variants(drawn):
+    shown = texts(drawn["ablation"])
+    assert {"full", "mgm", "scratch"} <= set(shown)
+    assert not {"oracle", "gc"} & set(shown)
 
 
-def test_training_curves_have_one_panel_per_loss(logs, tables, tmp_path):
-    draw("training_curves", tables, logs, tmp_path / "f.svg")
-    shown = texts(tmp_path / "f.svg")
-    titles = {"mgm", "srm", "srm_n2_auroc"}
-    assert titles | {"full", "sequence", "full, valid", "sequence, valid"} <= set(shown)
-    assert shown.count("step") == 3
-    assert shown.count("full") == 1  # one entry of the legend for both seeds
-    assert not {"seconds", "auroc"} & set(shown)
+def test_curves_leave_out_variants_and_calibration_scores_that_are_no_probabilities(drawn):
+    assert "genebert-mgm" not in texts(drawn["roc_pr"])
+    shown = texts(drawn["calibration"])
+    assert [t for t in shown if t.startswith("tfbs:")] == ["tfbs: chip"]
 
 
-def test_a_damaged_log_is_named_with_its_line(logs, tmp_path):
-    with open(logs[1], "a") as handle:
-        handle.write('{"step": 3,\n')
-    with pytest.raises(InputError, match=r"seed-2/metrics\.jsonl, line 6: not a JSON object"):
-        figures.training_curves(metrics=logs, figure=str(tmp_path / "f.svg"))
+def test_comparisons_show_every_primary_one_and_why_one_has_no_value(drawn):
+    shown = texts(drawn["comparisons"])
+    for plan in PRIMARY:
+        assert any(text.startswith(f"{plan.name}: ") for text in shown)
+    assert "no such dataset" in shown
+    assert "tfbs: chip" in shown
 
 
-def test_logs_without_losses_still_make_a_figure(tmp_path):
-    (tmp_path / "metrics.jsonl").write_text("")
-    figures.training_curves(
-        metrics=[str(tmp_path / "metrics.jsonl")], figure=str(tmp_path / "f.svg")
+def test_without_label_fractions_the_few_shot_figure_says_so(drawn):
+    assert any(text.startswith("no few-shot curves") for text in texts(drawn["few_shot"]))
+
+
+def long_row(dataset, model, stratum, value):
+    row = {"task": "promoter", "dataset": dataset, "stratum": stratum, "model": model, "n": 100}
+    row |= {"metric": "auroc", "value": value, "low": value - 0.1, "high": value + 0.1}
+    return row | {"pretraining": "x", "pretrain_seed": "all", "finetune_seed": "all"}
+
+
+def test_few_shot_curves_have_numbers_of_labels_and_both_tracks(tables, tmp_path):
+    rows, wide = [], []
+    for dataset in ("epd", "epd-probe"):
+        for model in ("genebert", "scratch"):
+            strata = ("labels=50", "fraction=0.1", "all")
+            rows += [long_row(dataset, model, s, 0.6 + i / 10) for i, s in enumerate(strata)]
+            wide.append({"task": "promoter", "dataset": dataset, "model": model, "n_train": 2000})
+    rows.append(long_row("epd", "gc", "all", 0.5))  # no point below all labels
+    rows.append(long_row("epd", "cnn", "labels=50", float("nan")))
+    rows.append(long_row("other", "genebert", "similarity=0-0.02", 0.7))
+    wide.append({"task": "promoter", "dataset": "epd", "model": "gc", "n_train": 2000})
+    write_table(tmp_path / "long.tsv", LONG, rows)
+    write_table(tmp_path / "wide.tsv", WIDE, wide)
+    points = figures.few_shot_points(
+        figures.read_frame(str(tmp_path / "long.tsv"), LONG),
+        figures.read_frame(str(tmp_path / "wide.tsv"), WIDE),
     )
-    assert "no losses were logged" in texts(tmp_path / "f.svg")
+    assert set(points["model"]) == {"genebert", "scratch"}
+    own = points[(points["model"] == "genebert") & (points["dataset"] == "epd")]
+    assert own["labels"].tolist() == [50, 200, 2000]
+    assert own["value"].tolist() == pytest.approx([0.6, 0.7, 0.8])
+    own_tables = {"long": str(tmp_path / "long.tsv"), "tables": [str(tmp_path / "wide.tsv")]}
+    outputs = draw(tables | own_tables, tmp_path)
+    shown = texts(outputs["few_shot"])
+    assert "promoter: epd (all weights fitted)" in shown
+    assert "promoter: epd (frozen encoders, linear probe)" in shown
+    assert {"50", "200", "2,000"} <= set(shown)
+    assert "promoter: other" in texts(outputs["similarity"])
 
 
 def test_tables_with_other_columns_are_refused(tables, tmp_path):
     with pytest.raises(InputError, match=r"table\.tsv, line 1: has other columns"):
-        figures.roc_pr(curves=[tables["wide"]], figure=str(tmp_path / "f.svg"))
+        draw(tables | {"curves": tables["tables"]}, tmp_path)
 
 
 def test_curves_equal_scikit_learn():
@@ -157,26 +183,3 @@ def test_curves_equal_scikit_learn():
     perfect = np.array([True, False])
     assert (roc_curve(perfect, np.array([1.0, 0.0])) == 1).all()
     assert (pr_curve(perfect, np.array([1.0, 0.0])) == 1).all()
-
-
-CONFIG = {
-    "genome": {"name": "sim1", "source": "simulated"},
-    "splits": {"train": ["chr1"], "valid": ["chr2"], "test": ["chr3"], "held_out_cell_types": []},
-    "effort": {"pretrain_seeds": 2, "finetune_seeds": 1, "bootstrap_draws": 2000},
-}
-
-
-def test_captions_are_valid_and_the_demo_says_so(root):
-    captions = sorted((root / "workflow" / "report").glob("*.rst"))
-    assert {f"{name}.rst" for name in ("workflow", "tables", "heatmap", "qc", "leaks")} <= {
-        path.name for path in captions
-    }
-    environment = Environment(trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
-    for path in captions:
-        template = environment.from_string(path.read_text(encoding="utf-8"))
-        for seeds, demo in ((2, True), (3, False)):
-            config = CONFIG | {"effort": CONFIG["effort"] | {"pretrain_seeds": seeds}}
-            text = template.render(snakemake=SimpleNamespace(config=config))
-            strict = {"report_level": 1, "halt_level": 2}  # any warning is an error
-            body = publish_parts(text, writer="html", settings_overrides=strict)["html_body"]
-            assert ("demo: not evidence" in body) == demo, path.name

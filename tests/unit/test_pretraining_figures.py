@@ -1,13 +1,19 @@
-"""The figure of pre-training is drawn from its table, the same every time."""
+"""The figures of pre-training are drawn from logs and their table, the same every time."""
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from test_figures import texts
 
 from genebert.errors import InputError
 from genebert.evaluate import write_table
-from genebert.pretraining_figures import beyond_references
+from genebert.pretraining_figures import pretraining_figures
 from genebert.pretraining_table import COLUMNS
+from genebert.training_curves import read_run
+
+NAMES = ("training_curves", "variant_curves", "beyond_references")
 
 
 def row(variant, metric, stratum, value, low=None, high=None, split="valid"):
@@ -15,7 +21,38 @@ def row(variant, metric, stratum, value, low=None, high=None, split="valid"):
     return dict(zip(COLUMNS, values, strict=True))
 
 
-def test_the_figure_shows_every_objective_set_and_variant(tmp_path):
+def figure(objective, metric, stratum, value, reference):
+    return {"kind": "figure", "set": "valid", "objective": objective, "metric": metric,
+            "stratum": stratum, "value": value, "reference": reference}  # fmt: skip
+
+
+@pytest.fixture
+def logs(tmp_path):
+    paths = []
+    for variant in ("full", "sequence"):
+        for seed in (1, 2):
+            folder = tmp_path / variant / f"seed-{seed}"
+            folder.mkdir(parents=True)
+            names = ("mgm", "srm") if variant == "full" else ("mgm",)
+            lines = [
+                {"kind": "train", "step": step, "loss": dict.fromkeys(names, 1.2), "timing": {}}
+                for step in range(3)
+            ]
+            for step in (0, 2):
+                line = {"kind": "evaluation", "step": step, "set": "valid", "mgm_masked": 1.3}
+                if variant == "full":
+                    line |= {"srm_n2_auroc": 0.5 + step / 10, "srm_n2_pairs": 64}
+                lines.append(line)
+            lines.append({"kind": "probe", "set": "valid", "probe": "gc", "auroc": 0.6})
+            lines.append(figure("mgm", "nats", "span-5", 1.3, 1.25))
+            lines.append(figure("srm", "auroc_p0", "n2", 0.625, 0.5))
+            (folder / "metrics.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
+            paths.append(str(folder / "metrics.jsonl"))
+    return paths
+
+
+@pytest.fixture
+def table(tmp_path):
     rows = [
         row(variant, metric, stratum, 0.1, 0.0, 0.2, split)
         for variant in ("full", "shuffled_matrix")
@@ -25,17 +62,71 @@ def test_the_figure_shows_every_objective_set_and_variant(tmp_path):
         )
     ]  # fmt: skip
     rows.append(row("full", "nats_minus_markov", "span-10", 0.1))  # without an interval
-    table, figures = tmp_path / "t.tsv", [tmp_path / f"{i}.svg" for i in (1, 2)]
-    write_table(table, COLUMNS, rows)
-    for figure in figures:
-        beyond_references(table=str(table), figure=str(figure))
-    assert figures[0].read_bytes() == figures[1].read_bytes()
-    assert figures[0].read_text().count('<g id="axes_') == 6
+    write_table(tmp_path / "t.tsv", COLUMNS, rows)
+    return str(tmp_path / "t.tsv")
+
+
+def draw(logs, table, folder):
+    folder.mkdir(exist_ok=True)
+    outputs = {name: str(folder / f"{name}.svg") for name in NAMES}
+    pretraining_figures(metrics=logs, table=table, **outputs)
+    return outputs
+
+
+def read(path):
+    with open(path, "rb") as handle:
+        return handle.read()
+
+
+def test_figures_are_equal_byte_for_byte(logs, table, tmp_path):
+    one, two = draw(logs, table, tmp_path / "one"), draw(logs, table, tmp_path / "two")
+    assert all(read(one[name]) == read(two[name]) for name in NAMES)
+
+
+def test_losses_have_one_panel_per_objective_and_one_line_per_variant(logs, table, tmp_path):
+    shown = texts(draw(logs, table, tmp_path / "f")["training_curves"])
+    assert {"MGM: masked bases", "SRM: sequence and matrix"} <= set(shown)
+    assert "NGSP: next region" not in shown
+    assert shown.count("full") == 1
+    assert shown.count("step") == 2
+
+
+def test_every_variant_has_its_figures_and_references(logs, table, tmp_path):
+    shown = texts(draw(logs, table, tmp_path / "f")["variant_curves"])
+    assert {"full", "sequence", "masked bases: nats", "match, other cell type: AUROC"} <= set(shown)
+    assert {"training cell types", "reference: training cell types", "chance"} <= set(shown)
+    assert shown.count("objective") + shown.count("objective\nis off") >= 1
+
+
+def test_references_are_read_from_the_log(logs):
+    run = read_run(logs[0])
+    assert run.variant == "full"
+    assert [final["value"] for final in run.finals] == [1.3, 0.625]
+    assert set(run.figures["key"]) == {"mgm_masked", "srm_n2_auroc"}
+
+
+def test_ends_have_a_panel_for_every_objective_and_stratum(logs, table, tmp_path):
+    path = draw(logs, table, tmp_path / "f")["beyond_references"]
+    shown = texts(path)
+    assert read(path).count(b'<g id="axes_') == 4
+    assert {"x, span 5", "x, span 10", "x, n2", "x"} <= set(shown)
+    assert shown.count("training cell types") == 1
+
+
+def test_a_damaged_log_is_named_with_its_line(logs, table, tmp_path):
+    with open(logs[1], "a") as handle:
+        handle.write('{"step": 3,\n')
+    with pytest.raises(InputError, match=r"seed-2/metrics\.jsonl, line 9: not a JSON object"):
+        draw(logs, table, tmp_path / "f")
 
 
 def test_no_figures_and_no_table(tmp_path):
     write_table(tmp_path / "t.tsv", COLUMNS, [])
-    beyond_references(table=str(tmp_path / "t.tsv"), figure=str(tmp_path / "f.svg"))
-    assert (tmp_path / "f.svg").exists()
+    (tmp_path / "metrics.jsonl").write_text("")
+    logs = [str(tmp_path / "metrics.jsonl")]
+    outputs = draw(logs, str(tmp_path / "t.tsv"), tmp_path / "f")
+    assert "no losses were logged" in texts(outputs["training_curves"])
+    assert "nothing was evaluated" in texts(outputs["variant_curves"])
+    assert "no figures of pre-training" in texts(outputs["beyond_references"])
     with pytest.raises(InputError):
-        beyond_references(table=str(tmp_path / "none.tsv"), figure=str(tmp_path / "f.svg"))
+        draw(logs, str(tmp_path / "none.tsv"), tmp_path / "f")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from html.parser import HTMLParser
 
@@ -53,7 +54,7 @@ def test_tables_of_another_version_are_refused(tmp_path):
     with pytest.raises(InputError, match="line 2: wrong number of fields; found 1; expected 2"):
         result_tables.metrics_table(long=[path], table=str(tmp_path / "out"))
     with pytest.raises(InputError, match="cannot be read"):
-        result_tables.html_table(table=str(tmp_path / "none"), html=str(tmp_path / "out"))
+        result_tables.html_tables(tables=[str(tmp_path / "none")], html=[str(tmp_path / "out")])
 
 
 def test_ablation_holds_pretraining_variants_and_scratch(tmp_path):
@@ -272,8 +273,8 @@ class Page(HTMLParser):
 def test_html_is_self_contained_and_escaped(tmp_path):
     (tmp_path / "t.tsv").write_text('a\t<b>\n<script>x</script>\t0.5\n"q"\tNA\n')
     html = tmp_path / "t.html"
-    result_tables.html_table(
-        table=str(tmp_path / "t.tsv"), html=str(html), caption="demo: not evidence <i>"
+    result_tables.html_tables(
+        tables=[str(tmp_path / "t.tsv")], html=[str(html)], caption="demo: not evidence <i>"
     )
     text = html.read_text()
     page = Page()
@@ -281,7 +282,9 @@ def test_html_is_self_contained_and_escaped(tmp_path):
     assert page.cells == ["<script>x</script>", "0.5", '"q"', "NA"]
     assert "<script>x" not in text
     assert "demo: not evidence &lt;i&gt;" in text
-    assert not [value for name, value in page.attributes if name in ("src", "href")]
+    links = [value for name, value in page.attributes if name in ("src", "href")]
+    assert all(link.startswith("data:") for link in links)
+    assert base64.b64decode(links[0].split(",")[1]) == (tmp_path / "t.tsv").read_bytes()
     assert not re.search(r"https?:|@import|url\(", text)
     assert ("class", "number") in page.attributes
     assert ("class", "missing") in page.attributes

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from browser import Browser, find_chromium
+from genebert import html, layout
 from workflow_tools import TINY_EFFORT, TINY_GENOME, last_line
 
 TINY = {
@@ -104,6 +106,91 @@ def test_interpretation_scores_models_fitted_again(run, root):
     log = (run / "logs/tasks/tfbs/chip.genebert.attribute.log").read_text()
     assert "sister" not in log  # the same weights as in the tables
     assert (run / "results/figures/logos.svg").read_text().startswith("<?xml")
+
+
+SMALL = {"task": "splicing", "name": "sites", "kind": "gtf"}  # the dataset of TABLE
+MEDIA = {".svg": "img", ".html": "html"}
+
+
+def test_report_opens_in_a_browser(run, root, tmp_path):
+    """Every figure and page is shown without an error and without anything from elsewhere.
+
+    Screenshots are kept in the folder ``artefacts`` of the repository, which git ignores.
+    """
+    program = find_chromium()
+    if program is None:
+        pytest.skip("no chromium here: apt install chromium")
+    config = yaml.safe_load((run / "tiny.yaml").read_text())
+    truth = "results/simulated/truth/splicing.tsv"
+    config |= {"datasets": [SMALL | {"truth": truth}], "interpret": {"items": 0}}
+    (run / "tiny.yaml").write_text(yaml.safe_dump(config))
+    done = snakemake_in(run, root, "--rerun-triggers", "mtime")
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    made = snakemake_in(run, root, "--report", str(run / "report.html"))
+    assert made.returncode == 0, made.stderr[-4000:]
+    pictures = root / "artefacts"
+    with Browser(program, tmp_path / "profile") as browser:
+        browser.open(run / "report.html")
+        browser.wait("document.querySelectorAll('#app li').length > 5")
+        browser.screenshot(pictures / "report.png")
+        shown = browser.run("Object.keys(results)")
+        assert {f"results/figures/{name}.svg" for name in layout.FIGURES} <= set(shown)
+        assert {f"results/report/{name}.html" for name in layout.PAGES} <= set(shown)
+        sections = browser.run("Object.keys(categories)")
+        wanted = {key: name for key, name in layout.SECTIONS.items() if key != "interpretation"}
+        assert set(sections) == set(wanted.values())
+        for path in shown:
+            kind = MEDIA.get(Path(path).suffix)
+            if kind is None:
+                continue
+            place = f"contentPath: results['{path}'].data_uri, resultPath: '{path}'"
+            browser.run(f"app.setView({{content: '{kind}', {place}}}), 0")
+            if kind == "img":
+                browser.wait("document.querySelector('img[src^=data]')?.naturalWidth > 100")
+                top = "document.querySelector('img[src^=data]').getBoundingClientRect().top"
+                assert browser.run(top) >= 0, f"{path}: what is above the window cannot be reached"
+            else:
+                browser.wait("document.querySelector('iframe') !== null")
+            browser.screenshot(pictures / f"{Path(path).stem}.png")
+        assert browser.errors == []
+        for path in [*run.glob("results/report/*.html"), *run.glob("results/tables/*.html")]:
+            browser.open(path)
+            assert browser.run("document.body.innerText.length") > 100
+            browser.run("document.querySelectorAll('th button').forEach(b => b.click()), 0")
+            assert browser.run("document.querySelectorAll('th[aria-sort]').length") >= 1
+            browser.screenshot(pictures / f"{path.parent.name}-{path.stem}.png")
+        assert browser.errors == []
+        schemes = {address.split(":")[0] for address in browser.requests}
+        assert schemes <= {"file", "data", "blob", "about"}
+
+
+def test_a_table_is_sorted_and_filtered_in_a_browser(tmp_path):
+    program = find_chromium()
+    if program is None:
+        pytest.skip("no chromium here: apt install chromium")
+    rows = [[f"row{i}", f"{value}", "NA", "NA"] for i, value in enumerate((3, 10, 2, 9) * 4)]
+    rows.append(["last", "NA", "NA", "NA"])
+    columns = ["name", "auroc", "auroc_low", "auroc_high"]
+    (tmp_path / "t.html").write_text(html.page("t", "", columns, rows))
+    column = "Array.from(document.querySelectorAll('tbody tr')).map(r => r.cells[1].textContent)"
+    with Browser(program, tmp_path / "profile") as browser:
+        browser.open(tmp_path / "t.html")
+        browser.run("document.querySelectorAll('th button')[1].click(), 0")
+        assert browser.run(column) == [
+            *(["2"] * 4),
+            *(["3"] * 4),
+            *(["9"] * 4),
+            *(["10"] * 4),
+            "NA",
+        ]
+        browser.run("document.querySelectorAll('th button')[1].click(), 0")
+        assert browser.run(column)[:5] == ["10"] * 4 + ["9"]
+        assert browser.run(column)[-1] == "NA"
+        search = "const box = document.querySelector('input'); box.value = 'ROW1 '"
+        browser.run(f"{search}; box.dispatchEvent(new Event('input')), 0")
+        seen = "Array.from(document.querySelectorAll('tbody tr:not([hidden])')).length"
+        assert browser.run(seen) == 7  # row1 and row10 to row15
+        assert browser.errors == []
 
 
 def test_a_flipped_byte_in_a_shard_is_one_line(run, root):

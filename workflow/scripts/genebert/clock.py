@@ -101,6 +101,7 @@ class Clock:
             world = self.trainer.place.world
             out["mfu"] = n * self.flops / (seconds * self.peak * world)
         resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux: kB
+        out["gpus"] = float(self.trainer.place.world if self.cuda else 0)
         out["memory_gb"] = (torch.cuda.max_memory_allocated() if self.cuda else resident) / 1e9
         self.start()
         self.step = step

@@ -1,239 +1,242 @@
-"""The figures of pre-training and evaluation: one function a figure.
+"""The figures of the evaluation, all drawn by one job.
 
-In: tables and training logs of the stages before. Out: SVG or PNG files that are equal byte for
-byte when their input is. Style and palette: :mod:`genebert.drawing`.
+In: the tables of all datasets. Out: SVG or PNG files that are equal byte for byte when their input
+is: ROC and precision-recall curves, calibration, forest plots of models and of pre-training
+variants, paired differences, few-shot curves, and what similarity to the training items is worth.
+Style and palette: :mod:`genebert.drawing`.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from numpy.typing import NDArray
 
-from genebert.drawing import MARKERS, PALETTE, STYLE, nothing, panels, save, shared_legend
-from genebert.errors import InputError
-from genebert.evaluate import CURVES, WIDE
+from genebert.bootstrap import ALL
+from genebert.drawing import (
+    FAINT,
+    STYLE,
+    heading,
+    is_variant,
+    model_style,
+    nothing,
+    panels,
+    save,
+    shared_legend,
+    shorten,
+)  # fmt: skip
+from genebert.evaluate import CURVES, LONG, WIDE
+from genebert.forests import draw_ablation, draw_differences, draw_forest
+from genebert.frames import by_dataset, read_frame, read_frames
+from genebert.result_tables import COMPARISONS
 from genebert.scores import model_rank
 
-VERSION = 1
+VERSION = 2
 
-BLACK = "#000000"  # the oracle
-DASHES = ("-", "--", ":", "-.")
-LN4, LN2 = float(np.log(4)), float(np.log(2))
-CHANCE = {"mgm": LN4, "mgm_masked": LN4, "ngsp": LN2}  # loss of a model that guesses
+PROBE = "-probe"  # ends the name of a dataset in the track of frozen encoders
+_GUIDE: dict[str, Any] = {"color": FAINT, "linewidth": 0.8, "zorder": 0}
 
 
-def training_curves(*, metrics: Sequence[str], figure: str) -> None:
-    """Draw the losses of every pre-training run, and its AUROC on fixed sets, against the step.
+def evaluation_figures(
+    *,
+    curves: Sequence[str],
+    tables: Sequence[str] | str,
+    long: str,
+    ablations: str,
+    differences: str,
+    roc_pr: str,
+    calibration: str,
+    forest: str,
+    ablation: str,
+    comparisons: str,
+    few_shot: str,
+    similarity: str,
+) -> None:
+    """Draw the figures of the evaluation.
 
-    Lines of ``kind`` ``evaluation`` belong to a fixed ``set`` of rows (dashed, with markers); all
-    others are training. A run's name is taken from its path,
-    ``.../{variant}/seed-{seed}/metrics.jsonl``; seeds of a variant share a colour.
-
-    Raises
-    ------
-    InputError
-        If a file cannot be read or holds a line that is not a JSON object.
-    """
-    runs = [(Path(path).parent.parent.name, _read_log(path)) for path in metrics]
-    variants = list(dict.fromkeys(variant for variant, _ in runs))
-    points = pd.concat([log.assign(run=i) for i, (_, log) in enumerate(runs)], ignore_index=True)
-    names = sorted(set(points["panel"]), key=lambda name: ("auroc" in name, name))
-    with mpl.rc_context(STYLE):
-        drawing, axes = panels(max(1, len(names)), columns=3, size=(3.6, 2.7))
-        for ax, name in zip(axes, names, strict=False):
-            shown = points[points["panel"] == name].groupby(["run", "source"], sort=True)
-            for (run, source), line in shown:
-                style: dict[str, Any] = {
-                    "color": PALETTE[variants.index(runs[run][0]) % len(PALETTE)]
-                }
-                label = runs[run][0]
-                if source != "train":
-                    style |= {"linestyle": DASHES[1 + (source != "valid")], "marker": "."}
-                    label = f"{label}, {source}"
-                ax.plot(line["step"], line["value"], label=label, **style)
-            level = 0.5 if "auroc" in name else CHANCE.get(name)
-            if level is not None:
-                ax.axhline(level, color="#bbbbbb", linewidth=0.8, zorder=0)
-            ax.set(title=name, xlabel="step", ylabel="AUROC" if "auroc" in name else "loss (nats)")
-        if not names:
-            nothing(axes[0], "no losses were logged")
-        shared_legend(drawing, axes)
-        save(drawing, figure)
-
-
-def _read_log(path: str) -> pd.DataFrame:
-    """Return the columns panel, source (train or the name of a set), step and value."""
-    rows: list[tuple[str, str, float, float]] = []
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read ({error})", file=path) from None
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except ValueError:
-            record = None
-        if not isinstance(record, dict):
-            raise InputError("not a JSON object", file=path, row=number, found=line[:40])
-        if "step" not in record:
-            continue
-        source = str(record["set"]) if record.get("kind") == "evaluation" else "train"
-        losses = record.get("loss")
-        values = {**record, **losses} if isinstance(losses, dict) else record
-        for key, value in values.items():
-            shown = key in (*CHANCE, "loss", "srm", "mrm", "motif") or key.endswith("_auroc")
-            if shown and isinstance(value, int | float):
-                rows.append((key, source, float(record["step"]), float(value)))
-    return pd.DataFrame(rows, columns=["panel", "source", "step", "value"])
-
-
-def roc_pr(*, curves: Sequence[str], figure: str) -> None:
-    """Draw, of every dataset, ROC curves (left) and precision-recall curves (right).
+    Parameters
+    ----------
+    curves : inputs, ``curves.tsv`` of every dataset.
+    tables : inputs, the result tables of all tasks.
+    long, ablations, differences : inputs, ``metrics.tsv``, ``ablation.tsv``, ``comparisons.tsv``.
+    roc_pr, calibration, forest, ablation, comparisons, few_shot, similarity : outputs.
 
     Raises
     ------
     InputError
         If a table is missing or has other columns.
     """
-    table = pd.concat([_read_table(path, CURVES) for path in curves], ignore_index=True)
-    names, models = _datasets(table), _models(table)
+    points = read_frames(curves, CURVES)
+    points = points[~points["model"].map(is_variant).astype(bool)]
+    wide = read_frames(tables, WIDE)
+    variants = read_frame(ablations, WIDE)
+    paired = read_frame(differences, COMPARISONS)
+    columns = ("task", "dataset", "stratum", "model", "pretrain_seed", "metric")
+    summary = read_frame(long, LONG, (*columns, "value", "low", "high", "n"))
+    summary = summary[(summary["pretrain_seed"] == ALL) & ~summary["model"].map(is_variant)]
     with mpl.rc_context(STYLE):
-        drawing, axes = panels(max(2, 2 * len(names)), columns=2, size=(3.9, 3.4))
-        for row, (name, part) in enumerate(names.items()):
-            pair = axes[2 * row : 2 * row + 2]
-            for ax, curve in zip(pair, ("roc", "pr"), strict=True):
-                _draw_curves(ax, part[part["curve"] == curve], models)
-                ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), title=name, aspect="equal")
-            pair[0].plot([0, 1], [0, 1], color="#bbbbbb", linewidth=0.8, zorder=0)
-            pair[0].set(xlabel="false positive rate", ylabel="true positive rate")
-            pair[1].set(xlabel="recall", ylabel="precision")
-        if not names:
-            nothing(axes[0], "no curves")
-        shared_legend(drawing, axes)
-        save(drawing, figure)
-
-
-def calibration(*, curves: Sequence[str], figure: str) -> None:
-    """Draw the share of positives against the mean predicted probability of ten equal bins.
-
-    Raises
-    ------
-    InputError
-        If a table is missing or has other columns.
-    """
-    table = pd.concat([_read_table(path, CURVES) for path in curves], ignore_index=True)
-    models = _models(table)
-    table = table[table["curve"] == "reliability"]
-    names = _datasets(table)
-    with mpl.rc_context(STYLE):
-        drawing, axes = panels(max(1, len(names)), columns=3, size=(3.4, 3.4))
-        for ax, (name, part) in zip(axes, names.items(), strict=False):
-            ax.plot([0, 1], [0, 1], color="#bbbbbb", linewidth=0.8, zorder=0)
-            _draw_curves(ax, part, models, markers=True)
-            ax.set(title=name, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
-            ax.set(xlabel="mean predicted probability", ylabel="share of positives")
-        if not names:
-            nothing(axes[0], "no model predicts probabilities")
-        shared_legend(drawing, axes)
-        save(drawing, figure)
-
-
-def _datasets(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return the rows of every dataset under the title of its panel."""
-    groups = table.groupby(["task", "dataset"], sort=False)
-    return {f"{task}: {name}": part for (task, name), part in groups}
+        draw_roc_pr(points, roc_pr)
+        draw_calibration(points, calibration)
+        draw_forest(wide, forest)
+        draw_ablation(variants, ablation)
+        draw_differences(paired, comparisons)
+        draw_few_shot(summary, wide, few_shot)
+        draw_similarity(summary, similarity)
 
 
 def _models(table: pd.DataFrame) -> list[str]:
     return sorted(set(table["model"]), key=model_rank)
 
 
-def _draw_curves(
-    ax: Axes, part: pd.DataFrame, models: Sequence[str], *, markers: bool = False
-) -> None:
-    for index, model in enumerate(models):
+def draw_roc_pr(points: pd.DataFrame, path: str) -> None:
+    """Draw, of every dataset, the ROC curves (left) and the precision-recall curves (right)."""
+    names = by_dataset(points)
+    drawing, axes = panels(max(2, 2 * len(names)), columns=4, height=2.9)
+    for row, (name, part) in enumerate(names.items()):
+        pair = axes[2 * row : 2 * row + 2]
+        for ax, curve in zip(pair, ("roc", "pr"), strict=True):
+            _draw_curves(ax, part[part["curve"] == curve], every=5 + (curve == "roc"))
+            ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+        pair[0].plot([0, 1], [0, 1], **_GUIDE)
+        pair[0].set(xlabel="false positive rate", ylabel="true positive rate")
+        pair[0].set_title(shorten(name, 60), loc="left")
+        pair[1].set(xlabel="recall", ylabel="precision")
+    if not names:
+        nothing(axes[0], "no curves")
+        axes[1].set_axis_off()
+    shared_legend(drawing, axes)
+    save(drawing, path)
+
+
+def draw_calibration(points: pd.DataFrame, path: str) -> None:
+    """Draw the share of positives against the mean predicted probability of ten equal bins."""
+    names = by_dataset(points[points["curve"] == "reliability"])
+    drawing, axes = panels(max(1, len(names)), columns=3, height=3.4)
+    for ax, (name, part) in zip(axes, names.items(), strict=False):
+        ax.plot([0, 1], [0, 1], **_GUIDE)
+        _draw_curves(ax, part, every=1)
+        heading(ax, name)
+        ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+        ax.set(xlabel="mean predicted probability", ylabel="share of positives")
+    if not names:
+        nothing(axes[0], "no model predicts probabilities")
+    shared_legend(drawing, axes)
+    save(drawing, path)
+
+
+def _draw_curves(ax: Axes, part: pd.DataFrame, *, every: int) -> None:
+    """Draw one line a model, a marker at every so many points, shifted from model to model."""
+    for number, model in enumerate(_models(part)):
         curve = part[part["model"] == model]
-        if len(curve):
-            style = {"color": BLACK, "linestyle": ":"} if model == "oracle" else _line(index)
-            if markers:
-                style |= {"marker": MARKERS[index % len(MARKERS)], "markersize": 3}
-            ax.plot(curve["x"], curve["y"], label=model, **style)
+        marks = (number * 3 % every, every) if every > 1 else 1
+        ax.plot(
+            curve["x"], curve["y"], label=model, markevery=marks, markersize=3.2,
+            **model_style(model),
+        )  # fmt: skip
 
 
-def forest(*, tables: Sequence[str] | str, figure: str) -> None:
-    """Draw the AUROC of every model with its interval, one panel a dataset.
+def draw_few_shot(summary: pd.DataFrame, wide: pd.DataFrame, path: str) -> None:
+    """Draw the AUROC against the number of labels, one row a dataset: both tracks.
 
-    Rows of single groups or classes (``dataset:name``) are left out. A model without interval is
-    an open marker; the dashed line is chance.
-
-    Raises
-    ------
-    InputError
-        If a table is missing or has other columns.
+    Parameters
+    ----------
+    summary : rows of ``metrics.tsv`` over all seeds.
+    wide : the result tables, for the number of training items.
     """
-    paths = [tables] if isinstance(tables, str) else list(tables)
-    table = pd.concat([_read_table(path, WIDE) for path in paths], ignore_index=True)
-    table = table[~_is_part(table)]
-    table = table[table["auroc"].notna()]
-    names = _datasets(table)
-    most = max((len(part) for part in names.values()), default=1)
-    low = min(0.45, float(np.nanmin(table[["auroc_low", "auroc"]].to_numpy()))) if names else 0.45
-    with mpl.rc_context(STYLE):
-        height = 0.9 + 0.22 * most
-        drawing, axes = panels(max(1, len(names)), columns=2, size=(5.2, height))
-        for ax, (name, part) in zip(axes, names.items(), strict=False):
-            _draw_forest(ax, part.reset_index(drop=True))
-            ax.set(title=name, xlabel="AUROC", xlim=(low - 0.02, 1.01))
-        if not names:
-            nothing(axes[0], "no AUROC is defined")
-        save(drawing, figure)
+    curves = few_shot_points(summary, wide)
+    bases = dict.fromkeys(
+        (task, name.removesuffix(PROBE))
+        for task, name in zip(curves["task"], curves["dataset"], strict=True)
+    )
+    drawing, axes = panels(max(1, 2 * len(bases)), columns=2, height=3.0)
+    for row, (task, base) in enumerate(bases):
+        pair = axes[2 * row : 2 * row + 2]
+        for ax, name in zip(pair, (base, base + PROBE), strict=True):
+            track = curves[(curves["task"] == task) & (curves["dataset"] == name)]
+            what = "frozen encoders, linear probe" if name != base else "all weights fitted"
+            heading(ax, f"{task}: {base} ({what})", most=64)
+            if track.empty:
+                nothing(ax, "no curve in this track")
+            else:
+                _draw_few_shot(ax, track)
+        both = curves[(curves["task"] == task) & curves["dataset"].isin([base, base + PROBE])]
+        ends = both[["low", "high", "value"]].to_numpy()
+        for ax in pair:
+            ax.set_ylim(np.nanmin(ends) - 0.02, np.nanmax(ends) + 0.02)
+    if not bases:
+        nothing(axes[0], "no few-shot curves: effort.label_fractions holds all labels only")
+    shared_legend(drawing, axes)
+    save(drawing, path)
 
 
-def _is_part(table: pd.DataFrame) -> NDArray[np.bool_]:
-    """Return bool[rows]: the row is of one group or class of a dataset in the same table."""
-    whole = set(zip(table["task"], table["dataset"], strict=True))
-    names = table["dataset"].str.rpartition(":")[0]
-    return np.array([key in whole for key in zip(table["task"], names, strict=True)], dtype=bool)
+def few_shot_points(summary: pd.DataFrame, wide: pd.DataFrame) -> pd.DataFrame:
+    """Return the AUROC by number of labels: task, dataset, model, labels, value, low, high.
+
+    A share of the labels becomes their number; models without a point below all labels are left
+    out, and so are points without a value (too few labels).
+    """
+    rows = summary[(summary["metric"] == "auroc") & summary["value"].notna()]
+    shared = rows["stratum"].str.extract(r"^(fraction|labels)=(.+)$")
+    rows = rows.assign(kind=shared[0].fillna(""), share=pd.to_numeric(shared[1]))
+    rows = rows[(rows["kind"] != "") | (rows["stratum"] == ALL)]
+    n_train = wide.set_index(["task", "dataset", "model"])["n_train"]
+    n_train = n_train[~n_train.index.duplicated()]
+    keys = pd.MultiIndex.from_frame(rows[["task", "dataset", "model"]])
+    total = n_train.reindex(keys).to_numpy(dtype=float)
+    labels = np.where(rows["kind"] == "labels", rows["share"], total)
+    labels = np.where(rows["kind"] == "fraction", np.round(rows["share"] * total), labels)
+    rows = rows.assign(labels=labels)
+    few = rows.groupby(["task", "dataset", "model"])["kind"].transform(lambda kind: any(kind))
+    rows = rows[few.astype(bool) & rows["labels"].notna() & (rows["labels"] > 0)]
+    columns = ["task", "dataset", "model", "labels", "value", "low", "high"]
+    return rows.sort_values("labels", kind="stable")[columns]
 
 
-def _draw_forest(ax: Axes, part: pd.DataFrame) -> None:
-    for row, values in part.iterrows():
-        own = str(values["model"]).startswith("genebert")
-        colour = PALETTE[0] if own else BLACK if values["model"] == "oracle" else PALETTE[6]
-        known = np.isfinite(values["auroc_low"])
-        if known:
-            ax.hlines(row, values["auroc_low"], values["auroc_high"], color=colour)
-        face = colour if known else "white"
-        marker = "o" if own else "s"
-        ax.plot(values["auroc"], row, marker, color=colour, markerfacecolor=face, markersize=5)
-    ax.axvline(0.5, color="#666666", linestyle="--", linewidth=0.9, zorder=0.5)
-    ax.set_yticks(range(len(part)), part["model"])
-    ax.set_ylim(len(part) - 0.5, -0.5)
-    ax.grid(axis="x", color="#eeeeee")
-    ax.set_axisbelow(True)
+def _draw_few_shot(ax: Axes, track: pd.DataFrame) -> None:
+    models = _models(track)
+    for number, model in enumerate(models):
+        curve = track[track["model"] == model]
+        shifted = curve["labels"] * 1.025 ** (number - (len(models) - 1) / 2)
+        style = model_style(model)
+        ax.plot(shifted, curve["value"], label=model, markersize=4, **style)
+        ax.vlines(shifted, curve["low"], curve["high"], color=style["color"], linewidth=0.9)
+    ax.axhline(0.5, **_GUIDE)
+    ax.set_xscale("log")
+    ticks = sorted(set(track["labels"].astype(int)))
+    ax.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    ax.set_xticks([], minor=True)
+    ax.set(xlabel="labels that a model is fitted to", ylabel="AUROC")
 
 
-def _read_table(path: str, columns: Sequence[str]) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path, sep="\t", na_values=["NA"], keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot be read as a table ({error})", file=path) from None
-    if tuple(table.columns) != tuple(columns):
-        raise InputError("has other columns", file=path, row=1, found=" ".join(table.columns))
-    text = ["task", "dataset", "model", "pretraining"]
-    return table.astype(dict.fromkeys(text, str))
-
-
-def _line(index: int) -> dict[str, Any]:
-    dashes = DASHES[index // len(PALETTE) % len(DASHES)]
-    return {"color": PALETTE[index % len(PALETTE)], "linestyle": dashes}
+def draw_similarity(summary: pd.DataFrame, path: str) -> None:
+    """Draw the AUROC by the similarity of a test item to its nearest train or valid item."""
+    rows = summary[(summary["metric"] == "auroc") & summary["value"].notna()]
+    rows = rows[rows["stratum"].str.startswith("similarity=")]
+    rows = rows.assign(bin=rows["stratum"].str.removeprefix("similarity="))
+    names = {
+        name: part for name, part in by_dataset(rows).items() if not name.endswith(PROBE)
+    }  # fmt: skip
+    drawing, axes = panels(max(1, len(names)), columns=3, height=2.9)
+    for ax, (name, part) in zip(axes, names.items(), strict=False):
+        bins = sorted(set(part["bin"]), key=lambda text: float(text.split("-")[0]))
+        size: Mapping[str, Any] = part.groupby("bin")["n"].max().to_dict()
+        models = _models(part)
+        for number, model in enumerate(models):
+            own = part[part["model"] == model]
+            place = own["bin"].map(bins.index) + 0.7 * ((number + 0.5) / len(models) - 0.5)
+            style = model_style(model)
+            ax.vlines(place, own["low"], own["high"], color=style["color"], linewidth=0.9)
+            style["linestyle"] = "none"
+            ax.plot(place, own["value"], label=model, markersize=4, **style)
+        ax.axhline(0.5, **_GUIDE)
+        ax.set_xticks(range(len(bins)), [f"{text}\n{size[text]:,.0f} items" for text in bins])
+        heading(ax, name)
+        ax.set(ylabel="AUROC", xlabel="share of 16-mers in the nearest known item")
+    if not names:
+        nothing(axes[0], "all test items are alike in this: no strata")
+    shared_legend(drawing, axes)
+    save(drawing, path)

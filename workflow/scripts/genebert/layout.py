@@ -41,6 +41,41 @@ LISTINGS = {
     "encode_dnase": "wgEncodeAwgDnaseUniform.files.txt",
     "encode_tfbs": "wgEncodeAwgTfbsUniform.files.txt",
 }
+# sections of the report by their key; the report sorts them by name
+SECTIONS = {
+    "overview": "1 Overview",
+    "data": "2 Data",
+    "leaks": "3 Leakage checks",
+    "pretraining": "4 Pre-training",
+    "tables": "5 Result tables",
+    "evaluation": "6 Evaluation",
+    "interpretation": "7 Interpretation",
+    "cost": "8 Cost",
+}
+# every figure of a run: its section and what the report calls it; its caption has the same name
+FIGURES = {
+    "stages": ("overview", "Stages of this run"),
+    "regions": ("data", "Regions: counts, losses, widths, GC content"),
+    "overlap": ("data", "Overlap of cell types"),
+    "window": ("data", "TF x region matrix"),
+    "enrichment": ("data", "Motif enrichment of cell types"),
+    "motif_ridge": ("data", "Accessibility predicted from motifs"),
+    "similarity": ("leaks", "AUROC by similarity to training items"),
+    "training_curves": ("pretraining", "Training losses of all variants"),
+    "variant_curves": ("pretraining", "Every variant on held-out loci, with references"),
+    "beyond_references": ("pretraining", "End of training: objectives minus references"),
+    "forest": ("evaluation", "Models and baselines"),
+    "comparisons": ("evaluation", "Paired differences"),
+    "ablation": ("evaluation", "Variants of pre-training"),
+    "few_shot": ("evaluation", "Few-shot curves"),
+    "roc_pr": ("evaluation", "ROC and precision-recall curves"),
+    "calibration": ("evaluation", "Calibration"),
+}
+PAGES = {
+    "data_card": ("overview", "Data card"),
+    "leakage": ("leaks", "Leakage checks of all datasets"),
+    "cost": ("cost", "Time, memory, GPU-hours, throughput"),
+}
 
 
 def version(library: str | Path, module: str) -> int:
@@ -352,6 +387,39 @@ def training_metrics(config: Config) -> list[str]:
         for row in variants(config)
         for seed in pretrain_seeds(config)
     ]
+
+
+def tables(config: Config) -> list[str]:
+    """Return the names of the tables that the report shows, in its order."""
+    shown = [*tasks(config), "ablation", "comparisons", "pretraining"]
+    return [*shown, *(["interpretation"] if interpret_rows(config) else [])]
+
+
+def report_files(config: Config) -> list[str]:
+    """Return every figure, page and sortable table of the report."""
+    return [
+        *(f"results/figures/{name}.svg" for name in FIGURES),
+        *(f"results/report/{name}.html" for name in PAGES),
+        *(f"results/tables/{name}.html" for name in tables(config)),
+        *interpretation(config),
+    ]
+
+
+def plan_numbers(config: Config) -> dict[str, str]:
+    """Return what the stages of this run work on, as far as the configuration tells, by stage."""
+    seeds, fits = len(pretrain_seeds(config)), config["effort"]["finetune_seeds"]
+    names = [name for row in config["datasets"] for name in models(config, row)]
+    numbers = {
+        "sources": "simulated genome" if is_simulated(config) else "files",
+        "reference": config["genome"]["name"],
+        "pretrain": f"{len(variants(config))} variants x {seeds} seeds",
+        "datasets": f"{len(config['datasets'])} datasets",
+        "models": f"{len(set(names))} models, {fits} seeds",
+        "evaluation": f"{len(tasks(config))} tasks",
+        "report": f"{len(report_files(config))} files",
+    }
+    interpreted = len(interpret_rows(config))
+    return numbers | ({"interpretation": f"{interpreted} datasets"} if interpreted else {})
 
 
 def manifest_rows(config: Config, path: str | Path) -> list[dict[str, str]]:

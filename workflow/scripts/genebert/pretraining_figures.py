@@ -1,75 +1,121 @@
-"""The figure of pre-training: what every run knows beyond its references, with intervals.
+"""The figures of pre-training, all drawn by one job.
 
-In: ``pretraining.tsv``. Out: one panel per objective and set of loci; a point is a run (variant and
-seed), and left of 0 (MGM: nats below the Markov chain) or right of 0 (AUROC above the probe) is
-more than the reference knows.
+In: ``metrics.jsonl`` of all runs and ``pretraining.tsv``. Out: training losses, every variant's
+figures on held-out loci with their references (:mod:`genebert.training_curves`), and what every run
+knows beyond its references at the end, with intervals.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from genebert.drawing import MARKERS, PALETTE, STYLE, nothing, panels, save, shared_legend
-from genebert.errors import InputError
+from genebert.drawing import (
+    MARKERS,
+    PALETTE,
+    STYLE,
+    nothing,
+    panels,
+    save,
+    shared_legend,
+    shorten,
+)  # fmt: skip
+from genebert.frames import read_frame
 from genebert.pretraining_table import COLUMNS
+from genebert.training_curves import SETS, draw_losses, draw_variants, read_run
 
-VERSION = 1
+VERSION = 2
 
 _DIFFERENCES = {  # metric: label of the axis
-    "nats_minus_markov": "MGM - Markov chain (nats per hidden base)",
+    "nats_minus_markov": "MGM - Markov chain (nats)",
     "auroc_minus_probe": "NGSP - probe (AUROC)",
     "auroc_minus_p0": "SRM - P0 (AUROC)",
     "mse_minus_mean": "MRM, motif - mean (squared error)",
 }
 
 
-def beyond_references(*, table: str, figure: str) -> None:
-    """Draw the differences of all runs to their references.
+def pretraining_figures(
+    *,
+    metrics: Sequence[str],
+    table: str,
+    training_curves: str,
+    variant_curves: str,
+    beyond_references: str,
+) -> None:
+    """Draw the figures of pre-training.
+
+    Parameters
+    ----------
+    metrics : inputs, logs of all runs.
+    table : input, ``pretraining.tsv``.
+    training_curves, variant_curves, beyond_references : outputs.
 
     Raises
     ------
     InputError
-        If the table is missing or has other columns.
+        If a file cannot be read.
     """
-    try:
-        rows = pd.read_csv(table, sep="\t", na_values=["NA"], keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot be read ({error})", file=table) from None
-    if tuple(rows.columns) != COLUMNS:
-        raise InputError("has other columns", file=table, expected=", ".join(COLUMNS))
+    runs = [read_run(path) for path in metrics]
+    rows = read_frame(table, COLUMNS)
+    with mpl.rc_context(STYLE):
+        draw_losses(runs, training_curves)
+        draw_variants(runs, variant_curves)
+        draw_beyond_references(rows, beyond_references)
+
+
+def draw_beyond_references(rows: pd.DataFrame, path: str) -> None:
+    """Draw the differences of all runs to their references: one row a variant, a point a seed.
+
+    One panel a figure and stratum, colour and marker for the set of loci. Left of 0 (MGM: nats
+    below the Markov chain; MRM: error below the mean's) or right of 0 (AUROC above the probe) is
+    more than the reference knows.
+    """
     shown = [
-        (metric, split, part)
+        (metric, objective, stratum, part)
         for metric in _DIFFERENCES
-        for split, part in rows[rows["metric"] == metric].groupby("split", sort=False)
+        for (objective, stratum), part in rows[rows["metric"] == metric].groupby(
+            ["objective", "stratum"], sort=False
+        )
     ]
     variants = list(dict.fromkeys(rows["variant"]))
-    with mpl.rc_context(STYLE):
-        drawing, axes = panels(max(1, len(shown)), columns=2, size=(4.2, 3.0))
-        for ax, (metric, split, part) in zip(axes, shown, strict=False):
-            _draw(ax, part, variants)
-            ax.set(xlabel=_DIFFERENCES[metric], title=f"{split} loci")
-        if not shown:
-            nothing(axes[0], "no figures of pre-training")
-        shared_legend(drawing, axes)
-        save(drawing, figure)
+    points = rows["seed"].nunique() * rows["split"].nunique()
+    height = 0.9 + len(variants) * max(0.2, 0.05 * points + 0.05)
+    drawing, axes = panels(max(1, len(shown)), columns=3, height=height)
+    for number, (ax, one) in enumerate(zip(axes, shown, strict=False)):
+        metric, objective, stratum, part = one
+        _draw(ax, part, variants)
+        ax.set(xlabel=_DIFFERENCES[metric], title=_title(objective, stratum))
+        if number % 3:
+            ax.set_yticklabels([])
+    if not shown:
+        nothing(axes[0], "no figures of pre-training")
+    shared_legend(drawing, axes)
+    save(drawing, path)
+
+
+def _title(objective: str, stratum: str) -> str:
+    """Return the title of a panel: mgm, ``span-5:repeat`` is "mgm, span 5, repeat"."""
+    stratum = stratum.replace("span-", "span ").replace(":", ", ")
+    return f"{objective}, {stratum}" if stratum else objective
 
 
 def _draw(ax: Axes, part: pd.DataFrame, variants: list[str]) -> None:
-    """Draw one line per stratum; the runs of a stratum lie beside each other."""
-    strata = list(dict.fromkeys(part["stratum"]))
-    runs = list(dict.fromkeys(zip(part["variant"], part["seed"], strict=True)))
-    for row in part.itertuples():
-        place = runs.index((row.variant, row.seed)) + 0.5
-        y = strata.index(row.stratum) + 0.7 * (place / len(runs) - 0.5)
-        which = variants.index(row.variant)
-        ax.errorbar(
-            row.value, y, xerr=[[row.value - row.low], [row.high - row.value]], capsize=2,
-            fmt=MARKERS[which % len(MARKERS)], markersize=3, linewidth=0.9,
-            color=PALETTE[which % len(PALETTE)], label=row.variant,
-        )  # fmt: skip
-    ax.axvline(0, color="#bbbbbb", linewidth=0.8, zorder=0)
-    names = [str(name) if isinstance(name, str) and name else "all" for name in strata]
-    ax.set_yticks(range(len(strata)), names)
-    ax.invert_yaxis()
+    """Draw one band per variant; its seeds and sets lie below each other."""
+    marks = list(dict.fromkeys(sorted(zip(part["split"], part["seed"], strict=True), reverse=True)))
+    splits = list(SETS)
+    for split, own in part.groupby("split", sort=False):
+        place = [marks.index((split, seed)) + 0.5 for seed in own["seed"]]
+        y = own["variant"].map(variants.index) + 0.8 * (np.array(place) / len(marks) - 0.5)
+        label, colour, _ = SETS.get(split, (split, PALETTE[2], ""))
+        marker = MARKERS[splits.index(split) if split in splits else -1]
+        ax.hlines(y, own["low"], own["high"], color=colour, linewidth=0.9)
+        ax.plot(own["value"], y, marker, color=colour, markersize=3, label=label)
+    for edge in range(1, len(variants)):
+        ax.axhline(edge - 0.5, color="#eeeeee", linewidth=0.8, zorder=0)
+    ax.axvline(0, color="#666666", linestyle="--", linewidth=0.9, zorder=0)
+    ax.set_yticks(range(len(variants)), [shorten(name, 20) for name in variants])
+    ax.set_ylim(len(variants) - 0.5, -0.5)

@@ -97,17 +97,23 @@ def ablation_table(*, tables: Sequence[str], table: str) -> None:
     write_table(table, WIDE, sorted(rows, key=_variant_key))
 
 
-def html_table(*, table: str, html: str, caption: str = "") -> None:
-    """Write a TSV as a self-contained HTML page that can be sorted and filtered.
+def html_tables(*, tables: Sequence[str], html: Sequence[str], caption: str = "") -> None:
+    """Write every TSV as a self-contained HTML page that can be sorted, filtered and saved.
+
+    Parameters
+    ----------
+    tables, html : inputs and outputs, in one order.
+    caption : above every table.
 
     Raises
     ------
     InputError
-        If the table is missing or has no header.
+        If a table is missing or has no header.
     """
-    columns, rows = _read_fields(table)
-    title = Path(table).name.removesuffix(".tsv")
-    Path(html).write_text(page(title, caption, columns, rows), encoding="utf-8")
+    for table, path in zip(tables, html, strict=True):
+        columns, rows = _read_fields(table)
+        title = Path(table).name.removesuffix(".tsv")
+        Path(path).write_text(page(title, caption, columns, rows), encoding="utf-8")
 
 
 def _read_fields(path: str | Path) -> tuple[list[str], list[list[str]]]:

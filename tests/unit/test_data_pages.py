@@ -1,0 +1,111 @@
+"""The data card and the leakage page say what the tables hold, escaped, from nothing but files."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from genebert import data_pages
+from genebert.errors import InputError
+
+
+def tsv(path, text):
+    path.write_text(text.replace(" ", "\t"))
+    return str(path)
+
+
+@pytest.fixture
+def arguments(tmp_path):
+    record = {
+        "genebert": {"version": "0.1.0", "commit": "abc", "modified": True},
+        "config_hash": "0123", "python": "3.11.7", "packages": {"numpy": "2.4.6"},
+        "downloads": [
+            {"name": "genes.gtf", "version": "46", "source": "https://example.org/genes.gtf",
+             "bytes": 10, "md5": None, "sha256": "f00", "checked_against": "md5",
+             "licence": "CC BY <4>"}
+        ],
+        "local_files": [{"path": "mine.bed", "bytes": 3, "sha256": "beef"}],
+    }  # fmt: skip
+    described = [
+        {"task": "tfbs", "dataset": "chip", "negatives": "matched", "dropped": {"few": 3, "no": 0},
+         "counts": {"train": {"bound": 5}, "test": {"bound": 2}}, "captions": {"leaks": "all strata"}},
+        {"task": "disease", "dataset": "people"},
+    ]  # fmt: skip
+    files = {"provenance": record, "motif_set": {"motifs": [{"kept": True}, {"kept": False}]}}
+    files |= {f"d{i}": one for i, one in enumerate(described)}
+    for name, content in files.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    leaks = [
+        "check found removed share\nany_copy 4 4 0.1\nremaining_duplicate 0 0 0\n"
+        "gc_positive:test 9 0 0.5\ngc_auroc:test 9 0 0.71\n",
+        "check found removed share\npeople_twice 0 0 0\n",
+    ]
+    qc = "cell_type reason count\nB read 10\nB kept 8\nB overlap 2\nB blacklist 0\nB open_regions 9\n"
+    cells = "cell_type held_out n_open nearest jaccard\nB 0 9 NK 0.5\nNK 1 7 B 0.9\n"
+    contigs = "contig length n_bases split\nchr1 1000 0 train\nchr2 500 0 valid\nchr3 400 0 test\n"
+    return {
+        "provenance": str(tmp_path / "provenance.json"),
+        "motif_set": str(tmp_path / "motif_set.json"),
+        "contigs": tsv(tmp_path / "contigs.tsv", contigs),
+        "qc": tsv(tmp_path / "qc.tsv", qc),
+        "cell_types": tsv(tmp_path / "cells.tsv", cells),
+        "descriptions": [str(tmp_path / "d0.json"), str(tmp_path / "d1.json")],
+        "leaks": [tsv(tmp_path / f"leaks{i}.tsv", text) for i, text in enumerate(leaks)],
+        "data_card": str(tmp_path / "card.html"),
+        "leakage": str(tmp_path / "leakage.html"),
+        "genome": {"source": "files", "name": "mm10"},
+        "splits": {"train": ["chr1"], "valid": ["chr2"], "test": ["chr3"]},
+        "motifs": {"sources": [{"path": "m.meme"}], "p_value": 1e-4},
+        "caption": "mm10",
+    }
+
+
+def test_data_card(arguments, tmp_path):
+    data_pages.data_pages(**arguments)
+    text = (tmp_path / "card.html").read_text()
+    for found in (
+        "commit abc, with changes", "CC BY &lt;4&gt;", "<td>f00</td>", "<td>mine.bed</td>",
+        "<dd>1 that cannot reach the p-value</dd>", "<td>3 few</td>", "<td>5 bound</td>",
+        "Nothing was dropped for: blacklist.", "<td class=number>1000</td>",
+    ):  # fmt: skip
+        assert found in text, found
+    held = "<td>NK</td><td>B</td><td class=number>0.9</td><td class=number>7</td>"
+    assert held in text  # held out, its twin, Jaccard index, open regions
+    assert "open_regions" not in text
+    assert "href=" not in text
+
+
+def test_leakage_page(arguments, tmp_path):
+    data_pages.data_pages(**arguments)
+    text = (tmp_path / "leakage.html").read_text()
+    assert "<td class=wrong>copies removed; GC differs</td>" in text
+    assert f"<td class=fine>{data_pages.CLEAN}</td>" in text
+    assert '<td class=number data-value="0.1">10.0%</td>' in text
+    assert "<dd>all strata</dd>" in text
+    assert "mean GC content of positives" in text
+
+
+@pytest.mark.parametrize(
+    ("rows", "verdict"),
+    [
+        ({"any_copy": (0, 0)}, "no copy"),
+        ({"any_copy": (2, 2)}, "copies removed"),
+        ({"any_copy": (2, 0)}, "copies left in"),
+        ({"any_copy": (0, 0), "remaining_duplicate": (1, 0)}, "duplicates remain"),
+        ({}, "copies not looked for"),
+    ],
+)
+def test_verdict(rows, verdict):
+    found = {
+        name: {"found": str(n), "removed": str(gone), "share": "0"}
+        for name, (n, gone) in rows.items()
+    }
+    assert data_pages.verdict(found) == verdict
+
+
+def test_a_damaged_description_is_named(arguments):
+    with open(arguments["descriptions"][0], "w") as handle:
+        handle.write("[]")
+    with pytest.raises(InputError, match=r"d0\.json: not a JSON object"):
+        data_pages.data_pages(**arguments)

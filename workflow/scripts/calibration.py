@@ -1,5 +1,0 @@
-"""Job: calibration; everything is in genebert.figures."""
-
-from genebert import figures, job
-
-job.run(snakemake, figures.calibration)

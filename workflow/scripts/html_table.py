@@ -1,5 +1,0 @@
-"""Job: html table; everything is in genebert.result_tables."""
-
-from genebert import job, result_tables
-
-job.run(snakemake, result_tables.html_table)

@@ -1,5 +1,0 @@
-"""Job: training curves; everything is in genebert.figures."""
-
-from genebert import figures, job
-
-job.run(snakemake, figures.training_curves)
