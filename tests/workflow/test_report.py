@@ -21,10 +21,10 @@ def rule_blocks(root: Path) -> dict[str, str]:
     return found
 
 
-def test_every_rule_is_of_one_stage(root):
+def test_no_rule_is_of_two_stages_or_gone(root):
     listed = [rule for stage in stages.STAGES for rule in stage.rules]
     assert len(listed) == len(set(listed))
-    assert set(rule_blocks(root)) == set(listed), "rules and genebert.stages.STAGES differ"
+    assert set(listed) <= set(rule_blocks(root)), "genebert.stages.STAGES names a rule that is gone"
 
 
 def test_measurements_are_counted_in_the_stage_of_their_rule(root):
@@ -33,7 +33,7 @@ def test_measurements_are_counted_in_the_stage_of_their_rule(root):
     for rule, block in rule_blocks(root).items():
         for pattern in re.findall(r'"benchmarks/([^"]+)"', block):
             file = re.sub(r"\{\w+\}", "x", pattern)
-            assert stages.stage_of(file) == stage_of_rule[rule], rule
+            assert stages.stage_of(file) == stage_of_rule.get(rule, "other"), rule
             checked += 1
     assert checked > 10
 
@@ -42,6 +42,7 @@ def test_arrows_between_stages_are_those_between_rules(snakemake, tmp_path):
     (tmp_path / "c.yaml").write_text(yaml.safe_dump({"interpret": {"items": 1}}))
     done = snakemake("--configfile", tmp_path / "c.yaml", "--rulegraph", "dot")
     assert done.returncode == 0, done.stderr
+    # every rule of a run must be in the table of stages: a KeyError here names one that is not
     names = dict(re.findall(r'(\d+)\[label = "(\w+)"', done.stdout))
     stage_of_rule = {rule: stage.name for stage in stages.STAGES for rule in stage.rules}
     found = {
