@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import inspect
 import re
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from genebert import evaluate
 from genebert.config import check_config
 
 FILLED = "..."
@@ -124,6 +126,26 @@ def test_commands_name_targets_of_the_makefile(root):
     for path in pages(root):
         for target in re.findall(r"(?:^|`)make ([a-z-]+)", path.read_text(), flags=re.MULTILINE):
             assert target in known, f"{path.relative_to(root)}: make {target}"
+
+
+def test_every_flag_of_the_tables_is_explained(root):
+    source = inspect.getsource(evaluate._wide_rows)
+    raised = re.findall(r'^ +f?"([A-Za-z_-]+)[={"]', source.partition("flags = {")[2], re.MULTILINE)
+    assert len(raised) >= 6
+    page = (root / "docs/howto/tables.md").read_text()
+    for flag in [*raised, "items_as_blocks"]:
+        assert f"| `{flag}" in page, flag
+
+
+def test_pins_of_the_documentation(root):
+    """Plain pins, none of which the lock has in another version."""
+    locked = dict(
+        re.findall(r"^(\S+)==(\S+)", (root / "requirements.lock").read_text(), re.MULTILINE)
+    )
+    lines = (root / "docs/requirements.txt").read_text().splitlines()
+    for line in filter(lambda line: not line.startswith("#"), lines):
+        name, version = re.fullmatch(r"([A-Za-z0-9._-]+)==([0-9][0-9A-Za-z.]*)", line).groups()
+        assert locked.get(name, version) == version, name
 
 
 def test_api_pages_hold_every_module_once(root):
