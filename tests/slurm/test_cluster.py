@@ -10,179 +10,37 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import importlib.util
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
-from workflow_tools import TINY_EFFORT, TINY_GENOME
-
-ROOT = Path(__file__).resolve().parents[2]
-SPEC = importlib.util.spec_from_file_location("lab", Path(__file__).with_name("lab.py"))
-assert SPEC is not None
-assert SPEC.loader is not None
-lab = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(lab)
+from slurm_runs import (
+    FULL,
+    RUN,
+    RUNS,
+    WEIGHTS,
+    Run,
+    accounts,
+    age,
+    ask,
+    checkpointed,
+    copied,
+    lab,
+    launch,
+    until,
+)
 
 pytestmark = pytest.mark.slurm
-FULL = bool(os.environ.get("GENEBERT_SLURM_FULL"))
 long_one = pytest.mark.skipif(not FULL, reason="long: GENEBERT_SLURM_FULL=1")
-
-SPLICING = {
-    "task": "splicing",
-    "name": "sites",
-    "kind": "gtf",
-    "truth": "results/simulated/truth/splicing.tsv",
-}
-COHORT = {
-    "task": "disease",
-    "name": "cohort",
-    "kind": "cohort",
-    "path": "results/simulated/cohort.vcf.gz",
-    "phenotypes": "results/simulated/phenotypes.tsv",
-    "truth": "results/simulated/truth/cohort.tsv",
-}
-SMALL: dict[str, Any] = {
-    **TINY_GENOME,
-    "pretrain": {"batch_size": 8, "checkpoint_seconds": 0.2, "log_every": 1},
-    "datasets": [SPLICING, COHORT] if FULL else [SPLICING],
-    "effort": {**TINY_EFFORT, "max_items": 150, "variants": ["full", "sequence"]},
-}
 STEPS = 150  # of a training that is interrupted
-RUN = "results/pretrain/full/seed-1"
-WEIGHTS = f"{RUN}/model.safetensors"
-SITE = ("GENEBERT_", "SLURM_", "SBATCH_", "SNAKEMAKE_")
-
-
-# -- runs ------------------------------------------------------------------------------------------
-
-
-RUNS: list[Run] = []
-
-
-@dataclass
-class Run:
-    """A run of snakemake in a directory of its own."""
-
-    directory: Path
-    process: subprocess.Popen[bytes] = field(repr=False)
-    started: float = field(default_factory=time.monotonic)
-
-    @property
-    def log(self) -> str:
-        return (self.directory / "driver.log").read_text(errors="replace")
-
-    @property
-    def jobs(self) -> list[str]:
-        """The SLURM jobs that it has submitted."""
-        return re.findall(r"submitted with SLURM jobid (\d+)", self.log)
-
-    def end(self, seconds: float = 480) -> int:
-        """Wait for the end; return the exit code."""
-        try:
-            return self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self.process.send_signal(signal.SIGINT)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(30)
-            self.process.kill()
-            pytest.fail(f"no end after {seconds:.0f} s: {self.log[-3000:]}")
-
-    def well(self, seconds: float = 480) -> Run:
-        """Wait for the end, which must be a good one."""
-        assert self.end(seconds) == 0, self.log[-6000:]
-        return self
-
-    def processes(self, word: str) -> list[int]:
-        """Return the processes of this directory with a word on their command line."""
-        found = []
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdecimal():
-                with contextlib.suppress(OSError):
-                    line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                    if word in line and (entry / "cwd").resolve() == self.directory:
-                        found.append(int(entry.name))
-        return found
-
-    def losses(self) -> list[dict[str, float]]:
-        lines = (self.directory / RUN / "metrics.jsonl").read_text().splitlines()
-        return [row["loss"] for row in map(json.loads, lines) if row["kind"] == "train"]
-
-
-def launch(
-    directory: Path, *arguments: str, profile: bool = True, steps: int = 0, **site: str
-) -> Run:
-    """Start snakemake as a user does."""
-    config = {
-        **SMALL,
-        "effort": {**SMALL["effort"], **({"pretrain_steps": steps} if steps else {})},
-    }
-    (directory / "small.yaml").write_text(yaml.safe_dump(config))
-    command = [sys.executable, "-m", "snakemake", "--directory", str(directory)]
-    command += ["--configfile", str(directory / "small.yaml")]
-    if profile:  # shorter waits than on a cluster, else what a user gets
-        command += ["--profile", "slurm", "--slurm-init-seconds-before-status-checks", "3"]
-        command += ["--latency-wait", "10"]
-    else:
-        command += ["--cores", "2"]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(SITE)}
-    with (directory / "driver.log").open("ab") as sink:
-        process = subprocess.Popen(
-            [*command, *arguments],
-            cwd=ROOT,
-            env={**environment, "GENEBERT_RESUMES": "3", **site},
-            stdout=sink,
-            stderr=sink,
-            stdin=subprocess.DEVNULL,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-        )
-    RUNS.append(Run(directory, process))
-    return RUNS[-1]
-
-
-def until(true: Callable[[], Any], what: str, seconds: float = 180) -> Any:
-    """Wait until something is true; return it."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if value := true():
-            return value
-        time.sleep(0.1)
-    pytest.fail(f"{what}: not within {seconds:.0f} s")
-
-
-def ask(*command: str) -> list[str]:
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-
-
-def age(process: int) -> int:
-    """Return the seconds since a process was started."""
-    return int(ask("ps", "-o", "etimes=", "-p", str(process))[0])
-
-
-def accounts(jobs: list[str], *columns: str, steps: bool = False) -> list[list[str]]:
-    """Return what SLURM's accounting knows of jobs."""
-    command = ["sacct", "-n", "-P", "-D", "-j", ",".join(jobs), "-o", ",".join(columns)]
-    return [line.split("|") for line in ask(*command, *([] if steps else ["-X"]))]
-
-
-def checkpointed(run: Run, least: int = 10) -> bool:
-    """Whether the training of a run has a checkpoint of at least so many steps."""
-    for manifest in (run.directory / RUN).glob("state/*/manifest.json"):
-        with contextlib.suppress(OSError, ValueError):
-            return int(json.loads(manifest.read_text())["step"]) >= least
-    return False
 
 
 # -- fixtures ----------------------------------------------------------------------------------------
@@ -224,15 +82,6 @@ def local(everything: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
 def copy(local: Run, tmp_path: Path) -> Path:
     """A copy of the finished local run, without its training."""
     return copied(local, tmp_path)
-
-
-def copied(local: Run, parent: Path) -> Path:
-    directory = parent / "run"
-    shutil.copytree(local.directory, directory, symlinks=True)
-    shutil.rmtree(directory / "results/pretrain")
-    shutil.rmtree(directory / "logs")
-    (directory / "driver.log").unlink()
-    return directory
 
 
 @dataclass
