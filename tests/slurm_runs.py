@@ -78,7 +78,7 @@ class Run:
         """The SLURM jobs that it has submitted."""
         return re.findall(r"submitted with SLURM jobid (\d+)", self.log)
 
-    def end(self, seconds: float = 480) -> int:
+    def end(self, seconds: float = 900) -> int:
         """Wait for the end; return the exit code."""
         try:
             return self.process.wait(seconds)
@@ -89,7 +89,7 @@ class Run:
             self.process.kill()
             raise AssertionError(f"no end after {seconds:.0f} s: {self.log[-3000:]}") from None
 
-    def well(self, seconds: float = 480) -> Run:
+    def well(self, seconds: float = 900) -> Run:
         """Wait for the end, which must be a good one."""
         assert self.end(seconds) == 0, self.log[-6000:]
         return self
@@ -141,7 +141,7 @@ def launch(
     return RUNS[-1]
 
 
-def until(true: Callable[[], Any], what: str, seconds: float = 180) -> Any:
+def until(true: Callable[[], Any], what: str, seconds: float = 400) -> Any:
     """Wait until something is true; return it."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -22,7 +22,13 @@ from pathlib import Path
 import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
-BARS = {"plan_seconds": 5.0, "plan_500_seconds": 5.0, "demo_minutes": 6.0, "demo_gigabytes": 4.0, "different_results": 0}
+BARS = {
+    "plan_seconds": 5.0,
+    "plan_500_seconds": 5.0,
+    "demo_minutes": 6.0,
+    "demo_gigabytes": 4.0,
+    "different_results": 0,
+}
 
 
 def command(directory: Path, *arguments: str) -> list[str]:
