@@ -46,7 +46,12 @@ COHORT = {
 }
 SMALL: dict[str, Any] = {
     **TINY_GENOME,
-    "pretrain": {"batch_size": 8, "checkpoint_seconds": 0.2, "log_every": 1},
+    "pretrain": {
+        "batch_size": 8,
+        "checkpoint_seconds": 0.2,
+        "log_every": 1,
+        "evaluation_loci": 16,
+    },
     "datasets": [SPLICING, COHORT] if FULL else [SPLICING],
     "effort": {**TINY_EFFORT, "max_items": 150, "variants": ["full", "sequence"]},
 }

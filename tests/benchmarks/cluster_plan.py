@@ -11,6 +11,7 @@ that it asks for. Prints Markdown, and a line `RESULT <name> <value> <bar> pass|
 from __future__ import annotations
 
 import argparse
+import math
 import re
 import subprocess
 import sys
@@ -97,7 +98,7 @@ def planned(path: Path) -> dict[str, int]:
 
 
 def asked(rules: Path) -> dict[str, tuple[float, float] | None]:
-    """Return rule -> (hours, GB) that it asks for, or None for a local rule."""
+    """Return rule -> (hours, GB; nan by its input) that it asks for, or None for a local rule."""
     found: dict[str, tuple[float, float] | None] = {}
     for file in rules.glob("*.smk"):
         for block in re.split(r"^(?= *(?:rule|checkpoint) )", file.read_text(), flags=re.MULTILINE)[
@@ -108,7 +109,7 @@ def asked(rules: Path) -> dict[str, tuple[float, float] | None]:
             minutes = re.search(r"runtime=[^\d\n]*(\d+)", block)
             local = "localrule: True" in block
             found[name] = None if local else (
-                int(minutes[1]) / 60 if minutes else 1.0, int(memory[1]) / 1000 if memory else 4.0
+                int(minutes[1]) / 60 if minutes else 1.0, int(memory[1]) / 1000 if memory else math.nan
             )  # fmt: skip
     return found
 
@@ -235,8 +236,9 @@ def main() -> int:
             length = f"{minutes:.0f} min" if minutes >= 2 else f"{minutes * 60:.0f} s"
             gpu = f"{row.gpu_hours * row.jobs:.1f}" if row.gpu_hours else ""
             disk = f"{row.disk_gb:.1f}" if row.disk_gb else ""
+            memory = "by rows" if math.isnan(row.gb) else f"{row.gb:.1f}"
             print(
-                f"| {row.rule} | {row.jobs} | {length} | {row.gb:.1f} | {gpu} | {disk} | {row.basis} |"
+                f"| {row.rule} | {row.jobs} | {length} | {memory} | {gpu} | {disk} | {row.basis} |"
             )
     local = sum(row.jobs for row in rows if row.basis == "local")
     print(

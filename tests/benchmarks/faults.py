@@ -138,16 +138,18 @@ def process(fault: Fault, run: Run) -> int:
     """Wait for the process of the stage; return its number at the moment of the fault."""
     stage = STAGES[fault.stage]
 
-    def seen() -> list[int]:
+    def alive() -> bool:
         if run.process.poll() is not None:
             raise MissedError(run.log[-3000:])
-        return run.processes(stage.word)
+        return True
 
     if fault.stage in ("pretrain", "launcher"):
-        until(lambda: checkpointed(run, int(fault.when)) or (not seen() and False), "a checkpoint")
-        number = max(seen(), default=0)
+        until(lambda: alive() and checkpointed(run, int(fault.when)), "a checkpoint")
+        number = max(run.processes(stage.word), default=0)
     else:
-        number = max(until(seen, f"a process {stage.word}"))
+        number = max(
+            until(lambda: alive() and run.processes(stage.word), f"a process {stage.word}")
+        )
         time.sleep(fault.when)
     if not number or not Path(f"/proc/{number}").exists():
         raise MissedError(stage.word)
