@@ -8,7 +8,7 @@ export PATH := $(VENV)/bin:$(PATH)
 export GENEBERT_REALDATA
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo again test test-slurm test-realdata lint docs report clean
+.PHONY: help setup demo again test test-slurm test-controls test-realdata lint docs report clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -37,10 +37,13 @@ again: setup ## check that a second run repeats nothing
 	bash .ci/again.sh
 
 test: setup ## unit, property, bad-input and workflow tests
-	python -m pytest -n 2 --dist loadfile -m "not slurm" tests/unit tests/property tests/workflow tests/slurm
+	python -m pytest -n 2 --dist loadfile -m "not slurm and not control" tests/unit tests/property tests/workflow tests/slurm
 
 test-slurm: setup ## the pipeline on a real SLURM that is installed and started for it (root, Debian; about 10 minutes)
 	python -m pytest -m slurm tests/slurm
+
+test-controls: setup ## negative controls: two simulated genomes that hold nothing to be found
+	python -m pytest -m control tests/workflow/test_controls.py
 
 test-realdata: setup ## the whole pipeline on real human data (GENEBERT_REALDATA)
 	python -m pytest tests/realdata
