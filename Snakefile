@@ -46,6 +46,7 @@ rule all:
         "results/metrics.tsv",
         "results/ablation.tsv",
         "results/comparisons.tsv",
+        "results/chosen.tsv",
         "results/pretraining.tsv",
         "results/provenance.json",
         layout.report_files(config),

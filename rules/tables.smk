@@ -37,6 +37,24 @@ rule metrics_table:
         "../workflow/scripts/metrics_table.py"
 
 
+rule chosen_table:
+    input:
+        long=layout.dataset_files(config, "metrics.tsv"),
+    output:
+        table="results/chosen.tsv",
+    log:
+        "logs/tables/chosen.log",
+    localrule: True
+    conda:
+        "../envs/genomics.yaml"
+    params:
+        version=version("chosen"),
+    message:
+        "The model that validation data choose for each dataset"
+    script:
+        "../workflow/scripts/chosen_table.py"
+
+
 rule pretraining_table:
     input:
         metrics=layout.training_metrics(config),

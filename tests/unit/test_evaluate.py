@@ -403,7 +403,7 @@ def test_similarity_bins_are_strata_where_there_are_several(tmp_path):
     home = write_home(tmp_path / "b", frame.assign(similarity=frame["similarity"] * 0))
     home.add("cnn", predict(frame, "cnn", 1.0))
     _, long = run(home)
-    assert set(long["stratum"]) == {"all"}
+    assert set(long["stratum"]) == {"all", "valid"}
 
 
 def test_sequences_without_coordinates_are_their_own_blocks_and_flagged(tmp_path):
@@ -443,6 +443,36 @@ def test_effects_are_correlated(tmp_path):
     wanted = metrics.correlations(frame.loc[test, "effect"], rows.loc[test, "score"])
     found = [value(long, metric=name)["value"] for name in ("spearman", "pearson")]
     assert found == pytest.approx(wanted, abs=6e-5)
+    row = value(long, metric="spearman")
+    assert row["low"] < row["value"] < row["high"]
+    assert row["high"] - row["low"] < 0.5
+
+
+def test_a_label_that_is_a_number_has_an_interval_and_is_chosen_by_correlation(tmp_path):
+    frame = make_frame(300)
+    rows = predict(frame, "cnn", 2.0)
+    frame["label"] += np.random.default_rng(1).normal(size=300)
+    frame["effect"] = frame["label"]
+    home = write_home(tmp_path, frame, kind="variants", task="disease", label="effect")
+    home.add("cnn", rows)
+    _, long = run(home)
+    row = value(long, metric="spearman")
+    assert row["low"] < row["value"] < row["high"]
+    valid = frame["split"] == "valid"
+    wanted = metrics.correlations(frame.loc[valid, "label"], rows.loc[valid, "score"])[0]
+    assert value(long, stratum="valid", metric="spearman")["value"] == pytest.approx(
+        wanted, abs=6e-5
+    )
+
+
+def test_permuted_labels_of_a_cohort_stand_in_the_long_table(tmp_path):
+    frame = make_frame(300)
+    home = write_home(tmp_path, frame)
+    home.add("gc", predict(frame, "gc", 0.1), permutation={"auroc": 0.49, "low": 0.4, "high": 0.6})
+    home.add("cnn", predict(frame, "cnn", 1.0))
+    _, long = run(home)
+    row = value(long, metric="auroc_permuted")
+    assert (row["model"], row["value"], row["low"], row["high"]) == ("gc", 0.49, 0.4, 0.6)
 
 
 def test_curves_end_where_they_must(binary):

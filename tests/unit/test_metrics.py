@@ -144,6 +144,20 @@ def test_correlations():
     assert np.isnan(metrics.correlations(effect[:2], score[:2])).all()
 
 
+def test_correlations_of_draws_are_those_of_repeated_items():
+    effect, block = RNG.normal(size=30).round(1), np.arange(30) // 3  # with ties
+    scores = (effect + RNG.normal(size=30)).round(1)
+    counts = np.hstack([np.ones((10, 1)), RNG.multinomial(10, np.full(10, 0.1), 20).T])
+    found = metrics.correlation_draws(effect, scores, block, counts.astype(np.float32))
+    for draw in range(21):
+        rows = np.repeat(np.arange(30), counts[block, draw].astype(int))
+        wanted = metrics.correlations(effect[rows], scores[rows])
+        assert [values[draw] for values in found] == pytest.approx(wanted, abs=1e-6)
+    constant = metrics.correlation_draws(effect, np.full(30, 0.1), block, counts)
+    assert all(np.isnan(values).all() for values in constant)
+    assert np.isnan(metrics.correlation_draws(effect[:2], scores[:2], block[:2], counts)[0]).all()
+
+
 def test_within_locus_compares_cell_types_at_one_place_only():
     locus = np.repeat([7, 3, 9], [4, 3, 2])
     labels = np.array([1, 1, 0, 0, 0, 0, 1, 1, 1], bool)  # locus 9 has one label only

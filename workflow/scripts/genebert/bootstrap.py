@@ -270,8 +270,9 @@ def _unit_draws(
     rows = track.rows[unit.rows]
     if items.effect is not None:
         known = np.isfinite(items.effect[rows])
-        pair = metrics.correlations(items.effect[rows][known], scores[known])
-        out["spearman"], out["pearson"] = (np.array([value]) for value in pair)
+        out["spearman"], out["pearson"] = metrics.correlation_draws(
+            items.effect[rows][known], scores[known], block[known], counts
+        )
     if items.kind == "variants":
         # models that leave contigs out: scores of two contigs come from two fits
         by_contig = _by_contig(unit.labels, scores, items.contig[rows])
@@ -307,6 +308,29 @@ def _multiclass_draws(
     right = np.trace(confusion, axis1=1, axis2=2)
     accuracy = np.where(total > 0, right / np.maximum(total, 1), np.nan)
     return {"accuracy": accuracy, "mcc_multiclass": metrics.multiclass_mcc(confusion)}
+
+
+def validation_score(items: Items, fit: Fit) -> float:
+    """Return how well a fit does on its validation items: what chooses between models.
+
+    The AUPRC, averaged over groups or classes; the Spearman correlation where the label is a
+    number. NaN without validation items.
+    """
+    label, group = items.label[fit.valid_rows], items.group[fit.valid_rows]
+    if is_effect(items):
+        return metrics.correlations(label, fit.valid_scores[:, 0])[0]
+    if items.multiclass:
+        columns = range(fit.valid_scores.shape[1])
+        values = [metrics.auprc(label == k, fit.valid_scores[:, k]) for k in columns]
+    else:
+        masks = (group == name for name in sorted(set(group)))
+        values = [metrics.auprc(label[at] == 1, fit.valid_scores[at, 0]) for at in masks]
+    return float(metrics.mean_defined(np.array(values)[:, None])[0]) if values else float("nan")
+
+
+def is_effect(items: Items) -> bool:
+    """Tell whether the labels are numbers (effects) instead of classes."""
+    return items.effect is not None and not np.isin(items.label, (0, 1)).all()
 
 
 def within_locus(

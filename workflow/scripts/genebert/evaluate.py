@@ -27,9 +27,9 @@ from genebert import bootstrap
 from genebert.bootstrap import ALL, MIN_POSITIVES, Bootstrap, Estimate, Scored, Slice
 from genebert.curves import curve_rows
 from genebert.errors import InputError
-from genebert.scores import Fit, Items, Track, model_rank, read_items, read_tracks
+from genebert.scores import BOUNDS, Fit, Items, Track, model_rank, read_items, read_tracks
 
-VERSION = 2
+VERSION = 3
 
 Row = dict[str, Any]
 
@@ -48,6 +48,7 @@ WIDE = (
 CURVES = ("task", "dataset", "model", "pretraining", "curve", "x", "y", "n")
 MIN_BLOCKS = 20
 MIN_SEEDS = 3
+CORRELATIONS = ("spearman", "pearson")
 WITH_INTERVAL = ("auroc", "auprc", "mcc")
 _MIN_GAP = 0.02  # oracle - gc below which the recovered share is not defined
 
@@ -105,6 +106,7 @@ def evaluate(
                 scored = bootstrap.score(items, track, part, places[0], boot)
                 long_rows += _long_rows(meta, _share(fraction), scored)
                 continue
+            long_rows += _validation_rows(meta, items, part, boot)
             for place in places:
                 scored = bootstrap.score(items, track, part, place, boot)
                 long_rows += _long_rows(meta, place.stratum, scored)
@@ -118,6 +120,7 @@ def evaluate(
                 long_rows += _locus_rows(meta, place.stratum, items, track, part, place, boot)
         long_rows += _recovered_rows(items, track, headline)
         long_rows += _too_few_rows(items, track)
+        long_rows += _permutation_rows(items, track)
     write_table(long, LONG, sorted(long_rows, key=_long_key))
     write_table(wide, WIDE, sorted(wide_rows, key=_table_key))
     write_table(curves, CURVES, sorted(curve_points, key=_table_key))
@@ -148,7 +151,9 @@ def _long_rows(meta: Row, stratum: str, scored: Scored) -> list[Row]:
         place = {**meta, "stratum": stratum, "metric": metric, "n": scored.n_items(unit)}
         if unit:
             place["dataset"] = f"{meta['dataset']}:{unit}"
-        out += _estimate_rows(place, scored.fits, estimate, scored.n_positives(unit))
+        # a correlation has no positives: its items count
+        enough = scored.n_items if metric in CORRELATIONS else scored.n_positives
+        out += _estimate_rows(place, scored.fits, estimate, enough(unit))
     return out
 
 
@@ -184,6 +189,33 @@ def _locus_rows(
         return []
     row = {**meta, "stratum": stratum, "metric": "auroc", "n": loci}
     return _estimate_rows(row, fits, estimate, loci)
+
+
+def _validation_rows(meta: Row, items: Items, fits: Sequence[Fit], boot: Bootstrap) -> list[Row]:
+    """Return the score on validation data that chooses between models, of all seeds and each."""
+    values = np.array([bootstrap.validation_score(items, fit) for fit in fits])
+    if not np.isfinite(values).all():
+        return []
+    mean = float(values @ bootstrap.seed_weights(fits, boot)[:, 0])
+    metric = "spearman" if bootstrap.is_effect(items) else "auprc"
+    row = {**meta, "stratum": "valid", "metric": metric, "n": len(fits[0].valid_rows)}
+    return _estimate_rows(row, fits, Estimate(values, np.array([mean])), 0)
+
+
+def _permutation_rows(items: Items, track: Track) -> list[Row]:
+    """Return the AUROC of every model of a cohort with permuted labels; it must include 0.5."""
+    if track.name:
+        return []
+    return [
+        {
+            **_meta(items, track, model),
+            **{"stratum": ALL, "pretrain_seed": ALL, "finetune_seed": ALL, "n": len(items.item)},
+            **{"metric": "auroc_permuted", "value": info.permutation["auroc"]},
+            **{key: info.permutation[key] for key in ("low", "high")},
+        }
+        for model, info in track.models.items()
+        if {"auroc", "low", "high"} <= info.permutation.keys()
+    ]
 
 
 def _too_few_rows(items: Items, track: Track) -> list[Row]:
@@ -254,7 +286,7 @@ def _wide_rows(meta: Row, items: Items, track: Track, boot: Bootstrap, scored: S
             "few_seeds": 0 < len(pretrain_seeds) < MIN_SEEDS,
             f"collapsed={info.collapsed}": info.collapsed > 0,
             "no_threshold": not np.isfinite(scored.estimates[name, "mcc"].value),
-            "oracle-labels": model in ("cell-average", "mean-breadth", "nearest-type"),
+            "oracle-labels": model in BOUNDS and model != "oracle",
             "transductive": info.pretraining != "none" and items.seen[track.rows[rows]].any(),
             **dict.fromkeys(items.flags, True),
             "pretraining_unknown": items.unplaced and info.pretraining != "none",

@@ -284,6 +284,55 @@ def correlations(effect_N: Floats, scores_N: Floats) -> tuple[float, float]:
     )
 
 
+def correlation_draws(
+    effect_N: Floats, scores_N: Floats, block_N: Ints, counts_BD: NDArray[np.floating]
+) -> tuple[Floats, Floats]:
+    """Return Spearman and Pearson correlation of every draw, each float64[D].
+
+    An item counts as often as its block; equal values share the mean of their ranks. NaN below
+    three items or where a draw has a constant.
+    """
+    effect, scores = np.asarray(effect_N, float), np.asarray(scores_N, float)
+    draws = counts_BD.shape[1]
+    if len(effect) < 3:
+        return np.full(draws, np.nan), np.full(draws, np.nan)
+    ranked, linear = [], []
+    step = max(1, 4_000_000 // len(effect))
+    for start in range(0, draws, step):
+        weight_ND = counts_BD[block_N, start : start + step].astype(float)
+        pair = (effect[:, None], scores[:, None])
+        linear.append(_weighted_correlation(*pair, weight_ND))
+        ranked.append(
+            _weighted_correlation(*(_weighted_ranks(x, weight_ND) for x in pair), weight_ND)
+        )
+    return np.concatenate(ranked), np.concatenate(linear)
+
+
+def _weighted_ranks(x_N1: Floats, weight_ND: Floats) -> Floats:
+    """Return float64[N, D]: ranks of items that count several times, ties at their mean."""
+    order = np.argsort(x_N1[:, 0], kind="stable")
+    values = x_N1[order, 0]
+    first = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
+    size_GD = np.add.reduceat(weight_ND[order], first, axis=0)
+    middle_GD = np.cumsum(size_GD, axis=0) - size_GD / 2
+    out = np.empty_like(weight_ND)
+    group = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(values))))
+    out[order] = middle_GD[group]
+    return out
+
+
+def _weighted_correlation(x: Floats, y: Floats, weight_ND: Floats) -> Floats:
+    """Return float64[D]: the Pearson correlation of x and y, each [N, D] or [N, 1]."""
+    total_D = np.maximum(weight_ND.sum(axis=0), 1)
+    least = [1e-20 * np.square(z).max() for z in (x, y)]  # a constant, but for rounding
+    x = x - (weight_ND * x).sum(axis=0) / total_D
+    y = y - (weight_ND * y).sum(axis=0) / total_D
+    xx, yy = ((weight_ND * z**2).sum(axis=0) / total_D for z in (x, y))
+    xy = (weight_ND * x * y).sum(axis=0) / total_D
+    known = (xx > least[0]) & (yy > least[1])
+    return np.asarray(np.where(known, xy / np.sqrt(np.where(known, xx * yy, 1)), np.nan))
+
+
 def within_locus(labels_N: Bools, scores_N: Floats, locus_N: Ints) -> tuple[Floats, Ints]:
     """Return the AUROC inside every locus that has both labels, and one item of each locus.
 

@@ -21,7 +21,7 @@ from genebert.errors import InputError
 from genebert.evaluate import LONG, MIN_BLOCKS, WIDE, Row, write_table
 from genebert.html import page
 from genebert.metrics import Floats
-from genebert.scores import Fit, Items, Track, model_rank, read_items, read_tracks
+from genebert.scores import BOUNDS, Fit, Items, Track, model_rank, read_items, read_tracks
 
 VERSION = 1
 
@@ -66,7 +66,7 @@ def task_table(*, tables: Sequence[str], table: str) -> None:
     InputError
         If a table has other columns.
     """
-    rows = [row for path in tables for row in _read(path, WIDE)]
+    rows = [row for path in tables for row in read_table(path, WIDE)]
     write_table(table, WIDE, sorted(rows, key=_wide_key))
 
 
@@ -78,8 +78,8 @@ def metrics_table(*, long: Sequence[str], table: str) -> None:
     InputError
         If a table has other columns.
     """
-    parts = [_read(path, LONG) for path in long]
-    parts.sort(key=lambda rows: _dataset_key(rows[0]) if rows else ((-1, ""), ""))
+    parts = [read_table(path, LONG) for path in long]
+    parts.sort(key=lambda rows: dataset_key(rows[0]) if rows else ((-1, ""), ""))
     write_table(table, LONG, [row for rows in parts for row in rows])
 
 
@@ -93,7 +93,7 @@ def ablation_table(*, tables: Sequence[str], table: str) -> None:
     InputError
         If a table has other columns.
     """
-    rows = [row for path in tables for row in _read(path, WIDE) if _is_variant(row)]
+    rows = [row for path in tables for row in read_table(path, WIDE) if _is_variant(row)]
     write_table(table, WIDE, sorted(rows, key=_variant_key))
 
 
@@ -136,7 +136,8 @@ def _read_fields(path: str | Path) -> tuple[list[str], list[list[str]]]:
     return lines[0], lines[1:]
 
 
-def _read(path: str | Path, columns: Sequence[str]) -> list[Row]:
+def read_table(path: str | Path, columns: Sequence[str]) -> list[Row]:
+    """Return the rows of a table as texts; InputError unless it has exactly these columns."""
     header, rows = _read_fields(path)
     if tuple(header) != tuple(columns):
         raise InputError(
@@ -153,12 +154,13 @@ def _task_rank(task: str) -> tuple[int, str]:
     return (TASK_ORDER.index(task) if task in TASK_ORDER else len(TASK_ORDER), task)
 
 
-def _dataset_key(row: Row) -> tuple[tuple[int, str], str]:
+def dataset_key(row: Row) -> tuple[tuple[int, str], str]:
+    """Return the sort key of a row: task in the order of the paper, then dataset."""
     return _task_rank(row["task"]), row["dataset"]
 
 
 def _wide_key(row: Row) -> tuple[object, ...]:
-    return (*_dataset_key(row), model_rank(row["model"]))
+    return (*dataset_key(row), model_rank(row["model"]))
 
 
 def _is_variant(row: Row) -> bool:
@@ -168,7 +170,7 @@ def _is_variant(row: Row) -> bool:
 
 def _variant_key(row: Row) -> tuple[object, ...]:
     first = {"genebert": 0, "genebert-sequence": 1, "scratch": 3}
-    return (*_dataset_key(row), first.get(row["model"], 2), row["model"])
+    return (*dataset_key(row), first.get(row["model"], 2), row["model"])
 
 
 def comparisons_table(
@@ -352,24 +354,12 @@ def best_rival(items: Items, track: Track) -> str | None:
     best: list[tuple[float, tuple[int, str]]] = []
     for model, fraction, fits in bootstrap.by_model(track):
         own = model.startswith("genebert") or model in ("scratch", "cell-average-pred")
-        if fraction != 1 or own or model in ("oracle", "cell-average"):
+        if fraction != 1 or own or model in BOUNDS:
             continue
-        value = np.mean([_validation(items, fit) for fit in fits])
+        value = np.mean([bootstrap.validation_score(items, fit) for fit in fits])
         if np.isfinite(value):
             best.append((-float(value), model_rank(model)))
     return min(best)[1][1] if best else None
-
-
-def _validation(items: Items, fit: Fit) -> float:
-    """Return the AUPRC of one fit on its validation items, averaged over groups or classes."""
-    label, group = items.label[fit.valid_rows], items.group[fit.valid_rows]
-    if items.multiclass:
-        columns = range(fit.valid_scores.shape[1])
-        values = [metrics.auprc(label == k, fit.valid_scores[:, k]) for k in columns]
-    else:
-        masks = (group == name for name in sorted(set(group)))
-        values = [metrics.auprc(label[at] == 1, fit.valid_scores[at, 0]) for at in masks]
-    return float(metrics.mean_defined(np.array(values)[:, None])[0]) if values else float("nan")
 
 
 def _exploratory(run: _Run) -> list[Row]:
@@ -399,4 +389,4 @@ def _exploratory(run: _Run) -> list[Row]:
 
 def _exploratory_key(row: Row) -> tuple[object, ...]:
     place = (row["stratum"] != ALL, row["stratum"], -float(row["fraction"]))
-    return (*_dataset_key(row), *place, model_rank(row["rival"]), row["metric"])
+    return (*dataset_key(row), *place, model_rank(row["rival"]), row["metric"])

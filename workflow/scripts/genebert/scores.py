@@ -25,6 +25,8 @@ from genebert.metrics import Bools, Floats, Ints
 from genebert.tasks.dataset import read_dataset
 
 SIMILARITY = (0.0, 0.02, 0.1, 0.5, 1.0)  # edges of the bins of nearest-neighbour similarity
+# models that are given labels, or the truth, by their definition: bounds, never candidates
+BOUNDS = ("oracle", "cell-average", "mean-breadth", "nearest-type")
 KEYS = ("model", "track", "fraction", "pretrain_seed", "finetune_seed")
 MODEL_ORDER = (
     *("genebert", "genebert-sequence", "scratch", "cnn", "kmer-lr", "motif-lr", "gc", "oracle"),
@@ -111,6 +113,7 @@ class ModelInfo:
     n_train: int | None
     collapsed: int
     too_few: tuple[float, ...]  # label shares with too few labels to be trained on
+    permutation: Mapping[str, float]  # AUROC with permuted labels of a cohort: auroc, low, high
 
 
 @dataclass(frozen=True)
@@ -265,6 +268,7 @@ def _read_info(path: str | Path) -> ModelInfo:
             n_train=int(n_train) if isinstance(n_train, int | float) else None,
             collapsed=int(info.get("collapsed") or 0),
             too_few=tuple(float(share) for share in info.get("too_few") or ()),
+            permutation={k: float(v) for k, v in (info.get("permutation") or {}).items()},
         )
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise InputError(f"cannot be read as a description ({error})", file=path) from None
