@@ -300,11 +300,10 @@ def correlation_draws(
     step = max(1, 4_000_000 // len(effect))
     for start in range(0, draws, step):
         weight_ND = counts_BD[block_N, start : start + step].astype(float)
-        pair = (effect[:, None], scores[:, None])
-        linear.append(_weighted_correlation(*pair, weight_ND))
-        ranked.append(
-            _weighted_correlation(*(_weighted_ranks(x, weight_ND) for x in pair), weight_ND)
-        )
+        x_N1, y_N1 = effect[:, None], scores[:, None]
+        linear.append(_weighted_correlation(x_N1, y_N1, weight_ND))
+        ranks = _weighted_ranks(x_N1, weight_ND), _weighted_ranks(y_N1, weight_ND)
+        ranked.append(_weighted_correlation(ranks[0], ranks[1], weight_ND))
     return np.concatenate(ranked), np.concatenate(linear)
 
 
