@@ -47,8 +47,8 @@ def chosen_table(*, long: Sequence[str], table: str) -> None:
     parts: dict[Key, list[Row]] = defaultdict(list)
     for row in rows:
         parts[row["task"], row["dataset"]].append(row)
-    found = [row for key in parts if (row := choose(parts[key])) is not None]
-    write_table(table, COLUMNS, sorted(found, key=dataset_key))
+    found = [choose(part) for part in parts.values()]
+    write_table(table, COLUMNS, sorted(filter(None, found), key=dataset_key))
 
 
 def choose(rows: Sequence[Row]) -> Row | None:
@@ -68,7 +68,7 @@ def choose(rows: Sequence[Row]) -> Row | None:
     if not scores:
         return None
     scores.sort(key=lambda row: (-float(row["value"]), model_rank(row["model"])))
-    best, second = scores[0], (scores[1:] or [None])[0]
+    best, second = scores[0], scores[1] if len(scores) > 1 else {}
     metric = "spearman" if best["metric"] == "spearman" else "auroc"
     tests = {
         (row["model"], row["metric"]): row
@@ -82,8 +82,8 @@ def choose(rows: Sequence[Row]) -> Row | None:
         "chosen_by": best["metric"],
         "validation": best["value"],
         "candidates": len(scores),
-        "runner_up": second and second["model"],
-        "runner_up_validation": second and second["value"],
+        "runner_up": second.get("model"),
+        "runner_up_validation": second.get("value"),
         "metric": metric,
         **{key: test[key] for key in ("value", "low", "high", "n")},
         **{model: tests.get((model, metric), {}).get("value") for model in ("oracle", "gc")},
