@@ -391,7 +391,7 @@ def training_metrics(config: Config) -> list[str]:
 
 def tables(config: Config) -> list[str]:
     """Return the names of the tables that the report shows, in its order."""
-    shown = [*tasks(config), "ablation", "comparisons", "pretraining"]
+    shown = [*tasks(config), "ablation", "comparisons", "chosen", "pretraining"]
     return [*shown, *(["interpretation"] if interpret_rows(config) else [])]
 
 
