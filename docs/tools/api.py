@@ -17,8 +17,9 @@ STAGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "Inputs: downloads, atlases, genome",
         "From files of any provider to a checked genome and tables of peaks.",
         (
-            "checks", "fetch", "listings", "provenance", "disk", "reference", "genome", "atlas",
-            "atlas_formats", "atlas_tables", "pseudobulk", "liftover", "replicates",
+            "checks", "fetch", "transfer", "listings", "provenance", "disk", "reference",
+            "genome", "atlas", "atlas_formats", "atlas_tables", "pseudobulk", "liftover",
+            "replicates",
         ),
     ),
     "simulate": (
@@ -31,19 +32,20 @@ STAGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "From peaks to the consensus set, its accessibility and the TF x region matrix.",
         (
             "peaks", "peak_lines", "consensus", "regions", "splits", "motif_files", "motifs",
-            "motif_scan", "motif_candidates", "matrix", "region_qc", "region_motifs", "motif_qc",
-            "motif_ridge", "enrichment", "region_figures",
+            "motif_order", "motif_scan", "motif_candidates", "matrix", "region_qc",
+            "region_motifs", "motif_qc", "motif_ridge", "enrichment", "region_figures",
         ),
     ),
     "pretrain": (
         "Shards and pre-training",
         "From shards to weights: samples, masks, objectives, encoders, training, references.",
         (
-            "shards", "background", "samples", "population", "sampler", "plan", "curriculum",
-            "tokens", "masking", "column_masking", "cell_state", "rng", "objectives", "model",
-            "pretrain", "trainer", "train_state", "refusal", "clock", "launch", "slurm",
-            "evaluation", "intervals", "probes", "markov", "mgm_reference", "pretraining_table",
-            "pretraining_figures", "transfer",
+            "shards", "shard_export", "shard_files", "mapped_rows", "ahead", "background",
+            "samples", "population", "sampler", "plan", "curriculum", "tokens", "masking",
+            "column_masking", "cell_state", "rng", "objectives", "model", "pretrain", "trainer",
+            "train_state", "refusal", "clock", "launch", "slurm", "evaluation", "intervals",
+            "balance", "logistic", "probes", "markov", "mgm_reference", "pretraining_table",
+            "pretraining_figures",
         ),
     ),
     "tasks": (
@@ -52,9 +54,10 @@ STAGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
         (
             "tasks", "items", "context", "features", "predict", "finetune", "classifier", "cnn",
             "baselines", "accessibility_models", "accessibility_head", "accessibility_cnn",
-            "disease_models", "variant_models", "variant_scores", "cohort_models", "fitted",
-            "scores", "bootstrap", "metrics", "evaluate", "curves", "result_tables", "interpret",
-            "logos", "figures", "run_figures", "drawing", "html",
+            "disease_models", "variant_models", "variant_scores", "variant_context",
+            "cohort_models", "fitted", "scores", "bootstrap", "metrics", "evaluate", "curves",
+            "result_tables", "interpret", "logos", "figures", "run_figures", "drawing", "html",
+            "forests", "frames", "training_curves", "data_pages", "stages", "cost",
         ),
     ),
     "use": (
