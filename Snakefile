@@ -47,6 +47,7 @@ rule all:
         "results/ablation.tsv",
         "results/comparisons.tsv",
         "results/chosen.tsv",
+        layout.variant_scores(config),
         "results/pretraining.tsv",
         "results/provenance.json",
         layout.report_files(config),

@@ -124,3 +124,27 @@ rule metrics:
         "Metrics and intervals of {wildcards.task}/{wildcards.dataset}"
     script:
         "../workflow/scripts/evaluate.py"
+
+
+rule variant_scores:
+    input:
+        dataset="results/tasks/{task}/{dataset}/dataset.parquet",
+        description="results/tasks/{task}/{dataset}/dataset.json",
+        predictions=predictions_of,
+        labels=dataset_labels,
+    output:
+        table="results/tasks/{task}/{dataset}/scores.parquet",
+    log:
+        "logs/tasks/{task}/{dataset}.scores.log",
+    localrule: True
+    wildcard_constraints:
+        task="disease",
+    conda:
+        "../envs/genomics.yaml"
+    params:
+        row=row_of,
+        version=version("variant_export"),
+    message:
+        "Scores of all models on the variants {wildcards.dataset}, in the form of TraitGym"
+    script:
+        "../workflow/scripts/variant_scores.py"

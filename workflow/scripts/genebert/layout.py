@@ -368,6 +368,12 @@ def all_predictions(config: Config, file: str) -> list[str]:
     return [path for row in config["datasets"] for path in predictions(config, row, file)]
 
 
+def variant_scores(config: Config) -> list[str]:
+    """Return the table of all scores of every dataset of single variants."""
+    rows = [row for row in config["datasets"] if row["kind"] == "variants"]
+    return [f"{dataset_dir(row)}/scores.parquet" for row in rows]
+
+
 def cohorts(config: Config) -> list[str]:
     """Return the genotypes of every dataset that is a cohort."""
     rows = [row for row in config["datasets"] if row["kind"] == "cohort"]
