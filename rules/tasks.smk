@@ -136,9 +136,9 @@ rule variant_scores:
         table="results/tasks/{task}/{dataset}/scores.parquet",
     log:
         "logs/tasks/{task}/{dataset}.scores.log",
-    localrule: True
     wildcard_constraints:
         task="disease",
+    localrule: True
     conda:
         "../envs/genomics.yaml"
     params:

@@ -2,10 +2,10 @@
 
 In: a dataset of kind ``variants`` and the predictions of its models. Out: one parquet table: chrom
 (without ``chr``), pos, ref, alt, label, and a column of scores per model and track (mean over
-seeds), e.g. ``genebert.supervised`` or ``context-lr.zeroshot-motif``. Where the label file is itself
-a parquet table, the rows are those of that file, in its order, so that a column is what TraitGym's
-own evaluation reads as scores; a variant that could not be scored has the column's median, and
-``scored`` tells.
+seeds), e.g. ``genebert.supervised`` or ``context-lr.zeroshot-motif``. Where the label file is
+itself a parquet table, the rows are those of that file, in its order, so that a column is what
+TraitGym's own evaluation reads as scores; a variant that could not be scored has the column's
+median, and ``scored`` tells.
 """
 
 from __future__ import annotations
