@@ -4,4 +4,5 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "workflow" / "scripts"), str(ROOT / "tests")]
+SCRIPTS = ROOT / "workflow" / "scripts"
+sys.path[:0] = [str(SCRIPTS), str(ROOT / "tests")]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from genebert.ahead import Ahead
 from genebert.model import ModelConfig
 from genebert.plan import Plan
 from genebert.population import background_population, build_population
@@ -18,8 +19,9 @@ from genebert.pretrain import EXIT_STOPPED, StopFlag, run
 from genebert.pretrained import Pretrained
 from genebert.sampler import Sampler
 from genebert.samples import TRAIN, Corpus
+from genebert.shards import Shards
 from genebert.trainer import Place, Trainer
-from pretrain_toys import toy_block, toy_shards
+from pretrain_toys import toy_block, toy_shards, written_shards
 
 pytestmark = [
     pytest.mark.gpu,
@@ -100,6 +102,29 @@ def test_motif_rows_in_host_memory_give_the_same_batch():
         batches.append(Sampler(build_population(corpus, plan, TRAIN, "training")).batch(3))
     for name, value in batches[0].tensors().items():
         assert torch.equal(value, batches[1].tensors()[name]), name
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_mapped_motif_rows_give_the_same_batch(tmp_path, resident):
+    index = written_shards(SHARDS, tmp_path)
+    plan = Plan.from_pretrain(toy_block(), 1)
+    batches = []
+    for memory_gb in (None, 0.0):
+        shards = Shards.open(index, memory_gb=memory_gb)
+        corpus = Corpus.from_shards(shards, "cuda", resident=resident)
+        batches.append(Sampler(build_population(corpus, plan, TRAIN, "training")).batch(3))
+    for name, value in batches[0].tensors().items():
+        assert torch.equal(value, batches[1].tensors()[name]), name
+
+
+def test_a_batch_made_ahead_is_the_batch():
+    trainer = trainer_on("cuda")
+    with Ahead(trainer.sample, 4, trainer.place.device) as batches:
+        for step in range(4):
+            (ahead,), (now,) = batches(step), trainer.sample(step)
+            trainer.train_step([ahead])
+            for name, value in now.tensors().items():
+                assert torch.equal(value, ahead.tensors()[name]), name
 
 
 @pytest.mark.parametrize("encoder", ["swin", "transformer"])
