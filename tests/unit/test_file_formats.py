@@ -164,3 +164,19 @@ def test_kinds_of_curves(page):
     )
     for kind in NAME.findall(row[2]):
         assert f'"{kind}"' in source
+
+
+def test_keys_of_the_training_log_and_of_the_weights(page, root):
+    """Every key that the page names is written by the modules of pre-training."""
+    library = root / "workflow/scripts/genebert"
+    modules = ("pretrain", "clock", "evaluation", "run_figures", "pretrained")
+    source = "".join((library / f"{name}.py").read_text() for name in modules)
+    files = {row[0]: row[1] for row in page.rows("Pre-training", "file")}
+    named = NAME.findall(files["`config.json`"])
+    for row in page.rows("`metrics.jsonl`", "kind"):
+        assert f'"kind": "{row[0].strip("`")}"' in source, row[0]
+        named += NAME.findall(row[1])
+    written = {"pretraining.tsv", "valid", "held_out"}
+    for name in set(named) - written:
+        stem = re.sub(r"^srm_n[12]_", "", name)
+        assert re.search(rf'["_]{stem}"|\b{stem}=', source), name
