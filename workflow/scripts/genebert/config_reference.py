@@ -42,7 +42,8 @@ def describe(schema: Schema) -> str:
         if _children(sub, schema):
             items = "[]" if sub.get("type") == "array" else ""
             lines = "".join(_line(*row, schema) for row in _walk(sub, name + items, schema))
-            blocks += f"\n### `{name}`\n\n{_meaning(sub)}\n\n{HEADER}{lines}"
+            about = _meaning(sub)
+            blocks += f"\n### `{name}`\n\n{about[0].upper()}{about[1:]}.\n\n{HEADER}{lines}"
         else:
             single += _line(name, sub, name in schema.get("required", []), schema)
     return f"\n{HEADER}{single}{blocks}\n"
