@@ -8,6 +8,11 @@
 #   snakemake fetch_all              all downloads
 #   snakemake check                  what would fail, before it does (files, disk, memory, GPU, SLURM)
 #   snakemake --report report.html   the report
+#
+# A trained model on your own files (rows of the table `user_files`; docs/use.md):
+#
+#   results/embeddings/{name}.h5ad                             results/variants/{name}.{tsv,vcf.gz}
+#   results/predictions/{name}/{task}/{dataset}/{model}.tsv    results/attributions/{name}.{bedgraph,bw}
 
 from snakemake.utils import min_version
 
@@ -36,6 +41,7 @@ include: "rules/pretrain.smk"
 include: "rules/tasks.smk"
 include: "rules/tables.smk"
 include: "rules/interpret.smk"
+include: "rules/use.smk"
 include: "rules/figures.smk"
 
 

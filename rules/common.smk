@@ -15,6 +15,7 @@ from genebert import config as configuration
 from genebert import layout
 from genebert.errors import InputError
 from genebert.tables import declare_home
+from genebert.use import sources
 
 declare_home(ROOT)  # paths in a configuration may start with $GENEBERT_HOME
 
@@ -52,6 +53,7 @@ wildcard_constraints:
     dataset="[A-Za-z0-9][A-Za-z0-9._-]*",
     model="[A-Za-z0-9][A-Za-z0-9._-]*",
     variant="[A-Za-z0-9][A-Za-z0-9._-]*",
+    name="[A-Za-z0-9][A-Za-z0-9._-]*",
     resource=r"[A-Za-z0-9][A-Za-z0-9._-]*(?<!\.table\.tsv)(?<!\.provenance\.json)",
     listing="|".join(layout.LISTINGS),
 

@@ -69,6 +69,7 @@ rule predict:
     output:
         predictions="results/tasks/{task}/{dataset}/{model}/predictions.parquet",
         fit="results/tasks/{task}/{dataset}/{model}/fit.json",
+        fitted="results/tasks/{task}/{dataset}/{model}/fitted.safetensors",
     log:
         "logs/tasks/{task}/{dataset}.{model}.log",
     benchmark:

@@ -135,7 +135,7 @@ def check_config(
                 expected="a file of yours, because genome.source is 'files'",
             )
     _check_sources(full, file)
-    _expand(full, ("manifest", "resources_dir"), file)
+    _expand(full, ("manifest", "resources_dir", "user_files", "pretrained"), file)
     for block, keys in (("genome", ("fasta", "gtf", "blacklist")), ("atlas", ATLAS_FILES)):
         _expand(full[block], keys, file)
     for row in full["motifs"]["sources"]:

@@ -33,6 +33,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from genebert import kept
 from genebert.baselines import Result, best_logistic, subsets
 from genebert.classifier import (
     Classifier,
@@ -253,7 +254,11 @@ def check_motifs(encoders: Pretrained, motifs: Sequence[str], file: str) -> None
 def predict_network(job: Job) -> Result:
     """Fine-tune and predict a network for every seed, learning rate and subset of the labels."""
     torch.set_num_threads(job.threads)
-    return Finetuning(job).result()
+    tuning = Finetuning(job)
+    result = tuning.result()
+    if job.fitted and tuning.kept is not None:
+        kept.write(job.fitted, tuning.kept)
+    return result
 
 
 class Finetuning:
@@ -288,6 +293,7 @@ class Finetuning:
         self.records: list[dict[str, Any]] = []
         self.frames: list[pd.DataFrame] = []
         self.n_parameters = 0
+        self.kept: kept.Fitted | None = None
 
     def places(self, rows: Ints, cell_types: NDArray[np.object_]) -> Places:
         """Return the matrices of some items in given cell types."""
@@ -376,6 +382,8 @@ class Finetuning:
     def emit(self, run: Run, start: Start, seed: int, rate: float, subset: Subset) -> None:
         """Predict with a finished run, and with the derived models where there are any."""
         rows = self.items.predicted
+        if self.kept is None and subset.fraction == 1:
+            self.kept = kept.keep(self.job, run.network, start.encoders, self.with_regions)
         key: dict[str, Any] = {
             "pretrain_seed": start.pretrain_seed,
             "finetune_seed": seed,

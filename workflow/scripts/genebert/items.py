@@ -176,6 +176,7 @@ class Job:
     pretrain : the merged config block of the variant ``full``.
     seed : seed of every random number.
     threads : CPU threads of the computation.
+    fitted : where a network is kept (:mod:`genebert.kept`); nowhere if empty.
     """
 
     model: str
@@ -188,6 +189,7 @@ class Job:
     pretrain: Mapping[str, Any]
     seed: int
     threads: int
+    fitted: str = ""
 
     @cached_property
     def items(self) -> Items:

@@ -73,6 +73,7 @@ def predict(
     weights: Sequence[str],
     predictions: str,
     fit: str,
+    fitted: str = "",
     model: str,
     effort: Mapping[str, Any],
     pretrain: Mapping[str, Any],
@@ -89,6 +90,8 @@ def predict(
     shards : ``index.json`` of the shards.
     weights : ``model.safetensors`` of each pre-training seed; empty for models without.
     predictions, fit : outputs, ``predictions.parquet`` and ``info.json``.
+    fitted : output, the network of the first seeds and all labels (:mod:`genebert.kept`), or a file
+        without tensors; not written if empty.
     model : name of the model, as in the tables.
     effort : the config block of that name.
     pretrain : the merged block ``pretrain`` of the variant ``full`` (architecture of scratch).
@@ -108,6 +111,7 @@ def predict(
     kind = dataset_kind(description)
     if kind in OTHER_KINDS:
         getattr(import_module("genebert.disease_models"), OTHER_KINDS[kind])(**arguments)
+        keep_nothing(fitted)
         return
     started = time.monotonic()
     entry = find_model(model)
@@ -122,10 +126,12 @@ def predict(
         pretrain=pretrain,
         seed=seed,
         threads=threads,
+        fitted=fitted,
     )
     check_fits(entry, job)
     module, function = entry.function.split(":")
     frame, info = getattr(import_module(f"genebert.{module}"), function)(job)
+    keep_nothing(fitted)
     info = {
         "model": model,
         "pretraining": variant_of(model),
@@ -140,6 +146,14 @@ def predict(
     }
     write(frame, info, predictions, fit)
     log.info("%s: %d predictions", model, len(frame))
+
+
+def keep_nothing(fitted: str) -> None:
+    """Write a file without tensors where a model has kept no network."""
+    if fitted and not Path(fitted).exists():
+        from safetensors.numpy import save_file
+
+        save_file({}, fitted, metadata={"genebert": "null"})
 
 
 def unused_shares(job: Job) -> list[float]:

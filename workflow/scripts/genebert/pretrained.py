@@ -7,7 +7,6 @@ vectors = encoders.embed_sequences(codes)  # uint8[B, L] -> float32[B, D]
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,10 +22,10 @@ from genebert import tokens
 from genebert.disk import whole_file
 from genebert.errors import InputError
 from genebert.model import GeneBert, ModelConfig
+from genebert.model_files import CONFIG, WEIGHTS, model_directory
 
 VERSION = 1
 FORMAT = 1
-WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
@@ -60,26 +59,6 @@ def save(
         save_file(weights, part)
     record = {"format": FORMAT, "model": (config or model.config).to_dict(), **extra}
     write_atomic(directory / CONFIG, json.dumps(record, indent=1, sort_keys=True) + "\n")
-
-
-def _seed_directory(path: Path, seed: int | None) -> Path:
-    """Return the directory with the weights: ``path`` itself or one of its `seed-*`."""
-    if seed is None and (path / CONFIG).exists():
-        return path
-    found = sorted(
-        (int(match[1]), child)
-        for child in (path.iterdir() if path.is_dir() else ())
-        if (match := re.fullmatch(r"seed-(\d+)", child.name)) and (child / CONFIG).exists()
-    )
-    for number, child in found:
-        if seed is None or number == seed:
-            return child
-    raise InputError(
-        "no pre-trained model here",
-        file=path,
-        found=", ".join(child.name for _, child in found) or "nothing",
-        expected=f"{CONFIG} and {WEIGHTS}, in it or in seed-{'N' if seed is None else seed}",
-    )
 
 
 # rows at a time without gradients; a small batch stays in the CPU's cache (twice as fast)
@@ -122,7 +101,7 @@ class Pretrained:
         InputError
             If there is no model, or weights and configuration do not fit each other.
         """
-        directory = _seed_directory(Path(path), seed)
+        directory = model_directory(path, seed)
         try:
             record = json.loads((directory / CONFIG).read_text())
             config = ModelConfig(**{**record["model"], **changes})

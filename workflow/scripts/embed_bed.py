@@ -1,0 +1,6 @@
+"""Job: embed_bed; everything is in genebert.use.embed."""
+
+from genebert import job
+from genebert.use import embed
+
+job.run(snakemake, embed.embed_bed)

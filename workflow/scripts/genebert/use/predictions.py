@@ -1,0 +1,216 @@
+"""Predictions of a fine-tuned network for the rows of a BED.
+
+In: a BED, the genome, a fitted network (:mod:`genebert.kept`) and, where it has a region branch,
+the shards and the cell types to predict for. Out: a table, one row per row of the BED.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from genebert import kept, tokens
+from genebert.errors import InputError
+from genebert.genome import Codes, Genome, reverse_complement
+from genebert.kept import Fitted
+from genebert.pretrained import INFERENCE_BATCH
+from genebert.progress import Progress
+from genebert.shards import Shards
+from genebert.use.bed import Ints, Rows, blocks, read_bed, windows
+from genebert.use.embed import Neighbourhoods
+from genebert.use.provenance import origin, write
+
+log = logging.getLogger("genebert")
+
+Floats = NDArray[np.float64]
+
+
+def first_bases(rows: Rows, fitted: Fitted) -> Ints:
+    """Return int64[N]: the leftmost base of the sequence that stands for each row.
+
+    A row as long as the network's sequences is taken as it is. Of any other the middle counts: it
+    becomes the base that the label is about (the TSS, the splice site) where there is one, on the
+    row's strand; else the middle of the sequence.
+    """
+    about = fitted.about
+    offset = np.full(len(rows), about.length // 2)
+    if about.focus is not None:
+        offset[:] = about.focus[0]
+        offset[rows.strand == "-"] = about.length - 1 - about.focus[0]
+    whole = rows.end - rows.start == about.length
+    return np.where(whole, rows.start, rows.middle - offset)
+
+
+def rows_of_network(codes: Codes, fitted: Fitted) -> list[torch.Tensor]:
+    """Return what the network reads of B sequences: one tensor per strand that counts."""
+    strands = [codes] if fitted.about.strand_specific else [codes, reverse_complement(codes)]
+    parts = [torch.as_tensor(strand) for strand in strands]
+    if fitted.encoders is None:
+        return parts
+    config = fitted.encoders.config
+    return [tokens.single_row(tokens.tokenize(part, config.k, config.stride)) for part in parts]
+
+
+@torch.inference_mode()
+def probabilities(
+    fitted: Fitted, codes: Codes, matrices: Sequence[tuple[torch.Tensor, ...] | None] = (None,)
+) -> Floats:
+    """Return float64[B, K, n]: probabilities of the K outputs, mean over strands, n contexts.
+
+    Parameters
+    ----------
+    codes : uint8[B, L].
+    matrices : per context (cell type) the arguments of ``embed_region``; None without a branch.
+    """
+    network = fitted.network
+    device = next(network.parameters()).device
+    regions = [None if given is None else network.embed_region(*given) for given in matrices]
+    out = []
+    for rows in rows_of_network(codes, fitted):
+        vectors = network.embed_sequence(rows.to(device))
+        logits = torch.stack([network.logits(vectors, one).double() for one in regions], dim=2)
+        out.append(logits.softmax(dim=1) if fitted.about.multiclass else logits.sigmoid())
+    return np.asarray(torch.stack(out).mean(dim=0).cpu().numpy())
+
+
+def anchors(shards: Shards, contig_N: Ints, position_N: Ints) -> Ints:
+    """Return int64[N]: the region that holds each place, -1 where there is none.
+
+    Parameters
+    ----------
+    contig_N : indices into the contigs of the shards, -1 for none.
+    """
+    line = shards.contig.astype(np.int64) << 32 | shards.start.astype(np.int64)
+    at = np.searchsorted(line, contig_N << 32 | position_N, side="right") - 1
+    inside = (contig_N >= 0) & (at >= 0)
+    at = np.maximum(at, 0)
+    inside &= (shards.contig[at] == contig_N) & (position_N < shards.start[at] + shards.width)
+    return np.where(inside, at, -1)
+
+
+class Contexts:
+    """The region branch's input of a fitted network, for places of the genome.
+
+    Parameters
+    ----------
+    fitted : a network with a region branch. shards : path of ``index.json``.
+    cell_types : to predict for.
+
+    Raises
+    ------
+    InputError
+        If no cell type is named, or one is unknown.
+    """
+
+    def __init__(self, fitted: Fitted, shards: str, cell_types: Sequence[str]) -> None:
+        if not cell_types:
+            raise InputError(
+                "the model reads the cell type, so one must be named",
+                file="user_files, column cell_types",
+                found="nothing",
+                expected="cell types, separated by commas",
+            )
+        assert fitted.encoders is not None
+        self.about = fitted.about
+        self.places = Neighbourhoods(fitted.encoders, shards)
+        self.cells = self.places.cells(cell_types)
+
+    def matrices(self, rows: Rows, position_B: Ints) -> list[tuple[torch.Tensor, ...]]:
+        """Return per cell type the arguments of ``embed_region`` around the rows' places."""
+        contig_B = self.places.contig_codes(rows.contigs)[rows.contig]
+        if (contig_B < 0).any():
+            row = int(np.argmin(contig_B))
+            raise InputError(
+                "row lies on a contig without regions",
+                file="bed",
+                row=int(rows.line[row]),
+                found=rows.contigs[rows.contig[row]],
+            )
+        anchor_B = None
+        if not self.about.anchor_hidden:
+            anchor_B = anchors(self.places.shards, contig_B, position_B)
+        return [
+            self.places.matrices(int(cell), contig_B, position_B, anchor_B, self.about.exclude)
+            for cell in self.cells
+        ]
+
+
+def predict_bed(
+    *,
+    bed: str,
+    genome: str,
+    index: str,
+    block_index: str,
+    fitted: str,
+    shards: str,
+    table: str,
+    summary: str,
+    name: str,
+    cell_types: Sequence[str],
+    threads: int,
+) -> None:
+    """Predict the rows of a BED with the fine-tuned network of a task.
+
+    Parameters
+    ----------
+    bed : the rows; strand (column 6) matters where the task has one. genome, index, block_index :
+        indexed FASTA. fitted : ``fitted.safetensors``. shards : ``index.json`` of its run.
+    table : output, TSV: contig, start, end, name, strand and a probability for every output, named
+        ``OUTPUT`` or, with a region branch, ``OUTPUT@CELL_TYPE``. summary : output, JSON.
+    name : of the file in the user's table. cell_types : needed where there is a region branch.
+
+    Raises
+    ------
+    InputError
+        If the BED is none, or a cell type is missing or unknown.
+    """
+    torch.set_num_threads(threads)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    network, sequence = kept.load(fitted, device), Genome(genome)
+    about = network.about
+    contexts = Contexts(network, shards, list(cell_types)) if about.regions else None
+    rows = read_bed(bed, sequence)
+    if about.strand_specific and (rows.strand == ".").all():
+        log.warning("%s: no row has a strand (column 6); all are read on '+'", bed)
+    labels = [f"@{cell}" for cell in cell_types] if contexts else [""]
+    columns = [f"{output}{label}" for output in about.outputs for label in labels]
+    step = INFERENCE_BATCH[device]
+    told = Progress("predicting", len(rows), "rows")
+    with open(table, "w", encoding="utf-8") as out:
+        for first, block in blocks(rows):
+            starts = first_bases(block, network)
+            codes = windows(sequence, block, starts, about.length, oriented=about.strand_specific)
+            scores = np.empty((len(block), len(columns)))
+            for at in range(0, len(block), step):
+                part = np.arange(at, min(at + step, len(block)))
+                given: Sequence[tuple[torch.Tensor, ...] | None] = (None,)
+                if contexts is not None:
+                    middle = starts[part] + about.length // 2
+                    given = contexts.matrices(block.take(part), middle)
+                found = probabilities(network, codes[part], given)
+                scores[part] = found.reshape(len(part), -1)
+                told.at(first + at + len(part))
+            frame = pd.concat(
+                [block.frame().drop(columns="line"), pd.DataFrame(scores, columns=columns)], axis=1
+            )
+            frame.to_csv(out, sep="\t", index=False, header=first == 0, float_format="%.6g")
+    write(
+        summary,
+        origin(
+            fitted,
+            name=name,
+            bed=str(bed),
+            genome=str(genome),
+            model=about.model,
+            dataset=f"{about.task}/{about.dataset}",
+            rows=len(rows),
+            rows_on_unknown_contigs=sum(rows.skipped.values()),
+            cell_types=list(cell_types) if contexts else [],
+        ),
+    )
+    log.info("%d rows, %d columns of probabilities", len(rows), len(columns))

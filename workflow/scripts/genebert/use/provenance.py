@@ -1,0 +1,44 @@
+"""What a result on a user's file was made with: version, weights, counts; as plain values."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import genebert
+from genebert.fetch import checksums_of
+from genebert.model_files import WEIGHTS
+from genebert.use import VERSION
+
+
+def sha256(path: str | Path) -> str:
+    """Return the SHA-256 of a file."""
+    return checksums_of(path).sha256
+
+
+def origin(weights: str | Path, **more: Any) -> dict[str, Any]:
+    """Return where a result comes from.
+
+    Parameters
+    ----------
+    weights : a safetensors file.
+    more : what else is to be recorded.
+    """
+    return {
+        "genebert": genebert.__version__,
+        "stage_version": VERSION,
+        "weights": str(weights),
+        "weights_sha256": sha256(weights),
+        **more,
+    }
+
+
+def weights_of(directory: str | Path) -> Path:
+    """Return the weights of a model directory."""
+    return Path(directory) / WEIGHTS
+
+
+def write(path: str | Path, record: dict[str, Any]) -> None:
+    """Write a record as JSON."""
+    Path(path).write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")

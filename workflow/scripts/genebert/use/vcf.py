@@ -1,0 +1,248 @@
+"""A user's VCF: every allele with the reason why it cannot be scored, and the file annotated.
+
+In: a VCF, plain or gzipped, sorted, and an indexed genome. Out: records, line by line; and the same
+lines with more INFO, bgzipped and indexed. Lines are kept as they are: no field is parsed and
+written anew but INFO, to which keys are appended.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import pysam
+
+from genebert.errors import InputError, nearest
+from genebert.genome import Genome, decode
+from genebert.lines import text_lines
+from genebert.tasks.variant_files import (
+    VCF_COLUMNS,
+    Record,
+    check_reference,
+    contig_twin,
+    skip_reason,
+    windows,
+)
+
+PREFIX = "GENEBERT_"
+MAX_WRONG = 0.5  # share of REF alleles that disagree with the genome: another build
+NOT_IN_GENOME, BEYOND, OTHER_REF = (
+    "contig not in the genome", "position beyond the contig", "REF disagrees with the genome",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Site:
+    """A line of a VCF.
+
+    Attributes
+    ----------
+    line : number in the file. fields : all of them, as text.
+    alleles : a record per ALT. reasons : per ALT why it cannot be scored, or an empty text.
+    """
+
+    line: int
+    fields: tuple[str, ...]
+    alleles: tuple[Record, ...]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a VCF holds: sites, alleles, and per reason how many alleles cannot be scored."""
+
+    sites: int
+    alleles: int
+    skipped: Mapping[str, int]
+
+    @property
+    def scored(self) -> int:
+        """Alleles that can be scored."""
+        return self.alleles - sum(self.skipped.values())
+
+
+def reason_of(genome: Genome, record: Record, width: int) -> str:
+    """Return why an allele cannot be scored, or an empty text."""
+    reason = skip_reason(record)
+    if record.contig not in genome.lengths:
+        return NOT_IN_GENOME
+    first = record.position - 1
+    if not 0 <= first <= genome.lengths[record.contig] - len(record.ref):
+        return BEYOND
+    known = set(record.ref) <= set("ACGTN") and bool(record.ref)
+    if known and decode(genome.codes(record.contig, first, first + len(record.ref))) != record.ref:
+        return OTHER_REF
+    if reason:
+        return reason
+    _, reference, alternative = windows(genome, record, width)
+    return "N in the window" if "N" in reference + alternative else ""
+
+
+def read_sites(path: str, genome: Genome, width: int) -> Iterator[Site]:
+    """Yield the sites of a VCF.
+
+    Raises
+    ------
+    InputError
+        If it is no VCF, or its sites are not sorted.
+    """
+    header, last, seen = False, ("", 0), set()
+    for number, line in text_lines(path):
+        if line.startswith("#"):
+            header = header or line.startswith("#CHROM")
+            continue
+        if not line:
+            continue
+        fields = tuple(line.split("\t"))
+        if not header or len(fields) < len(VCF_COLUMNS) or not fields[1].isdecimal():
+            raise InputError(
+                "is not a VCF line below a #CHROM header",
+                file=path,
+                row=number,
+                found=line[:40],
+                expected=f"{' '.join(VCF_COLUMNS)}, after tabs",
+            )
+        contig, position = fields[0], int(fields[1])
+        if (contig == last[0] and position < last[1]) or (contig != last[0] and contig in seen):
+            raise InputError(
+                "is not sorted",
+                file=path,
+                row=number,
+                found=f"{contig}:{position} after {last[0]}:{last[1]}",
+                expected="sites in order; `bcftools sort` makes it so",
+            )
+        last = (contig, position)
+        seen.add(contig)
+        ref = fields[3].upper()
+        alleles = tuple(
+            Record(number, contig, position, ref, alt.upper(), {}) for alt in fields[4].split(",")
+        )
+        reasons = tuple(reason_of(genome, one, width) for one in alleles)
+        yield Site(number, fields, alleles, reasons)
+    if not header:
+        raise InputError("is not a VCF", file=path, expected="a line that starts with #CHROM")
+
+
+def check(path: str, genome: Genome, width: int) -> Counts:
+    """Read a VCF once and count what can be scored.
+
+    Raises
+    ------
+    InputError
+        If it is no sorted VCF, no allele can be scored, or so many REF alleles disagree with the
+        genome that it must be one of another build.
+    """
+    sites = alleles = 0
+    skipped: Counter[str] = Counter()
+    first = wrong = None
+    for site in read_sites(path, genome, width):
+        sites += 1
+        alleles += len(site.alleles)
+        skipped.update(reason for reason in site.reasons if reason)
+        if wrong is None and OTHER_REF in site.reasons:
+            wrong = site.alleles[site.reasons.index(OTHER_REF)]
+        first = first or site.alleles[0]
+    if first is None:
+        raise InputError("has no variants", file=path, expected="at least one line below #CHROM")
+    compared = alleles - skipped[NOT_IN_GENOME] - skipped[BEYOND]
+    if wrong is not None and skipped[OTHER_REF] > MAX_WRONG * compared:
+        check_reference(genome, wrong, path)  # raises, and tells the first of them
+    counts = Counts(sites, alleles, dict(sorted(skipped.items())))
+    if not counts.scored:
+        hint = ""
+        if skipped[NOT_IN_GENOME] == alleles:
+            twin = contig_twin(first.contig, genome.lengths)
+            near = nearest(first.contig, genome.lengths)
+            hint = f"; did you mean {twin!r}? (bcftools annotate --rename-chrs)" if twin else near
+        raise InputError(
+            f"no variant can be scored{hint}",
+            file=path,
+            found=", ".join(f"{reason}: {n}" for reason, n in counts.skipped.items()),
+        )
+    return counts
+
+
+class Annotated:
+    """Writes a VCF with more INFO keys, bgzipped; on leaving the block it is indexed.
+
+    Keys of an earlier annotation by this program are replaced.
+
+    Parameters
+    ----------
+    path : output, ``.vcf.gz``; the index is written beside it as ``.tbi``.
+    original : the VCF whose header is kept.
+    keys : {INFO key: (type, description)}, a value per ALT each.
+    origin : a line of the header that says what the scores were made with.
+    contigs : {name: length}, written where the header has no contig.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        original: str,
+        keys: Mapping[str, tuple[str, str]],
+        origin: str,
+        contigs: Mapping[str, int],
+    ) -> None:
+        self.path = str(path)
+        head = []
+        for _, line in text_lines(original):
+            if not line.startswith("#"):
+                break
+            if not line.startswith((f"##INFO=<ID={PREFIX}", "##genebert=")):
+                head.append(line)
+        if not any(line.startswith("##contig=") for line in head):
+            lines = [f"##contig=<ID={name},length={n}>" for name, n in contigs.items()]
+            head[-1:-1] = lines
+        head[-1:-1] = [
+            f"##genebert={origin}",
+            *(
+                f'##INFO=<ID={PREFIX}{key},Number=A,Type={kind},Description="{text}">'
+                for key, (kind, text) in keys.items()
+            ),
+        ]
+        self.head = head
+
+    def __enter__(self) -> Annotated:
+        """Open the file and write its header."""
+        self.file = pysam.BGZFile(self.path, "wb", None)
+        self._lines(self.head)
+        return self
+
+    def _lines(self, lines: Sequence[str]) -> None:
+        self.file.write("".join(f"{line}\n" for line in lines).encode())
+
+    def write(self, site: Site, values: Mapping[str, Sequence[float | str | None]]) -> None:
+        """Write a site with one value per ALT of each key; None and NaN are missing."""
+        kept = [
+            item
+            for item in site.fields[7].split(";")
+            if item not in ("", ".") and not item.startswith(PREFIX)
+        ]
+        for key, per_alt in values.items():
+            texts = [text_of(value) for value in per_alt]
+            if any(text != "." for text in texts):
+                kept.append(f"{PREFIX}{key}={','.join(texts)}")
+        fields = [*site.fields[:7], ";".join(kept) or ".", *site.fields[8:]]
+        self._lines(["\t".join(fields)])
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: object, trace: TracebackType | None
+    ) -> None:
+        """Close the file and index it."""
+        self.file.close()
+        if kind is None:
+            pysam.tabix_index(self.path, preset="vcf", force=True)
+
+
+def text_of(value: float | str | None) -> str:
+    """Return a value of an INFO key; a missing one is a dot, blanks become underscores."""
+    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+        return "."
+    if isinstance(value, str):
+        return "".join("_" if c in " ;,=" else c for c in value)
+    return f"{value:.5g}"

@@ -1,0 +1,6 @@
+"""Job: predict_bed; everything is in genebert.use.predictions."""
+
+from genebert import job
+from genebert.use import predictions
+
+job.run(snakemake, predictions.predict_bed)
