@@ -63,7 +63,7 @@ STAGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "use": (
         "Using trained encoders",
         "Loading weights, embedding sequences and regions, and export for other tools.",
-        ("pretrained", "huggingface"),
+        ("pretrained", "model_files", "huggingface", "kept", "use"),
     ),
 }  # fmt: skip
 FOUNDATIONS = "foundations"

@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from genebert.errors import InputError, nearest
+from genebert.errors import InputError
 from genebert.genome import Codes, Genome, reverse_complement
+from genebert.hints import contig_hint
 from genebert.lines import text_lines
-from genebert.tasks.variant_files import contig_twin
 
 log = logging.getLogger("genebert")
 
@@ -137,10 +137,9 @@ def read_bed(path: str, genome: Genome) -> Rows:
         raise InputError("has no rows", file=path, expected="a BED: contig, start, end")
     if not numbers:
         first = next(iter(skipped))
-        twin = contig_twin(first, genome.lengths)
-        hint = f"; did you mean {twin!r}?" if twin else nearest(first, genome.lengths)
         raise InputError(
-            f"no row lies on a contig of the genome{hint}", file=path, found=first,
+            f"no row lies on a contig of the genome{contig_hint(first, genome.lengths)}",
+            file=path, found=first,
             expected=f"names such as {', '.join(list(genome.lengths)[:3])}",
         )  # fmt: skip
     if skipped:

@@ -268,9 +268,8 @@ class Writer:
             file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
             obs = self.rows.frame().assign(unknown=self.unknown)
             places = zip(obs["contig"], obs["start"], obs["end"], strict=True)
-            obs.index = make_index_unique(
-                pd.Index([f"{c}:{s}-{e}" for c, s, e in places], dtype=object)
-            )
+            labels = pd.Index([f"{c}:{s}-{e}" for c, s, e in places])
+            obs.index = make_index_unique(labels).astype(object)  # text as AnnData writes it
             write_elem(file, "obs", obs)
             names = pd.Index([f"embedding_{i}" for i in range(self.width)], dtype=object)
             write_elem(file, "var", pd.DataFrame(index=names))

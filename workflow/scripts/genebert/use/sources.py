@@ -141,21 +141,15 @@ def weights(config: Config) -> str:
     return os.path.join(encoders(config), WEIGHTS)
 
 
-def results(config: Config) -> str:
-    """Return the folder ``results`` of the run that goes with the weights.
-
-    For ``DIR/pretrain/VARIANT`` outside this run it is DIR, if that holds shards; where only the
-    weights were copied it is this run's own, whose motifs must then be those of the weights.
+def results_beside(directory: Path) -> str | None:
+    """Return DIR for encoders in ``DIR/pretrain/...`` if DIR holds shards; None if it does not.
 
     Raises
     ------
     InputError
         If DIR holds shards, but not all else that is needed.
     """
-    folder = Path(encoders(config))
-    if folder.parts[:2] == OWN:
-        return OWN[0]
-    for parent in folder.parents:
+    for parent in directory.parents:
         if parent.name == OWN[1] and (parent.parent / RUN_FILES[0]).exists():
             for file in RUN_FILES:
                 if not (parent.parent / file).exists():
@@ -165,7 +159,19 @@ def results(config: Config) -> str:
                         expected=f"{file}, as the run that trained it left it",
                     )
             return str(parent.parent)
-    return OWN[0]
+    return None
+
+
+def results(config: Config) -> str:
+    """Return the folder ``results`` of the run that goes with the weights.
+
+    Where only the weights of another run were copied it is this run's own, whose motifs must then
+    be those of the weights.
+    """
+    folder = Path(encoders(config))
+    if folder.parts[:2] == OWN:
+        return OWN[0]
+    return results_beside(folder) or OWN[0]
 
 
 def run_file(config: Config, file: str) -> str:

@@ -104,23 +104,6 @@ class Scorer:
         return pd.DataFrame(out)
 
 
-def score_variants(
-    encoders: Pretrained,
-    reference: Sequence[str],
-    alternative: Sequence[str],
-    *,
-    head: Head | None = None,
-    motifs: MotifSet | None = None,
-) -> pd.DataFrame:
-    """Score variants given as two DNA windows each; see :class:`Scorer` for the columns.
-
-    Parameters
-    ----------
-    reference, alternative : windows of one length, the variant near the middle.
-    """
-    return Scorer(encoders, head, None, motifs)(encode_all(reference), encode_all(alternative))
-
-
 def score_vcf(
     *,
     vcf: str,

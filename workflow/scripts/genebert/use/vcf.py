@@ -16,14 +16,14 @@ from types import TracebackType
 
 import pysam
 
-from genebert.errors import InputError, nearest
+from genebert.errors import InputError
 from genebert.genome import Genome, decode
+from genebert.hints import contig_hint
 from genebert.lines import text_lines
 from genebert.tasks.variant_files import (
     VCF_COLUMNS,
     Record,
     check_reference,
-    contig_twin,
     skip_reason,
     windows,
 )
@@ -155,9 +155,7 @@ def check(path: str, genome: Genome, width: int) -> Counts:
     if not counts.scored:
         hint = ""
         if skipped[NOT_IN_GENOME] == alleles:
-            twin = contig_twin(first.contig, genome.lengths)
-            near = nearest(first.contig, genome.lengths)
-            hint = f"; did you mean {twin!r}? (bcftools annotate --rename-chrs)" if twin else near
+            hint = contig_hint(first.contig, genome.lengths, "bcftools annotate --rename-chrs")
         raise InputError(
             f"no variant can be scored{hint}",
             file=path,

@@ -1,0 +1,426 @@
+"""A user's files and a small run: embeddings, variant scores, predictions, tracks."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import anndata
+import numpy as np
+import pandas as pd
+import pyBigWig
+import pysam
+import pytest
+import torch
+
+import genebert
+from genebert import kept
+from genebert.errors import InputError
+from genebert.genome import encode
+from genebert.use import attributions, embed, predictions, tracks, variants
+from genebert.use.head import Head
+from use_toys import WIDTH, ToyRun, make_fitted, make_run
+
+HEAD = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> ToyRun:
+    return make_run(tmp_path_factory.mktemp("toy-run"))
+
+
+def other(base: str) -> str:
+    return {"A": "C", "C": "G", "G": "T", "T": "A"}[base]
+
+
+# embeddings
+
+
+def embedded(run: ToyRun, tmp_path: Path, text: str, cells: tuple[str, ...] = ()) -> Any:
+    path = tmp_path / "out.h5ad"
+    embed.embed_bed(
+        bed=run.write("e.bed", text), **run.files("weights", "shards"), embeddings=str(path),
+        name="e", cell_types=cells, threads=1,
+    )  # fmt: skip
+    return anndata.read_h5ad(path)
+
+
+def test_embeddings_are_those_of_the_windows_in_the_order_of_the_file(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(embed, "STEP", 2)
+    text = "b\t40\t60\tx\na\t100\t103\ty\na\t0\t4\tedge\na\t100\t103\tagain\n"
+    found = embedded(run, tmp_path, text, ("HSC", "NK"))
+    middles = [("b", 50), ("a", 101), ("a", 2)]
+    sequences = [run.genome[c][max(0, m - 10) : m + 10].rjust(WIDTH, "N") for c, m in middles]
+    expected = genebert.embed(run.encoders, sequences)
+    np.testing.assert_allclose(found.X, expected[[0, 1, 2, 1]], atol=1e-5)
+    assert found.obs_names.tolist()[:3] == ["b:40-60", "a:100-103", "a:0-4"]
+    assert found.obs_names.is_unique
+    assert found.obs["name"].tolist() == ["x", "y", "edge", "again"]
+    assert found.obs["unknown"].tolist() == pytest.approx([0, 0, 0.4, 0])
+    near = found.obsm["region_HSC"]
+    assert near.shape == found.X.shape
+    assert np.isfinite(near).all()
+    assert not np.allclose(near, found.obsm["region_NK"])
+    assert found.uns["genebert"]["weights_sha256"]
+    assert found.uns["genebert"]["width"] == WIDTH
+
+
+def test_an_unknown_cell_type_names_the_nearest(run, tmp_path):
+    with pytest.raises(InputError, match="did you mean 'HSC'"):
+        embedded(run, tmp_path, "a\t0\t5\n", ("HSCs",))
+
+
+def test_sequences_of_several_lengths_are_refused(run):
+    with pytest.raises(InputError, match="not of one length"):
+        genebert.embed(run.encoders, ["ACGTACGT", "ACGT"])
+
+
+# variants
+
+
+def score(run: ToyRun, tmp_path: Path, text: str, **changes: Any) -> tuple[pd.DataFrame, Path]:
+    out = {key: str(tmp_path / name) for key, name in (
+        ("table", "v.tsv"), ("annotated", "v.vcf.gz"), ("summary", "v.json"))}  # fmt: skip
+    job: dict[str, Any] = {
+        "vcf": run.write("v.vcf", text),
+        **run.files("weights", "shards", "motif_set", "head"),
+        **out, "vcf_index": out["annotated"] + ".tbi", "name": "v", "cell_types": (), "threads": 1,
+    }  # fmt: skip
+    variants.score_vcf(**job | changes)
+    return pd.read_csv(out["table"], sep="\t", na_values="NA"), tmp_path
+
+
+def some_variants(run: ToyRun) -> tuple[str, list[str]]:
+    """Return a VCF with every kind of allele, and its lines."""
+    a = run.genome["a"]
+    lines = [
+        f"a\t101\trs1\t{a[100]}\t{other(a[100])}\t9\tPASS\tAF=0.5;GENEBERT_LLR=7\tGT\t0/1",
+        f"a\t121\t.\t{a[120]}\t{other(a[120])},{a[120]}GG,<DEL>\t.\t.\t.\tGT\t0/1",
+        f"a\t131\t.\t{other(a[130])}\t{a[130]}\t.\t.\tAF=1\tGT\t./.",
+        f"a\t141\t.\t{a[140].lower()}\t{other(a[140])}\t.\t.\tAF=1\tGT\t./.",
+        "chrUn\t5\t.\tA\tT\t.\t.\tDB\tGT\t1|1",
+    ]
+    head = HEAD.replace("\n#CHROM", '\n##INFO=<ID=GENEBERT_LLR,Number=A,Type=Float,Description="old">'
+                        '\n##INFO=<ID=AF,Number=A,Type=Float,Description="x">\n#CHROM')  # fmt: skip
+    head = head.replace("INFO\n", "INFO\tFORMAT\tone\n")
+    return head + "\n".join(lines) + "\n", lines
+
+
+def test_every_allele_has_a_row_with_scores_or_a_reason(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(variants, "STEP", 2)
+    table, folder = score(run, tmp_path, some_variants(run)[0])
+    assert table["skipped"].fillna("").tolist() == [
+        "", "", "", "symbolic allele", "REF disagrees with the genome", "", "contig not in the genome",
+    ]  # fmt: skip
+    a = run.genome["a"]
+    windows = [a[90:110], a[90:100] + other(a[100]) + a[101:110]]
+    expected = genebert.score_variants(
+        run.encoders, windows[:1], windows[1:], head=Head.load(run.head),
+        motifs=genebert.load_motifs(run.files("motif_set")["motif_set"]),
+    )  # fmt: skip
+    for column in expected.columns:
+        if column not in ("motif_top", "cell_type"):
+            assert table[column][0] == pytest.approx(expected[column][0], rel=1e-4, abs=1e-6), (
+                column
+            )
+    assert np.isnan(table["llr"][2])  # an insertion
+    assert np.isfinite(table["embedding"][2])
+    assert table.loc[3:4, "embedding":].isna().all(axis=None)
+    named = [name for name in table.columns if name.startswith("accessibility:")]
+    assert named == ["accessibility:HSC", "accessibility:B"]  # NK is held out
+    strongest = table[named].abs().max(axis=1)
+    np.testing.assert_allclose(table["accessibility"].abs(), strongest, rtol=1e-5)
+    summary = json.loads((folder / "v.json").read_text())
+    assert summary["scored"] == 4
+    assert sum(summary["skipped"].values()) == summary["alleles"] - 4
+
+
+def test_the_annotated_vcf_keeps_every_record_and_declares_its_keys(run, tmp_path):
+    text, lines = some_variants(run)
+    table, folder = score(run, tmp_path, text)
+    with pysam.VariantFile(str(folder / "v.vcf.gz")) as file:
+        assert {"GENEBERT_LLR", "GENEBERT_SKIPPED", "AF"} <= set(file.header.info)
+        assert file.header.info["GENEBERT_LLR"].number == "A"
+        assert "old" not in file.header.info["GENEBERT_LLR"].description
+        records = list(file)
+        assert len(list(file.fetch("a", 100, 125))) == 2  # indexed
+    assert len(records) == len(lines)
+    first = dict(records[0].info)
+    assert first["GENEBERT_LLR"][0] == pytest.approx(table["llr"][0], rel=1e-3)
+    assert first["AF"] == (0.5,)
+    assert records[1].info["GENEBERT_EMBEDDING"][2] is None
+    assert records[1].info["GENEBERT_SKIPPED"] == (".", ".", "symbolic_allele")
+    assert records[2].info["GENEBERT_SKIPPED"] == ("REF_disagrees_with_the_genome",)
+    with pysam.BGZFile(str(folder / "v.vcf.gz")) as file:
+        written = [line.decode().split("\t") for line in file if not line.startswith(b"#")]
+    for before, after in zip(lines, written, strict=True):
+        fields = before.split("\t")
+        assert after[:7] == fields[:7]
+        assert after[8:] == fields[8:]
+        kept_info = [i for i in fields[7].split(";") if i != "." and not i.startswith("GENEBERT")]
+        assert after[7].split(";")[: len(kept_info)] == kept_info
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("", "has no variants"),
+        ("a\t50\t.\tREF\tALT\t.\t.\t.\na\t20\t.\tREF\tALT\t.\t.\t.\n", "line 4: is not sorted"),
+        ("a\tx\t.\tA\tC\t.\t.\t.\n", "line 3: is not a VCF line"),
+        ("a 50 . A C . . .\n", "line 3: is not a VCF line"),
+        ("chra\t50\t.\tA\tC\t.\t.\t.\n", "did you mean 'a'"),
+        ("a\t50\t.\tALT\tREF\t.\t.\t.\n", "is it another build"),
+        ("a\t50\t.\tREF\t<DUP>\t.\t.\t.\n", "no variant can be scored.*symbolic"),
+        ("a\t0\t.\tA\tC\t.\t.\t.\n", "no variant can be scored.*position beyond"),
+    ],
+)
+def test_a_bad_vcf_is_one_line(run, tmp_path, body, message):
+    ref = run.genome["a"][49]
+    text = HEAD + body.replace("REF", ref).replace("ALT", other(ref))
+    with pytest.raises(InputError, match=message):
+        score(run, tmp_path, text)
+    assert not (tmp_path / "v.tsv").exists()
+
+
+def test_what_is_no_vcf_is_told(run, tmp_path):
+    with pytest.raises(InputError, match=r"v\.vcf.*#CHROM"):
+        score(run, tmp_path, "contig\tposition\n")
+
+
+def test_a_held_out_cell_type_has_no_read_out(run, tmp_path):
+    with pytest.raises(InputError, match="training cell type"):
+        score(run, tmp_path, some_variants(run)[0], cell_types=("NK",))
+
+
+def test_a_read_out_of_other_weights_is_refused(run, tmp_path):
+    strange = tmp_path / "model.safetensors"
+    strange.write_bytes(b"x")
+    with pytest.raises(InputError, match="other weights"):
+        Head.load(run.head, strange)
+    with pytest.raises(InputError, match="no accessibility read-out"):
+        Head.load(strange)
+
+
+# attributions
+
+
+def test_gradients_are_the_first_order_of_mutations(run):
+    """Along the line from a k-mer's vector to its mutant's, the slope at the start is the effect."""
+    encoders, head = run.encoders, Head.load(run.head)
+    target = attributions.accessibility_target(encoders, head, ("B",))
+    codes = encode(run.genome["a"][100 : 100 + WIDTH])
+    effects = attributions.by_gradient(target, codes)
+    assert effects.shape == (WIDTH, 4)
+    assert np.allclose(effects[np.arange(WIDTH), codes], 0, atol=1e-9)
+    table = encoders.model.sequence.embedding.weight
+    before, shift = table.detach().clone(), 1e-3
+    for position, base in ((0, 1), (7, 2), (WIDTH - 1, 3)):
+        mutant = codes.copy()
+        mutant[position] = (codes[position] + base) % 4
+        from genebert import tokens
+        from genebert.genome import reverse_complement
+
+        parts = []
+        for sign in (1, -1):
+            rows = []
+            for strand in (codes, mutant), (reverse_complement(codes), reverse_complement(mutant)):
+                old, new = (
+                    before[tokens.single_row(tokens.tokenize(torch.as_tensor(x[None]), 3, 2))]
+                    for x in strand
+                )
+                rows.append(old + sign * shift * (new - old))
+            ids = torch.zeros((1, rows[0].shape[1]), dtype=torch.long)
+            hook = encoders.model.sequence.embedding.register_forward_hook(
+                lambda _m, _i, _o, left=rows: left.pop(0)
+            )
+            with torch.no_grad():
+                parts.append(float(target.gradient([ids, ids])))
+            hook.remove()
+        slope = (parts[0] - parts[1]) / (2 * shift)
+        assert effects[position, mutant[position]] == pytest.approx(slope, rel=0.02, abs=1e-5)
+
+
+def test_mutations_are_differences_of_scores(run):
+    target = attributions.accessibility_target(run.encoders, Head.load(run.head))
+    text = run.genome["a"][100 : 100 + WIDTH]
+    codes = encode(text)
+    changed = encode(text[:5] + other(text[5]) + text[6:])
+    effects = attributions.by_mutation(target, codes)
+    expected = target.score(changed[None])[0] - target.score(codes[None])[0]
+    assert effects[5, changed[5]] == pytest.approx(expected, abs=1e-9)
+    contribution = genebert.attribute(run.encoders, Head.load(run.head), text)
+    assert contribution[5] == pytest.approx(-effects[5].sum() / 3)
+
+
+def test_unknown_bases_have_no_contribution(run):
+    text = "ACGTNACGTAACCGGTTACG"
+    for method in ("ism", "gradient"):
+        found = genebert.attribute(run.encoders, Head.load(run.head), text, method=method)
+        assert np.isnan(found).nonzero()[0].tolist() == [4]
+    with pytest.raises(InputError, match="did you mean 'gradient'"):
+        genebert.attribute(run.encoders, Head.load(run.head), text, method="gradients")
+
+
+def test_overlapping_pieces_are_averaged_and_gaps_kept():
+    pieces = [
+        (0, 5, np.array([1.0, 2, 3])),
+        (0, 6, np.array([4.0, np.nan, 6])),
+        (0, 6, np.array([6.0])),
+        (0, 20, np.array([7.0])),
+        (1, 3, np.array([8.0])),
+    ]
+    bases = {
+        (contig, start + i): value
+        for contig, start, values in tracks.merged(iter(pieces))
+        for i, value in enumerate(values)
+    }
+    assert bases == {
+        (0, 5): 1, (0, 6): 4, (0, 7): 3, (0, 8): 6, (0, 20): 7, (1, 3): 8,
+    }  # fmt: skip
+
+
+def test_a_track_is_sorted_and_a_browser_reads_it(run, tmp_path):
+    bed = run.write("t.bed", "b\t40\t60\na\t110\t112\na\t100\t103\na\t0\t4\n")
+    out = {"bedgraph": str(tmp_path / "t.bedgraph"), "summary": str(tmp_path / "t.json")}
+    job: dict[str, Any] = {
+        **run.files("weights", "shards", "head"), "bed": bed, "fitted": [], "name": "t",
+        "cell_types": ["B"], "output": "", "method": "gradient", "threads": 1, **out,
+    }  # fmt: skip
+    tracks.attribute_bed(**job)
+    rows = pd.read_csv(out["bedgraph"], sep="\t", names=["contig", "start", "end", "value"])
+    assert rows.sort_values(["contig", "start"], kind="stable").index.is_monotonic_increasing
+    assert not rows.duplicated(["contig", "start"]).any()
+    assert rows["start"].min() >= 0
+    assert len(rows[rows["contig"] == "b"]) == WIDTH
+    bigwig = str(tmp_path / "t.bw")
+    index = run.files()["index"]
+    tracks.write_bigwig(bedgraph=out["bedgraph"], index=index, bigwig=bigwig)
+    with pyBigWig.open(bigwig) as file:
+        assert file.chroms() == {name: len(text) for name, text in run.genome.items()}
+        row = rows.iloc[30]
+        got = file.values(row["contig"], int(row["start"]), int(row["end"]))
+        assert got == pytest.approx([row["value"]], rel=1e-5)
+    assert "accessibility in B" in json.loads((tmp_path / "t.json").read_text())["explains"]
+
+
+# predictions
+
+
+def fitted_file(tmp_path: Path, made: kept.Fitted) -> str:
+    path = tmp_path / "fitted.safetensors"
+    kept.write(path, made)
+    return str(path)
+
+
+@pytest.mark.parametrize("architecture", ["encoders", "cnn"])
+def test_a_kept_network_is_the_network(run, tmp_path, architecture):
+    made = make_fitted(run, **({"architecture": None} if architecture == "cnn" else {}))
+    again = kept.load(fitted_file(tmp_path, made))
+    plain = [replace(one.about, architecture=None) for one in (again, made)]
+    assert plain[0] == plain[1]
+    if made.encoders is not None:
+        assert again.encoders.config == made.encoders.config
+    codes = encode(run.genome["a"][:WIDTH])[None]
+    np.testing.assert_array_equal(
+        predictions.probabilities(again, codes), predictions.probabilities(made, codes)
+    )
+
+
+def test_files_that_are_no_network_are_one_line(run, tmp_path):
+    from genebert.predict import keep_nothing
+
+    path = tmp_path / "none.safetensors"
+    keep_nothing(str(path))
+    with pytest.raises(InputError, match="no network was kept"):
+        kept.load(path)
+    with pytest.raises(InputError, match="is no fitted network"):
+        kept.load(run.weights)
+    with pytest.raises(InputError, match="is no fitted network"):
+        kept.load(tmp_path / "absent.safetensors")
+
+
+def predicted(run: ToyRun, tmp_path: Path, made: kept.Fitted, text: str, *cells: str) -> Any:
+    table = tmp_path / "p.tsv"
+    predictions.predict_bed(
+        bed=run.write("p.bed", text), **run.files("shards"), fitted=fitted_file(tmp_path, made),
+        table=str(table), summary=str(tmp_path / "p.json"), name="p", cell_types=list(cells),
+        threads=1,
+    )  # fmt: skip
+    return pd.read_csv(table, sep="\t")
+
+
+def test_predictions_are_those_of_the_sequences(run, tmp_path):
+    made = make_fitted(run)
+    text = "b\t40\t60\tw\t0\t-\na\t101\t102\n"
+    table = predicted(run, tmp_path, made, text)
+    sequences = [run.genome["b"][40:60], run.genome["a"][91:111]]
+    expected = genebert.predict_sequences(made, sequences)
+    np.testing.assert_allclose(table[["CTCF", "SPI1"]], expected, rtol=1e-5)
+    assert table["name"].fillna("").tolist() == ["w", ""]
+
+
+def test_where_the_strand_counts_rows_are_read_on_theirs(run, tmp_path):
+    about = {"strand_specific": True, "focus": (5, 5), "outputs": ("probability",)}
+    made = make_fitted(run, **about)
+    table = predicted(run, tmp_path, made, "a\t100\t101\tp\t0\t+\na\t100\t101\tm\t0\t-\n")
+    a = run.genome["a"]
+    minus = a[100 + 5 - WIDTH + 1 : 100 + 6][::-1].translate(str.maketrans("ACGT", "TGCA"))
+    assert minus[5].translate(str.maketrans("ACGT", "TGCA")) == a[100]
+    expected = genebert.predict_sequences(made, [a[95:115], minus])["probability"]
+    np.testing.assert_allclose(table["probability"], expected, rtol=1e-5)
+
+
+def test_a_region_branch_predicts_every_cell_type_that_is_named(run, tmp_path):
+    made = make_fitted(run, regions=True)
+    table = predicted(run, tmp_path, made, "a\t100\t120\na\t300\t310\n", "HSC", "NK")
+    assert [c for c in table.columns if "@" in c] == ["CTCF@HSC", "CTCF@NK", "SPI1@HSC", "SPI1@NK"]
+    assert not np.allclose(table["CTCF@HSC"], table["CTCF@NK"])
+    alone = predicted(run, tmp_path, made, "a\t100\t120\na\t300\t310\n", "NK")
+    np.testing.assert_allclose(alone["SPI1@NK"], table["SPI1@NK"], rtol=1e-5)
+    for cells, message in (((), "must be named"), (("HSCs",), "did you mean 'HSC'")):
+        with pytest.raises(InputError, match=message):
+            predicted(run, tmp_path, made, "a\t100\t120\n", *cells)
+    with pytest.raises(InputError, match="predict_bed"):
+        genebert.predict_sequences(made, ["A" * WIDTH])
+
+
+def test_tracks_of_a_network(run, tmp_path):
+    made = make_fitted(run, regions=True)
+    job: dict[str, Any] = {
+        **run.files("weights", "shards", "head"), "bed": run.write("t.bed", "a\t100\t120\n"),
+        "fitted": [fitted_file(tmp_path, made)], "name": "t", "cell_types": ["NK"],
+        "output": "SPI1", "method": "ism", "threads": 1,
+        "bedgraph": str(tmp_path / "t.bedgraph"), "summary": str(tmp_path / "t.json"),
+    }  # fmt: skip
+    tracks.attribute_bed(**job)
+    exact = pd.read_csv(job["bedgraph"], sep="\t", header=None)
+    assert exact[1].tolist() == list(range(100, 120))
+    assert "SPI1 by genebert of tfbs/toy in NK" in (tmp_path / "t.json").read_text()
+    tracks.attribute_bed(**job | {"method": "gradient"})
+    near = pd.read_csv(job["bedgraph"], sep="\t", header=None)
+    assert np.corrcoef(exact[3], near[3])[0, 1] > 0.5
+    (tmp_path / "cnn").mkdir()
+    cnn = fitted_file(tmp_path / "cnn", make_fitted(run, architecture=None))
+    for changes, message in (
+        ({"output": "SPI"}, "did you mean 'SPI1'"),
+        ({"cell_types": ["NK", "B"]}, "one track is of one cell type"),
+        ({"fitted": [cnn], "method": "gradient"}, "no gradient through tokens"),
+    ):
+        with pytest.raises(InputError, match=message):
+            tracks.attribute_bed(**job | changes)
+
+
+# the verbs of a notebook
+
+
+def test_an_open_run_knows_its_files(run, tmp_path):
+    opened = genebert.open_run(str(run.results / "pretrain/full"))
+    opened.embed_bed(run.write("o.bed", "a\t100\t120\n"), tmp_path / "o.h5ad", ["B"])
+    assert anndata.read_h5ad(tmp_path / "o.h5ad").obsm["region_B"].shape == (1, 16)
+    lonely = tmp_path / "lonely/seed-1"
+    lonely.mkdir(parents=True)
+    (lonely / "config.json").touch()
+    with pytest.raises(InputError, match="not beside it"):
+        genebert.open_run(str(lonely))

@@ -1,0 +1,123 @@
+"""A run in miniature, as `genebert.use` finds it: shards, motifs, genome, encoders beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pysam
+
+from genebert import kept, pretrained
+from genebert.classifier import Classifier
+from genebert.model import GeneBert, ModelConfig
+from genebert.motif_files import Motif
+from genebert.motifs import MotifSet
+from genebert.pretrained import Pretrained
+from genebert.shards import export_shards
+from genebert.use.head import fit_head
+from shard_toys import MOTIFS, WIDTH, make_toy
+
+CONFIG = ModelConfig(k=3, stride=2, d_model=16, n_heads=2, n_features=4, n_columns=5)
+CONSENSUS = ("TGACTCA", "GATAAG", "CACGTG")
+
+
+@dataclass(frozen=True)
+class ToyRun:
+    """Paths of the run, and its genome as text (upper case)."""
+
+    folder: Path
+    genome: dict[str, str]
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results"
+
+    @property
+    def weights(self) -> str:
+        return str(self.results / "pretrain/full/seed-1/model.safetensors")
+
+    @property
+    def head(self) -> str:
+        return str(self.results / "use/head.safetensors")
+
+    @property
+    def encoders(self) -> Pretrained:
+        return Pretrained.load(self.results / "pretrain/full")
+
+    def files(self, *names: str) -> dict[str, str]:
+        """Return keyword arguments that name files of the run."""
+        genome = str(self.results / "reference/genome.fa.gz")
+        every = {
+            "genome": genome,
+            "index": f"{genome}.fai",
+            "block_index": f"{genome}.gzi",
+            "weights": self.weights,
+            "shards": str(self.results / "shards/index.json"),
+            "motif_set": str(self.results / "motifs/motif_set.json"),
+            "head": self.head,
+        }
+        return {name: every[name] for name in ("genome", "index", "block_index", *names)}
+
+    def write(self, name: str, text: str) -> str:
+        path = self.folder / name
+        path.write_text(text)
+        return str(path)
+
+
+def make_run(folder: Path) -> ToyRun:
+    """Make and write the run."""
+    (folder / "toy").mkdir(parents=True)
+    toy = make_toy(folder / "toy", per_contig=(30, 12, 12))
+    rng = np.random.default_rng(5)
+    toy.genome = {  # no N, so that every window is known
+        name: "".join(rng.choice(list("ACGT"), len(text))) for name, text in toy.genome.items()
+    }
+    toy.write()
+    results = folder / "results"
+    job: dict[str, Any] = toy.job()
+    for name in ("shards", "motifs", "reference", "use"):
+        (results / name).mkdir(parents=True)
+    for key in ("cell_types", "shard_index"):
+        job[key] = str(results / "shards" / Path(job[key]).name)
+    job["shards"] = [str(results / "shards" / Path(path).name) for path in job["shards"]]
+    export_shards(**job)
+    fasta = results / "reference/genome.fa.gz"
+    pysam.tabix_compress(str(folder / "toy/genome.fa"), str(fasta), force=True)
+    pysam.faidx(str(fasta))
+    motifs = [
+        Motif(name, "toy", np.where(np.array(list("ACGT"))[:, None] == list(word), 0.97, 0.01))
+        for name, word in zip(MOTIFS, CONSENSUS, strict=True)
+    ]
+    MotifSet.build(motifs, p_value=1e-3).write(results / "motifs/motif_set.json")
+    record = {"motifs": list(MOTIFS), "pretrain": {"name": "full"}}
+    pretrained.save(results / "pretrain/full/seed-1", GeneBert(CONFIG, 3), **record)
+    run = ToyRun(folder, toy.genome)
+    fit_head(weights=run.weights, shards=str(job["shard_index"]), head=run.head, seed=1, threads=1)
+    return run
+
+
+def make_fitted(run: ToyRun, **changes: Any) -> kept.Fitted:
+    """Return a network with random weights, as if it had been fitted."""
+    about: dict[str, Any] = {
+        "model": "genebert",
+        "task": "tfbs",
+        "dataset": "toy",
+        "architecture": CONFIG.to_dict(),
+        "record": dict(run.encoders.record),
+        "outputs": ("CTCF", "SPI1"),
+        "multiclass": False,
+        "regions": False,
+        "focus": None,
+        "length": WIDTH,
+        "strand_specific": False,
+        "anchor_hidden": False,
+        "exclude": WIDTH // 2,
+        **changes,
+    }
+    about = kept.from_record(about)
+    if about.architecture is None:
+        return kept.Fitted(kept.build(about).eval(), about)
+    network = Classifier(run.encoders, len(about.outputs), about.regions, about.focus)
+    return kept.Fitted(network.eval(), about)

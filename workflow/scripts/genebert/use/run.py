@@ -1,0 +1,227 @@
+"""The verbs of a notebook: a finished run and a user's files, or sequences as text.
+
+In: the directory of pre-trained encoders; the files of the run that trained them lie beside it.
+Out: the same files that the workflow writes (:mod:`genebert.use`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from genebert.errors import InputError
+from genebert.features import encode_all
+from genebert.genome import Codes
+from genebert.kept import Fitted
+from genebert.layout import SHARED_MODELS
+from genebert.model_files import WEIGHTS, model_directory
+from genebert.pretrained import INFERENCE_BATCH
+from genebert.use.sources import GENOME, results_beside
+
+
+def codes_of(sequences: Sequence[str]) -> Codes:
+    """Return uint8[n, L] codes of sequences.
+
+    Raises
+    ------
+    InputError
+        If they are not all of one length.
+    """
+    lengths = {len(sequence) for sequence in sequences}
+    if len(lengths) > 1:
+        raise InputError(
+            "sequences are not of one length", file="sequences", found=sorted(lengths)[:4]
+        )
+    return encode_all(sequences)
+
+
+def predict_sequences(fitted: Fitted, sequences: Sequence[str]) -> pd.DataFrame:
+    """Return the probabilities of a network without a region branch, a column per output.
+
+    Raises
+    ------
+    InputError
+        If the network reads a neighbourhood too, or sequences of another length.
+    """
+    from genebert.use.predictions import probabilities
+
+    about = fitted.about
+    codes = codes_of(sequences)
+    if about.regions:
+        raise InputError(
+            "the network reads the neighbourhood too, so it needs places: use predict_bed",
+            file=f"{about.task}/{about.dataset}/{about.model}",
+        )
+    if codes.shape[1] != about.length:
+        raise InputError(
+            "sequences have another length than those of the task",
+            file="sequences",
+            found=codes.shape[1],
+            expected=about.length,
+        )
+    step = INFERENCE_BATCH["cpu"]
+    parts = [probabilities(fitted, codes[at : at + step]) for at in range(0, len(codes), step)]
+    return pd.DataFrame(np.concatenate(parts)[:, :, 0], columns=list(about.outputs))
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes
+    ----------
+    weights : ``model.safetensors``. results : folder with ``shards``, ``motifs``, ``reference``.
+    threads : CPU threads.
+    """
+
+    weights: str
+    results: str
+    threads: int = 1
+
+    @classmethod
+    def open(cls, path: str | Path, threads: int = 1) -> Run:
+        """Open the run that trained the encoders in a directory.
+
+        Raises
+        ------
+        InputError
+            If there are no encoders, or not the files of their run.
+        """
+        directory = model_directory(path)
+        found = results_beside(directory)
+        if found is None:
+            raise InputError(
+                "the run that trained this model is not beside it",
+                file=directory,
+                expected="RESULTS/pretrain/VARIANT with RESULTS/shards/index.json",
+            )
+        return cls(str(directory / WEIGHTS), found, threads)
+
+    def file(self, name: str) -> str:
+        """Return the path of a file of the run."""
+        return str(Path(self.results) / name)
+
+    @property
+    def _genome(self) -> dict[str, str]:
+        genome = self.file(GENOME)
+        return {"genome": genome, "index": f"{genome}.fai", "block_index": f"{genome}.gzi"}
+
+    def fit_head(self, head: str | Path, seed: int = 1) -> None:
+        """Fit the accessibility read-out and write it (minutes on a large run)."""
+        from genebert.use.head import fit_head
+
+        fit_head(
+            weights=self.weights,
+            shards=self.file("shards/index.json"),
+            head=str(head),
+            seed=seed,
+            threads=self.threads,
+        )
+
+    def embed_bed(
+        self, bed: str | Path, embeddings: str | Path, cell_types: Sequence[str] = ()
+    ) -> None:
+        """Embed the rows of a BED into an ``.h5ad`` file."""
+        from genebert.use.embed import embed_bed
+
+        embed_bed(
+            bed=str(bed),
+            **self._genome,
+            weights=self.weights,
+            shards=self.file("shards/index.json"),
+            embeddings=str(embeddings),
+            name=Path(bed).name,
+            cell_types=cell_types,
+            threads=self.threads,
+        )
+
+    def score_vcf(
+        self,
+        vcf: str | Path,
+        head: str | Path,
+        *,
+        table: str | Path,
+        annotated: str | Path,
+        summary: str | Path,
+        cell_types: Sequence[str] = (),
+    ) -> None:
+        """Score every ALT of a VCF into a table and an annotated ``.vcf.gz`` with its index."""
+        from genebert.use.variants import score_vcf
+
+        score_vcf(
+            vcf=str(vcf),
+            **self._genome,
+            weights=self.weights,
+            shards=self.file("shards/index.json"),
+            motif_set=self.file("motifs/motif_set.json"),
+            head=str(head),
+            table=str(table),
+            annotated=str(annotated),
+            vcf_index=f"{annotated}.tbi",
+            summary=str(summary),
+            name=Path(vcf).name,
+            cell_types=cell_types,
+            threads=self.threads,
+        )
+
+    def predict_bed(
+        self,
+        bed: str | Path,
+        dataset: str,
+        *,
+        table: str | Path,
+        summary: str | Path,
+        model: str = SHARED_MODELS[0],
+        cell_types: Sequence[str] = (),
+    ) -> None:
+        """Predict the rows of a BED with the network fitted on a dataset, ``TASK/DATASET``."""
+        from genebert.use.predictions import predict_bed
+
+        predict_bed(
+            bed=str(bed),
+            **self._genome,
+            fitted=self.file(f"tasks/{dataset}/{model}/fitted.safetensors"),
+            shards=self.file("shards/index.json"),
+            table=str(table),
+            summary=str(summary),
+            name=Path(bed).name,
+            cell_types=cell_types,
+            threads=self.threads,
+        )
+
+    def attribute_bed(
+        self,
+        bed: str | Path,
+        head: str | Path,
+        *,
+        bedgraph: str | Path,
+        summary: str | Path,
+        cell_types: Sequence[str] = (),
+        dataset: str = "",
+        model: str = SHARED_MODELS[0],
+        output: str = "",
+        method: str = "ism",
+    ) -> None:
+        """Write contributions as bedGraph: to accessibility, or to a dataset's network if named."""
+        from genebert.use.tracks import attribute_bed
+
+        fitted = self.file(f"tasks/{dataset}/{model}/fitted.safetensors")
+        attribute_bed(
+            bed=str(bed),
+            **self._genome,
+            weights=self.weights,
+            shards=self.file("shards/index.json"),
+            head=str(head),
+            fitted=[fitted] if dataset else [],
+            bedgraph=str(bedgraph),
+            summary=str(summary),
+            name=Path(bed).name,
+            cell_types=cell_types,
+            output=output,
+            method=method,
+            threads=self.threads,
+        )
