@@ -9,9 +9,7 @@ def of_run(file):
 
 def user_row(kind):
     """Return a function from wildcards to the row of a user's file."""
-    return lambda wildcards: or_exit(
-        sources.user_file, config, wildcards.name, kind
-    )
+    return lambda wildcards: or_exit(sources.user_file, config, wildcards.name, kind)
 
 
 def user_path(kind):

@@ -20,6 +20,7 @@ from genebert import kept
 from genebert.errors import InputError
 from genebert.genome import encode
 from genebert.use import attributions, embed, predictions, tracks, variants
+from genebert.use.bigwig import write_bigwig
 from genebert.use.head import Head
 from use_toys import WIDTH, ToyRun, make_fitted, make_run
 
@@ -296,7 +297,7 @@ def test_a_track_is_sorted_and_a_browser_reads_it(run, tmp_path):
     assert len(rows[rows["contig"] == "b"]) == WIDTH
     bigwig = str(tmp_path / "t.bw")
     index = run.files()["index"]
-    tracks.write_bigwig(bedgraph=out["bedgraph"], index=index, bigwig=bigwig)
+    write_bigwig(bedgraph=out["bedgraph"], index=index, bigwig=bigwig)
     with pyBigWig.open(bigwig) as file:
         assert file.chroms() == {name: len(text) for name, text in run.genome.items()}
         row = rows.iloc[30]

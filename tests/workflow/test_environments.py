@@ -24,7 +24,7 @@ from packaging.requirements import Requirement
 from rattler import MatchSpec
 
 CHANNELS = ["conda-forge", "bioconda", "nodefaults"]
-ENVIRONMENTS = ["workflow", "genomics", "torch"]
+ENVIRONMENTS = ["workflow", "genomics", "torch", "tracks"]
 # the name of a package on the package index, where it differs from conda's
 PIP_NAMES = {
     "pytorch": "torch",

@@ -1,6 +1,6 @@
-"""Job: write_bigwig; everything is in genebert.use.tracks."""
+"""Job: write_bigwig; everything is in genebert.use.bigwig."""
 
 from genebert import job
-from genebert.use import tracks
+from genebert.use import bigwig
 
-job.run(snakemake, tracks.write_bigwig)
+job.run(snakemake, bigwig.write_bigwig)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import genebert
-from genebert.fetch import checksums_of
 from genebert.model_files import WEIGHTS
 from genebert.use import VERSION
 
 
 def sha256(path: str | Path) -> str:
     """Return the SHA-256 of a file."""
-    return checksums_of(path).sha256
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def origin(weights: str | Path, **more: Any) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 In: a BED, the genome, and what predicts: pre-trained encoders with their accessibility read-out, or
 a fine-tuned network. Out: the contribution of every base (:mod:`genebert.use.attributions`) as a
-sorted bedGraph, and that as bigWig.
+sorted bedGraph.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -252,35 +251,3 @@ def attribute_bed(
     )
     write(summary, record)
     log.info("%s: %d rows, %d bases", source.label, len(rows), bases)
-
-
-def write_bigwig(*, bedgraph: str, index: str, bigwig: str) -> None:
-    """Turn a sorted bedGraph into a bigWig.
-
-    Parameters
-    ----------
-    bedgraph : of :func:`attribute_bed`. index : ``.fai`` of the genome. bigwig : output.
-    """
-    import pandas as pd
-    import pyBigWig
-
-    lengths = [
-        (fields[0], int(fields[1]))
-        for fields in (line.split("\t") for line in Path(index).read_text().splitlines())
-    ]
-    columns = ["contig", "start", "end", "value"]
-    types = {"contig": str, "start": np.int64, "end": np.int64, "value": np.float64}
-    chunks = pd.read_csv(
-        bedgraph, sep="\t", names=columns, dtype=types, chunksize=1_000_000, keep_default_na=False
-    )
-    track = pyBigWig.open(bigwig, "w")
-    track.addHeader(lengths)
-    for chunk in chunks:
-        for contig, part in chunk.groupby("contig", sort=False):
-            track.addEntries(
-                [str(contig)] * len(part),
-                part["start"].tolist(),
-                ends=part["end"].tolist(),
-                values=part["value"].tolist(),
-            )
-    track.close()
