@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,11 +14,15 @@ import pytest
 import torch
 from task_toys import WordMotifs, binary_frame, cell_frame, job, splice_frame, toy_shards, write
 
-from genebert import baselines, finetune, fitted
+from genebert import baselines, finetune, fitted, kept
+from genebert.classifier import place_matrices
+from genebert.context import Context
 from genebert.finetune import Finetuning
 from genebert.items import Job, Subset
 from genebert.model import GeneBert, ModelConfig
 from genebert.pretrained import save
+from genebert.samples import Corpus
+from genebert.use import predictions
 
 PRETRAIN = {
     "tokens": {"k": 4, "stride": 2},
@@ -142,3 +147,28 @@ def test_the_anchor_has_the_motif_row_of_the_mutated_sequence(tmp_path: Path) ->
         torch.testing.assert_close(matrix[:-1, middle], expected)
     short = fitted.region_vectors(tuning, run, row, codes[:, :100])
     assert torch.equal(short[0], short[1])  # not the region's own sequence: its row stays
+
+
+@pytest.mark.parametrize(("model", "kind"), [("genebert", "cells"), ("cnn", "splice")])
+def test_the_kept_network_gives_the_scores_of_the_tables(
+    tmp_path: Path, model: str, kind: str
+) -> None:
+    path = str(tmp_path / "fitted.safetensors")
+    made = replace(network_job(tmp_path, model, kind), fitted=path)
+    shards = toy_shards(80)
+    made.__dict__["context"] = Context(shards)  # type: ignore[arg-type]
+    frame, info = finetune.predict_network(made)
+    json.dumps(info)
+    network = kept.load(path)
+    rows, items = first(made), made.items
+    given: Any = [None]
+    if network.about.regions:
+        corpus = Corpus.from_shards(shards)  # type: ignore[arg-type]
+        cells = made.context.cells(items.cell_type[rows])
+        assert network.encoders is not None
+        places = place_matrices(corpus, corpus.view(), items, cells, rows, network.encoders)
+        given = [places.of(places.row)]
+    found = predictions.probabilities(network, items.codes[items.sequence[rows]], given)[:, :, 0]
+    if not items.multiclass:
+        found = found[np.arange(len(rows)), items.group[rows]][:, None]
+    np.testing.assert_allclose(found, tables(frame, made)[:8], atol=1e-6)

@@ -233,3 +233,77 @@ def test_a_bad_input_file_is_one_line_and_leaves_nothing(run, root):
     assert "line 5" in line
     assert not (run / "results/regions/regions.bed").exists()
     assert not list((run / "results/regions").glob(".part*"))
+
+
+def test_a_trained_model_on_files_of_a_user(run, root):
+    """Every target of docs/use.md, then its Python examples as they stand there."""
+    (run / "data").mkdir()
+    regions = (run / "results/regions/regions.bed").read_text().splitlines()[:4]
+    (run / "data/peaks.bed").write_text("\n".join([*regions, "chrUn\t1\t9"]) + "\n")
+    with (run / "results/simulated/variants.tsv").open() as handle:
+        rows = list(csv.DictReader(handle, delimiter="\t"))[:4]
+    lines = [f"{r['contig']}\t{r['position']}\t.\t{r['ref']}\t{r['alt']}\t.\t.\t.\n" for r in rows]
+    lines.append(lines[-1].replace(f"\t{rows[-1]['alt']}\t", "\t<DEL>\t"))
+    head = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+    (run / "data/gwas.vcf").write_text(head + "".join(lines))
+    (run / "mine.tsv").write_text(
+        "name\tkind\tpath\tcell_types\tmethod\n"
+        "peaks\tbed\tdata/peaks.bed\tHSC,B\tgradient\n"
+        "gwas\tvcf\tdata/gwas.vcf\t\t\n"
+    )
+    mine = ("--config", "user_files=mine.tsv", "--")
+    done = snakemake_in(
+        run,
+        root,
+        *mine,
+        "results/embeddings/peaks.h5ad",
+        "results/variants/gwas.tsv",
+        "results/predictions/peaks/splicing/sites/genebert.tsv",
+        "results/attributions/peaks.bw",
+    )
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    used = {
+        "accessibility_head",
+        "embed_bed",
+        "score_vcf",
+        "predict_bed",
+        "attribute_bed",
+        "bigwig",
+    }
+    assert set(rules_run(done)) == used
+    with (run / "results/variants/gwas.tsv").open() as handle:
+        scored = list(csv.DictReader(handle, delimiter="\t"))
+    assert [row["skipped"] for row in scored] == [""] * 4 + ["symbolic allele"]
+    examples = re.findall(
+        r"<!-- run -->\n```python\n(.*?)```", (root / "docs/use.md").read_text(), re.DOTALL
+    )
+    assert len(examples) == 4
+    shown = subprocess.run(
+        [sys.executable, "-c", "\n".join(examples)],
+        cwd=run,
+        env={**os.environ, "PYTHONPATH": str(root / "workflow/scripts")},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert shown.returncode == 0, shown.stderr[-2000:]
+    assert (run / "gwas.vcf.gz.tbi").exists()
+    lost = snakemake_in(run, root, "-n", *mine, "results/embeddings/peeks.h5ad")
+    assert lost.returncode != 0
+    assert "did you mean 'peaks'" in last_line(lost.stderr)
+
+
+def test_a_model_that_was_trained_elsewhere_needs_nothing_of_this_directory(run, root, tmp_path):
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "v.vcf").touch()
+    (here / "mine.tsv").write_text("name\tkind\tpath\ngwas\tvcf\tv.vcf\n")
+    model = run / "results/pretrain/full"
+    keys = ("--config", "user_files=mine.tsv", f"pretrained={model}", "--")
+    plan = snakemake_in(here, root, "-n", *keys, "results/variants/gwas.vcf.gz")
+    assert plan.returncode == 0, plan.stderr
+    planned = set(re.findall(r"^rule (\w+):|^localrule (\w+):", plan.stdout, re.MULTILINE))
+    assert {a or b for a, b in planned} <= {"accessibility_head", "score_vcf"}
+    counts = re.findall(r"^(\w+) +\d+$", plan.stdout, re.MULTILINE)
+    assert set(counts) == {"accessibility_head", "score_vcf", "total"}

@@ -106,7 +106,8 @@ def predict(
     arguments = {
         "dataset": dataset, "description": description, "cohort": cohort, "motif_set": motif_set,
         "shards": shards, "weights": weights, "predictions": predictions, "fit": fit,
-        "model": model, "effort": effort, "pretrain": pretrain, "seed": seed, "threads": threads,
+        "fitted": fitted, "model": model, "effort": effort, "pretrain": pretrain, "seed": seed,
+        "threads": threads,
     }  # fmt: skip
     kind = dataset_kind(description)
     if kind in OTHER_KINDS:
