@@ -41,6 +41,7 @@ include: "rules/pretrain.smk"
 include: "rules/tasks.smk"
 include: "rules/tables.smk"
 include: "rules/interpret.smk"
+include: "rules/use_inputs.smk"
 include: "rules/use.smk"
 include: "rules/figures.smk"
 

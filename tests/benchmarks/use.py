@@ -23,7 +23,7 @@ import torch
 
 from genebert.accessibility_head import Ridge
 from genebert.genome import Genome
-from genebert.model import SIZES, ModelConfig
+from genebert.model.config import SIZES, ModelConfig
 from genebert.motif_files import read_motifs
 from genebert.motifs import MotifSet
 from genebert.pretrained import Pretrained
