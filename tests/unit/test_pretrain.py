@@ -490,7 +490,9 @@ def test_the_log_tells_the_formula_of_mfu(tmp_path, caplog):
     (line,) = [text for text in caplog.messages if text.startswith("mfu = ")]
     assert "FLOPs of a step" in line
     raw = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0])
-    assert {"tflops", "memory_gb", "seconds_to_finish", "data_wait_fraction"} <= set(raw["timing"])
+    figures = {"tflops", "memory_gb", "seconds_to_finish", "data_wait_fraction", "sampler_fraction"}
+    assert figures | {"tokens_per_second"} <= set(raw["timing"])
+    assert 0 < raw["timing"]["sampler_fraction"] < 1
     assert raw["timing"]["memory_gb"] > 0.05
 
 
