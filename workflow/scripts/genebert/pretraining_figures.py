@@ -119,3 +119,4 @@ def _draw(ax: Axes, part: pd.DataFrame, variants: list[str]) -> None:
     ax.axvline(0, color="#666666", linestyle="--", linewidth=0.9, zorder=0)
     ax.set_yticks(range(len(variants)), [shorten(name, 20) for name in variants])
     ax.set_ylim(len(variants) - 0.5, -0.5)
+    ax.locator_params(axis="x", nbins=5)

@@ -87,7 +87,7 @@ def draw_regions(cells: pd.DataFrame, distributions: pd.DataFrame, path: str) ->
         for ax, quantity in zip(panels, ("breadth", "gc", "tss", "repeat"), strict=True):
             _draw_distribution(ax, distributions, quantity)
         panels[0].set_ylabel("regions")
-        panels[0].legend(loc="upper right", fontsize=7)
+        panels[0].legend(loc="lower left", bbox_to_anchor=(0, 1), fontsize=7.5)
         save(drawing, path)
 
 

@@ -217,12 +217,14 @@ def _draw_variant(ax: Axes, runs: Sequence[Run], curve: Curve) -> None:
                 )  # fmt: skip
         known = [value for run in runs for value in _reference(run, curve, name)]
         if known:
-            x = ax.get_xlim()[1]
             ax.plot(
-                [0.86 * x, x], [np.mean(known)] * 2, color=colour, linewidth=3.5, alpha=0.45,
-                solid_capstyle="butt", label=f"reference: {label}",
+                [0.88, 1.0], [np.mean(known)] * 2, transform=ax.get_yaxis_transform(),
+                color=colour, linewidth=3.5, alpha=0.45, solid_capstyle="butt",
+                label=f"reference: {label}",
             )  # fmt: skip
     if drawn:
+        last = max(run.figures["step"].max() for run in runs if len(run.figures))
+        ax.set_xlim(0, 1.14 * last)  # the references stand right of the curves
         ax.axhline(curve.chance, color=FAINT, linewidth=0.9, linestyle=":", label="chance")
     else:
         nothing(ax, "objective\nis off")
