@@ -64,7 +64,7 @@ docs: $(VENV)/.docs ## the documentation as a web site in site/ (warnings and mi
 	@echo "documentation: site/index.html"
 
 report: setup ## report.html of what is in results/
-	snakemake --cores 1 --report report.html --report-stylesheet workflow/report/report.css
+	snakemake --cores 1 --report report.html
 
 clean: ## delete results, logs, the report and the site; keep .venv and downloads
 	rm -rf results logs benchmarks report.html site .snakemake
