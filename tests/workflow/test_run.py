@@ -146,8 +146,9 @@ def test_report_opens_in_a_browser(run, root, tmp_path):
             place = f"contentPath: results['{path}'].data_uri, resultPath: '{path}'"
             browser.run(f"app.setView({{content: '{kind}', {place}}}), 0")
             if kind == "img":
-                browser.wait("document.querySelector('img[src^=data]')?.naturalWidth > 100")
-                top = "document.querySelector('img[src^=data]').getBoundingClientRect().top"
+                picture = f"[...document.images].find(i => i.src === results['{path}'].data_uri)"
+                browser.wait(f"{picture}?.naturalWidth > 100")
+                top = f"{picture}.getBoundingClientRect().top"
                 assert browser.run(top) >= 0, f"{path}: what is above the window cannot be reached"
             else:
                 browser.wait("document.querySelector('iframe') !== null")
