@@ -203,13 +203,14 @@ def test_what_a_page_loads_from_outside_is_found(root, html, found):
 
 
 def blocks(root: Path, language: str) -> list[tuple[str, str]]:
-    """Return (page, text) of every block of code in a language."""
+    """Return (page, text) of every block of code in a language; one with a line `...` is a part."""
     return [
         (str(path.relative_to(root)), text)
         for path in pages(root)
         for text in re.findall(
             rf"^```{language}[^\n]*\n(.*?)^```", path.read_text(), flags=re.DOTALL | re.MULTILINE
         )
+        if not re.search(r"^ *\.\.\.$", text, re.MULTILINE)
     ]
 
 
