@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 from genome_toys import CELLS, CONTIGS, HELD_OUT, SPLITS, Toy
 
 from genebert import tasks
 from genebert.errors import InputError
+from genebert.tasks import tfbs
 
 TFS = ("CTCF", "SPI1")
 
@@ -270,3 +273,19 @@ def test_regions_and_accessibility_must_belong_together(chip: Chip) -> None:
     table.to_csv(chip.folder / "regions.tsv", sep="\t", index=False)
     with pytest.raises(InputError, match=r"accessibility\.h5ad: does not belong to the regions"):
         build(chip, path)
+
+
+def test_a_labelled_region_takes_less_than_64_bytes() -> None:
+    """690 sets of 150,000 open regions each are 100 million rows: names must not be texts."""
+    n = 2000
+    regions = pd.DataFrame(
+        {"region": np.arange(n), "contig": "chr1", "start": np.arange(n) * 1000, "gc": 0.5,
+         "end": np.arange(n) * 1000 + 500, "split": "train"}
+    )  # fmt: skip
+    atlas = tfbs.Atlas(regions, sp.csr_matrix(np.full((1, n), 0.5)), ("B",), np.array([False]))
+    peaks = pd.DataFrame({"contig": ["chr1"], "start": [0], "end": [400], "summit": [200]})
+    chip = pd.DataFrame({"tf": ["SPI1"], "cell_type": ["B"], "path": ["x"]})
+    chip.attrs["tfs"] = ["SPI1"]
+    found = tfbs.label_regions(chip, [peaks], atlas, ["chr1"], Counter())
+    assert found["label"].sum() == 1
+    assert found.memory_usage(deep=True, index=False).sum() < 64 * n + 10_000
