@@ -15,7 +15,7 @@ from genebert.model import GeneBert, ModelConfig
 from genebert.motif_files import Motif
 from genebert.motifs import MotifSet
 from genebert.pretrained import Pretrained
-from genebert.shards import export_shards
+from genebert.shard_export import export_shards
 from genebert.use.head import fit_head
 from shard_toys import MOTIFS, WIDTH, make_toy
 

@@ -171,7 +171,7 @@ def test_the_annotated_vcf_keeps_every_record_and_declares_its_keys(run, tmp_pat
         ("a\t50\t.\tREF\tALT\t.\t.\t.\na\t20\t.\tREF\tALT\t.\t.\t.\n", "line 4: is not sorted"),
         ("a\tx\t.\tA\tC\t.\t.\t.\n", "line 3: is not a VCF line"),
         ("a 50 . A C . . .\n", "line 3: is not a VCF line"),
-        ("chra\t50\t.\tA\tC\t.\t.\t.\n", "did you mean 'a'"),
+        ("chrUn\t50\t.\tA\tC\t.\t.\t.\n", "no variant can be scored.*contig not in the genome"),
         ("a\t50\t.\tALT\tREF\t.\t.\t.\n", "is it another build"),
         ("a\t50\t.\tREF\t<DUP>\t.\t.\t.\n", "no variant can be scored.*symbolic"),
         ("a\t0\t.\tA\tC\t.\t.\t.\n", "no variant can be scored.*position beyond"),
@@ -183,6 +183,15 @@ def test_a_bad_vcf_is_one_line(run, tmp_path, body, message):
     with pytest.raises(InputError, match=message):
         score(run, tmp_path, text)
     assert not (tmp_path / "v.tsv").exists()
+
+
+def test_a_contig_that_lacks_its_chr_or_has_one_too_many_is_known(run, tmp_path):
+    ref = run.genome["a"][99]
+    table, folder = score(run, tmp_path, f"{HEAD}chra\t100\t.\t{ref}\t{other(ref)}\t.\t.\t.\n")
+    assert table["contig"].tolist() == ["chra"]
+    assert np.isfinite(table["llr"][0])
+    with pysam.VariantFile(str(folder / "v.vcf.gz")) as file:
+        assert [record.chrom for record in file] == ["chra"]
 
 
 def test_what_is_no_vcf_is_told(run, tmp_path):

@@ -163,9 +163,8 @@ def score_vcf(
     short = {key: record[key] for key in ("genebert", "stage_version", "weights_sha256", "width")}
     told = Progress("scoring", counts.scored, "variants")
     done, first = 0, True
-    lengths = sequence.lengths
     with (
-        Annotated(annotated, vcf, INFO, json.dumps(short, sort_keys=True), lengths) as out,
+        Annotated(annotated, vcf, INFO, json.dumps(short, sort_keys=True), counts.contigs) as out,
         open(table, "w", encoding="utf-8") as rows,
     ):
         for sites in batches(read_sites(vcf, sequence, width)):
@@ -212,7 +211,7 @@ def score_sites(scorer: Scorer, genome: Genome, sites: Sequence[Site], width: in
                 pairs.append(windows(genome, allele, width)[1:])
             rows.append(
                 {
-                    "contig": allele.contig,
+                    "contig": site.fields[0],
                     "position": allele.position,
                     "id": site.fields[2],
                     "ref": allele.ref,

@@ -18,7 +18,7 @@ import pysam
 
 from genebert.errors import InputError
 from genebert.genome import Genome, decode
-from genebert.hints import contig_hint
+from genebert.hints import contig_hint, contig_twin
 from genebert.lines import text_lines
 from genebert.tasks.variant_files import (
     VCF_COLUMNS,
@@ -53,11 +53,16 @@ class Site:
 
 @dataclass(frozen=True)
 class Counts:
-    """What a VCF holds: sites, alleles, and per reason how many alleles cannot be scored."""
+    """What a VCF holds: sites, alleles, and per reason how many alleles cannot be scored.
+
+    ``contigs`` are those of its lines, by the names that they have there, with their lengths (0 if
+    the genome does not have them).
+    """
 
     sites: int
     alleles: int
     skipped: Mapping[str, int]
+    contigs: Mapping[str, int]
 
     @property
     def scored(self) -> int:
@@ -84,6 +89,9 @@ def reason_of(genome: Genome, record: Record, width: int) -> str:
 
 def read_sites(path: str, genome: Genome, width: int) -> Iterator[Site]:
     """Yield the sites of a VCF.
+
+    A contig whose name differs from the genome's by ``chr`` only is taken for that one: REF tells
+    whether it is. Lines keep their own names.
 
     Raises
     ------
@@ -118,8 +126,10 @@ def read_sites(path: str, genome: Genome, width: int) -> Iterator[Site]:
         last = (contig, position)
         seen.add(contig)
         ref = fields[3].upper()
+        known = contig if contig in genome.lengths else contig_twin(contig, genome.lengths)
         alleles = tuple(
-            Record(number, contig, position, ref, alt.upper(), {}) for alt in fields[4].split(",")
+            Record(number, known or contig, position, ref, alt.upper(), {})
+            for alt in fields[4].split(",")
         )
         reasons = tuple(reason_of(genome, one, width) for one in alleles)
         yield Site(number, fields, alleles, reasons)
@@ -139,6 +149,7 @@ def check(path: str, genome: Genome, width: int) -> Counts:
     sites = alleles = 0
     skipped: Counter[str] = Counter()
     first = wrong = None
+    contigs: dict[str, int] = {}
     for site in read_sites(path, genome, width):
         sites += 1
         alleles += len(site.alleles)
@@ -146,16 +157,17 @@ def check(path: str, genome: Genome, width: int) -> Counts:
         if wrong is None and OTHER_REF in site.reasons:
             wrong = site.alleles[site.reasons.index(OTHER_REF)]
         first = first or site.alleles[0]
+        contigs.setdefault(site.fields[0], genome.lengths.get(site.alleles[0].contig, 0))
     if first is None:
         raise InputError("has no variants", file=path, expected="at least one line below #CHROM")
     compared = alleles - skipped[NOT_IN_GENOME] - skipped[BEYOND]
     if wrong is not None and skipped[OTHER_REF] > MAX_WRONG * compared:
         check_reference(genome, wrong, path)  # raises, and tells the first of them
-    counts = Counts(sites, alleles, dict(sorted(skipped.items())))
+    counts = Counts(sites, alleles, dict(sorted(skipped.items())), contigs)
     if not counts.scored:
         hint = ""
         if skipped[NOT_IN_GENOME] == alleles:
-            hint = contig_hint(first.contig, genome.lengths, "bcftools annotate --rename-chrs")
+            hint = contig_hint(first.contig, genome.lengths)
         raise InputError(
             f"no variant can be scored{hint}",
             file=path,
@@ -194,7 +206,10 @@ class Annotated:
             if not line.startswith((f"##INFO=<ID={PREFIX}", "##genebert=")):
                 head.append(line)
         if not any(line.startswith("##contig=") for line in head):
-            lines = [f"##contig=<ID={name},length={n}>" for name, n in contigs.items()]
+            lines = [
+                f"##contig=<ID={name},length={n}>" if n else f"##contig=<ID={name}>"
+                for name, n in contigs.items()
+            ]
             head[-1:-1] = lines
         head[-1:-1] = [
             f"##genebert={origin}",
