@@ -1,9 +1,9 @@
 """How much of what DNABERT's masking seems to teach is read off tokens that stay visible.
 
-    python tests/benchmarks/masking_leak.py [--index results/shards/index.json] [--steps 600]
+    python tests/benchmarks/masking_leak.py [--index results/shards/index.json] [--k 3] [--steps 600]
 
 Trains masked genome modelling alone twice on the same loci, seeds and steps: `span` hides bases with
-every 6-mer that touches them, `dnabert` hides runs of 6-mers one by one. Each hidden base of held-out
+every k-mer that touches them, `dnabert` hides runs of k k-mers one by one. Each hidden base of held-out
 rows is then readable (a visible token shows it) or not (every token over it is MASK), and the loss is
 taken apart by that, for both models on the rows of both maskings. Without an index, the sequences are
 a first-order chain in which the next base is known in 77.5 % of the cases.
@@ -34,25 +34,24 @@ from genebert.samples import TRAIN, VALID, Corpus
 from genebert.trainer import Trainer
 from pretrain_toys import toy_shards
 
-K = 6
 MODES = ("span", "dnabert")
 DRAWS = 1000
 
 
-def block_of(mode: str, row_tokens: int, batch: int) -> dict[str, Any]:
+def block_of(mode: str, k: int, row_tokens: int, batch: int, rate: float) -> dict[str, Any]:
     """Return the settings of a run; the two differ in the masking alone."""
     return {
-        "tokens": {"k": K, "stride": 1},
+        "tokens": {"k": k, "stride": 1},
         "model": {"size": "tiny", "region_encoder": "swin"},
         "neighbours": 10,
         "row_tokens": row_tokens,
         "batch_size": batch,
         "objectives": {"mgm": {"masking": mode}},
-        "optimizer": {"learning_rate": 2e-3},
+        "optimizer": {"learning_rate": rate},
     }
 
 
-def readable(rows: Rows) -> tuple[Tensor, Tensor]:
+def readable(rows: Rows, k: int) -> tuple[Tensor, Tensor]:
     """Return (shown, hidden), bool[S, H], for the hidden bases of the single rows.
 
     shown : a visible token over the base has it as it is. hidden : all tokens over it are MASK.
@@ -62,12 +61,12 @@ def readable(rows: Rows) -> tuple[Tensor, Tensor]:
     ids_ST, base_SH = rows.ids[:S], rows.index[:S] + rows.offset[:S]
     shown = torch.zeros_like(base_SH, dtype=torch.bool)
     hidden = torch.ones_like(shown)
-    for back in range(K):
+    for back in range(k):
         at = base_SH - back
         there = (at >= 1) & (at < T)
         token = ids_ST.gather(1, at.clamp(0, T - 1))
         visible = there & (token >= tokens.N_SPECIAL)
-        base = (token - tokens.N_SPECIAL) // 4 ** (K - 1 - back) % 4
+        base = (token - tokens.N_SPECIAL) // 4 ** (k - 1 - back) % 4
         shown |= visible & (base == rows.target[:S])
         hidden &= ~there | (token == tokens.MASK)
     return shown, hidden
@@ -101,7 +100,9 @@ def main() -> int:
     """Train both, take their losses apart, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--index", help="index.json of shards")
+    parser.add_argument("--k", type=int, default=6)
     parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--rows", type=int, default=128, help="tokens of a row")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--evaluate", type=int, default=20, help="batches of held-out rows")
@@ -116,7 +117,7 @@ def main() -> int:
     corpus = Corpus.from_shards(shards)
     trainers, batches = {}, {}
     for mode in MODES:
-        block = block_of(mode, o.rows, o.batch)
+        block = block_of(mode, o.k, o.rows, o.batch, o.learning_rate)
         plan = Plan.from_pretrain(block, 1)
         sampler = Sampler(build_population(corpus, plan, TRAIN, "training"))
         trainer = Trainer(sampler, block, o.steps, open_place("cpu"))
@@ -132,7 +133,8 @@ def main() -> int:
     for rows_of in MODES:
         known = torch.cat([rows.weight[: rows.anchor.numel()] > 0 for rows in batches[rows_of]])
         shown, hidden = (
-            torch.cat(parts) for parts in zip(*map(readable, batches[rows_of]), strict=True)
+            torch.cat(parts)
+            for parts in zip(*(readable(rows, o.k) for rows in batches[rows_of]), strict=True)
         )
         sets = {"all": known, "readable": known & shown, "not readable": known & hidden}
         for mode in MODES:
