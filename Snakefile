@@ -26,6 +26,7 @@ report: "workflow/report/workflow.rst"
 
 
 include: "rules/common.smk"
+include: "rules/messages.smk"
 include: "rules/cluster.smk"
 include: "rules/inputs.smk"
 include: "rules/check.smk"

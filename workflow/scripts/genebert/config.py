@@ -20,6 +20,7 @@ from genebert.splits import Splits
 from genebert.tables import check_resource, expand_path
 
 SIMULATED = "results/simulated/"
+OPTIONAL = ("gtf", "blacklist")  # files of the genome that a run can do without
 _EXPECTED = {
     "enum": "one of {}",
     "type": "a value of type {}",
@@ -126,13 +127,22 @@ def check_config(
     full: dict[str, Any] = fill_defaults(config, schema, schema)
     Splits.from_config(full["splits"])
     simulated = full["genome"]["source"] == "simulated"
+    if not simulated:  # a genome of the user's has neither unless they say so
+        for key in OPTIONAL:
+            if str(full["genome"].get(key, "")).startswith(SIMULATED):
+                full["genome"][key] = ""
     for key, text in list(strings(full)):
         if not simulated and not key.startswith("simulate") and SIMULATED in text:
             raise InputError(
                 f"key {key} still names the simulated genome",
                 file=file,
                 found=text,
-                expected="a file of yours, because genome.source is 'files'",
+                expected="a file of yours, because genome.source is 'files'"
+                + (
+                    " (or path: jaspar:2024:vertebrates, format: pyjaspar)"
+                    if key.startswith("motifs.sources")
+                    else ""
+                ),
             )
     _check_sources(full, file)
     _expand(full, ("manifest", "resources_dir", "user_files", "pretrained"), file)
