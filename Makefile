@@ -51,7 +51,7 @@ test-realdata: setup ## the whole pipeline on real human data (GENEBERT_REALDATA
 lint: setup ## style of Python and Snakemake files, types, lint of the workflow
 	ruff check . && ruff format --check .
 	mypy
-	snakefmt --check Snakefile rules
+	snakefmt --check Snakefile rules workflow/Snakefile
 	snakemake --lint
 
 $(VENV)/.docs: docs/requirements.txt $(VENV)/.ready

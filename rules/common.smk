@@ -28,11 +28,16 @@ def or_exit(function, *args, **kwargs):
         raise SystemExit(f"error: {error}") from None
 
 
-with open(ROOT / "workflow/schemas/config.schema.yaml") as handle:
-    SCHEMA = yaml.safe_load(handle)
+def read_yaml(name):
+    """Return a YAML file of the repository."""
+    with open(ROOT / name) as handle:
+        return yaml.safe_load(handle)
+
+
+SCHEMA = read_yaml("workflow/schemas/config.schema.yaml")
 config = or_exit(
     configuration.check_config,
-    config,
+    configuration.merged(read_yaml("config/config.yaml"), config),  # a `module:` brings its own alone
     SCHEMA,
     file=" + ".join(
         ["config.yaml", *(Path(name).name for name in workflow.overwrite_configfiles)]

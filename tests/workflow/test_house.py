@@ -29,6 +29,30 @@ def test_lock_holds_every_dependency_of_the_project(root):
         assert name in locked, name
 
 
+def test_one_version_everywhere(root):
+    import tomllib
+
+    import genebert
+
+    assert re.fullmatch(r"\d+\.\d+\.\d+", genebert.__version__)  # semantic
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    citation = yaml.safe_load((root / "CITATION.cff").read_text())
+    assert project["version"] == citation["version"] == genebert.__version__
+    changes = re.findall(r"^## (\S+)", (root / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert changes[0] == genebert.__version__
+
+
+def test_github_runs_the_same_gates(root):
+    jobs = yaml.safe_load((root / ".github/workflows/ci.yml").read_text())["jobs"]
+    (job,) = jobs.values()
+    assert [step["run"] for step in job["steps"] if step.get("run", "").startswith(".ci")] == [
+        ".ci/run"
+    ]
+    for form in (root / ".github/ISSUE_TEMPLATE").glob("*.yml"):
+        document = yaml.safe_load(form.read_text())
+        assert form.name == "config.yml" or {"name", "description", "body"} <= set(document)
+
+
 def test_symlink_of_the_profile(root):
     assert os.readlink(root / "slurm") == "profiles/slurm"
 

@@ -123,7 +123,32 @@ def test_atlas_plans_offline_from_a_fresh_clone(snakemake, root, name):
     assert jobs["total"] < 300
 
 
-@pytest.mark.parametrize("name", [*ATLASES, "hg19_test"])
+def test_example_plans_on_files_of_its_names(snakemake, root, tmp_path):
+    """The commented example, as it is, with a user's files in the working directory."""
+    text = (root / "config/example.yaml").read_text()
+    for name in re.findall(r"[\w.-]+\.(?:fa|gtf|bed)\.gz", text):
+        (tmp_path / name).touch()
+    (tmp_path / "cell_types.tsv").write_text(
+        "cell_type\tpeaks\tformat\nB\tB_rep1.bed\tbed\nB\tB_rep2.bed\tbed\nMono\tm.bed\tbed\n"
+    )
+    for name in ("B_rep1.bed", "B_rep2.bed", "m.bed"):
+        (tmp_path / name).touch()
+    done = snakemake("-n", "--configfile", root / "config/example.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    jobs = planned(done)
+    assert (jobs["dataset"], jobs["scan_motifs"], jobs["pretrain"]) == (3, 8, 3)
+    assert "simulated" not in done.stdout
+
+
+def test_tutorial_data_plan(snakemake, root):
+    done = snakemake(
+        "-n", "--configfile", root / "config/tutorial.yaml", "--", "results/simulated/genome.fa"
+    )
+    assert done.returncode == 0, done.stderr
+    assert planned(done) == {"simulate": 1, "total": 1}
+
+
+@pytest.mark.parametrize("name", [*ATLASES, "hg19_test", "example"])
 def test_nothing_of_the_simulated_genome_is_left(root, name, monkeypatch):
     monkeypatch.setenv("GENEBERT_REALDATA", "/data")
     monkeypatch.setenv("GENEBERT_HOME", "/home")

@@ -57,6 +57,16 @@ def fill_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]
     return value
 
 
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge as Snakemake merges configuration files: key by key, lists as a whole."""
+    out = dict(base)
+    for key, value in changes.items():
+        old = out.get(key)
+        both = isinstance(value, Mapping) and isinstance(old, Mapping)
+        out[key] = merged(old, value) if both else value
+    return out
+
+
 def key_of(error: ValidationError) -> str:
     """Return the dotted key of a validation error, e.g. ``datasets[2].kind``."""
     key = ""
