@@ -487,4 +487,4 @@ def test_hashing_a_large_file_shows_a_heartbeat(
     monkeypatch.setattr(module, "CHUNK", 10_000)
     with caplog.at_level("INFO"):
         assert module.checksums_of(tmp_path / "large").sha256 == SHA
-    assert 1 <= sum("large: checksums, " in line for line in caplog.messages) <= 3
+    assert 1 <= sum("large: checksums: " in line for line in caplog.messages) <= 3

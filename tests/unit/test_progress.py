@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import pytest
 
 from genebert import progress as module
+from genebert.lines import line_blocks, numbered_lines
 from genebert.progress import Progress, duration, progress
 
 
@@ -58,3 +60,16 @@ def test_items_pass_unchanged_and_short_work_says_nothing(
     monkeypatch.setattr(module, "SECONDS", 0.0)
     assert list(progress([1, 2], "numbers", "items")) == [1, 2]
     assert [r.message for r in caplog.records][-1] == "numbers: 2 of 2 items, 0 s to go"
+
+
+def test_reading_a_long_text_file_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "genes.gtf"
+    path.write_bytes(b"x" * 99 + b"\n" + b"y\n" * 100_000)
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(module, "SECONDS", 0.0)
+    assert sum(1 for _ in numbered_lines(path)) == 100_001
+    assert len(list(line_blocks(path))) >= 2
+    assert all(r.message.startswith("reading genes.gtf: 0.") for r in caplog.records)
+    assert len(caplog.records) > 10

@@ -140,4 +140,4 @@ def test_heartbeat(
     server.answers = [drip(pieces=4, pause=0.05)]
     with caplog.at_level("INFO"):
         download(server.url, part, 10**6, retries=0, backoff=0)
-    assert any("MB/s" in line for line in caplog.messages)
+    assert any(line.startswith("receiving: ") and " MB, " in line for line in caplog.messages)

@@ -123,7 +123,7 @@ def test_matrices_open_as_anndata_does_and_slice_as_scanpy_wants(results: Path) 
     motifs = anndata.read_h5ad(results / "motifs/matrix.h5ad", backed="r")
     accessibility = anndata.read_h5ad(results / "regions/accessibility.h5ad", backed="r")
     assert motifs.n_obs == accessibility.n_vars
-    assert list(motifs.obs_names) == list(accessibility.var_names)  # chr1:100-600, as peaks are named
+    assert list(motifs.obs_names) == list(accessibility.var_names)  # chr1:100-600
     for names in (motifs.obs_names, motifs.var_names, accessibility.obs_names):
         assert names.is_unique
         assert all(isinstance(name, str) for name in names)
@@ -151,7 +151,8 @@ def test_regions_and_genome_open_in_htslib_and_bedtools(results: Path, tmp_path:
     assert (table["end"] - table["start"] == 500).all()
     copy = tmp_path / "regions.bed"
     copy.write_bytes(bed.read_bytes())
-    with pysam.TabixFile(pysam.tabix_index(str(copy), preset="bed")) as tabix:  # sorted, or it fails
+    packed = pysam.tabix_index(str(copy), preset="bed")  # fails if it is not sorted
+    with pysam.TabixFile(packed) as tabix:
         first = table.iloc[0]
         (line,) = tabix.fetch(first["contig"], int(first["start"]), int(first["start"]) + 1)
         assert line.split("\t")[:3] == [first["contig"], str(first["start"]), str(first["end"])]

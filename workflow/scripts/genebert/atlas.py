@@ -8,7 +8,6 @@ peaks, a chain file where the peaks are of another assembly, and the splits. Goe
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from genebert.errors import InputError
 from genebert.liftover import MIN_RATIO, Chain, lift_peaks
 from genebert.peaks import Peaks, read_atlas, read_peaks
+from genebert.progress import Progress
 from genebert.replicates import merge_replicates
 from genebert.splits import Splits
 from genebert.tables import check_unique, read_rows
@@ -120,7 +120,7 @@ def load_atlas(
         rows, groups = _grouped(table, files)
         extra = _extra(rows, groups, table)
         names, peaks = list(groups), []
-        beat = time.monotonic()
+        told = Progress("reading peaks", len(groups), "cell types")
         for name, members in groups.items():
             _check_replicates(name, members, settings.min_replicates, table)
             read = []
@@ -134,9 +134,7 @@ def load_atlas(
                     file=table,
                     row=members[0] + 2,
                 )
-            if time.monotonic() - beat > 10:
-                beat = time.monotonic()
-                log.info("read %d of %d cell types", len(peaks), len(groups))
+            told.at(len(peaks))
         first = [files[members[0]] for members in groups.values()]
     else:
         if settings.min_replicates > 1:

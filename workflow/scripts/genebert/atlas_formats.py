@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import re
-import time
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -54,19 +53,6 @@ class CellType:
 
 # The peaks (contig, start, end) and the cell types of a source.
 Source = tuple[pd.DataFrame, list[CellType]]
-
-
-class _Beat:
-    """Say every ten seconds how far a long loop has come."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.last = time.monotonic()
-
-    def at(self, row: int) -> None:
-        if row % 100_000 == 0 and time.monotonic() - self.last > 10:
-            self.last = time.monotonic()
-            log.info("%s: line %d", self.path, row)
 
 
 def _place(feature: str, path: str, row: int) -> tuple[str, int, int]:
@@ -143,9 +129,8 @@ def read_descartes(path: str) -> Source:
     sites: dict[str, int] = {}
     places: list[tuple[str, int, int]] = []
     found: dict[str, tuple[dict[int, float], list[int]]] = {}  # {site: score}, [number dropped]
-    repeats, beat = 0, _Beat(path)
+    repeats = 0
     for row, fields in rows:
-        beat.at(row)
         keep = _KEEP.get(fields[flag].upper())
         if keep is None:
             raise InputError(
@@ -236,9 +221,8 @@ def _matrix_entries(
             expected=f"{shape[0]} peaks x {shape[1]} cell types",
         )
     peak, cell, value = array("i"), array("i"), array("d")
-    row, beat = 0, _Beat(path)
+    row = 0
     for row, line in lines:
-        beat.at(row)
         fields = line.split()
         if not fields:
             continue

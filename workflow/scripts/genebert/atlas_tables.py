@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import gzip
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +21,7 @@ import pandas as pd
 
 from genebert.atlas_formats import CellType, Source, read_descartes, read_matrix
 from genebert.errors import InputError, nearest
+from genebert.progress import Progress
 from genebert.tables import safe_name
 
 VERSION = 1
@@ -84,7 +84,7 @@ def write_long(path: str, peaks: pd.DataFrame, cell_types: Mapping[str, CellType
         for contig, start, end in zip(peaks["contig"], peaks["start"], peaks["end"], strict=True)
     ]
     scored = any(cell_type.score is not None for cell_type in cell_types.values())
-    beat = time.monotonic()
+    told = Progress("writing peaks", len(cell_types), "cell types")
     # No name and no time in the file: equal input gives equal bytes.
     with (
         open(path, "wb") as raw,
@@ -92,9 +92,7 @@ def write_long(path: str, peaks: pd.DataFrame, cell_types: Mapping[str, CellType
     ):
         out.write(("contig\tstart\tend\tcell_type" + "\tscore" * scored + "\n").encode())
         for number, (name, cell_type) in enumerate(sorted(cell_types.items())):
-            if time.monotonic() - beat > 10:
-                beat = time.monotonic()
-                log.info("wrote %d of %d cell types", number, len(cell_types))
+            told.at(number)
             by_place = np.argsort(rank[cell_type.peaks])
             here = cell_type.peaks[by_place].tolist()
             if cell_type.score is None:

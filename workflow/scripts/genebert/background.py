@@ -24,6 +24,7 @@ from safetensors.numpy import save
 
 from genebert.errors import InputError
 from genebert.genome import Genome, encode, gc_content
+from genebert.progress import progress
 from genebert.shard_export import sequence_tensors
 from genebert.shard_files import mapped_tensors
 from genebert.shards import Shards, read_region_table
@@ -75,12 +76,11 @@ def export_background(
     intervals = Splits.from_config(splits)
     contigs = list(dict.fromkeys(frame["contig"]))
     parts = []
-    for number, contig in enumerate(contigs):
+    for number, contig in enumerate(progress(contigs, "windows outside the regions", "contigs")):
         start, end = (frame.loc[frame["contig"] == contig, c].to_numpy() for c in ("start", "end"))
         first = gaps(start, end, contig, intervals, sequence.lengths, width + 2 * flank, rng)
         kept, gc = usable(sequence, contig, first, width, flank)
         parts.append(pd.DataFrame({"contig": contig, "number": number, "start": kept, "gc": gc}))
-        log.info("%s: %d windows outside the regions", contig, len(kept))
     every = pd.concat(parts, ignore_index=True)
     trained = (frame["split"] == "train") & (frame["held_out_only"] == 0)
     if every.empty or not trained.any():

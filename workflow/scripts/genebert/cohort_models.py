@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve, eigh
 
+from genebert.progress import progress
+
 log = logging.getLogger("genebert")
 
 OUTER_FOLDS, INNER_FOLDS = 5, 3
@@ -364,7 +366,7 @@ def permutation_control(
     labels = folds[0].people.labels
     choice = Choice() if folds[0].x is None else CONTROL
     areas = []
-    for draw in range(draws):
+    for draw in progress(range(draws), "shuffling the labels", "draws"):
         y = np.random.default_rng([*key, draw]).permutation(labels).astype(float)
         scores = np.zeros(len(labels))
         for fold in folds:

@@ -62,8 +62,8 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
     out = dict(base)
     for key, value in changes.items():
         old = out.get(key)
-        both = isinstance(value, Mapping) and isinstance(old, Mapping)
-        out[key] = merged(old, value) if both else value
+        nested = isinstance(value, Mapping) and isinstance(old, Mapping)
+        out[key] = merged(old, value) if nested else value  # type: ignore[arg-type]
     return out
 
 

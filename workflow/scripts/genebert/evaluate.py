@@ -27,6 +27,7 @@ from genebert import bootstrap
 from genebert.bootstrap import ALL, MIN_POSITIVES, Bootstrap, Estimate, Scored, Slice
 from genebert.curves import curve_rows
 from genebert.errors import InputError
+from genebert.progress import progress
 from genebert.scores import BOUNDS, Fit, Items, Track, model_rank, read_items, read_tracks
 
 VERSION = 3
@@ -97,7 +98,8 @@ def evaluate(
         boot = bootstrap.make_bootstrap(items, track, seed, draws)
         places = bootstrap.make_slices(items, track)
         headline: dict[str, Scored] = {}
-        for model, fraction, part in bootstrap.by_model(track):
+        parts = list(bootstrap.by_model(track))
+        for model, fraction, part in progress(parts, f"{name} {track.name}: scoring", "models"):
             log.info(
                 "%s %s: %s, %d fits, label share %g", name, track.name, model, len(part), fraction
             )

@@ -29,6 +29,7 @@ from urllib.parse import urlsplit
 
 from genebert.disk import disk_full, sync, whole_file
 from genebert.errors import InputError
+from genebert.progress import Progress
 from genebert.tables import check_name, check_unique, expand_path, read_rows
 from genebert.transfer import Part, SourceError, download
 
@@ -146,15 +147,15 @@ def checksums_of(path: str | Path) -> Sums:
 
 
 def _blocks(path: str | Path, opener: Callable[..., Any], what: str) -> Iterator[bytes]:
-    """Yield the bytes of a file; a heartbeat every 10 s."""
-    done, beat = 0, time.monotonic()
+    """Yield the bytes of a file, and tell how far it is."""
+    done = 0
+    size = Path(path).stat().st_size if opener is open else None  # a gzip tells no size
+    told = Progress(f"{path}: {what}", size and size / 1e6, "MB")
     with opener(path, "rb") as handle:
         while block := handle.read(CHUNK):
             yield block
             done += len(block)
-            if time.monotonic() - beat > 10:
-                beat = time.monotonic()
-                log.info("%s: %s, %.0f MB", path, what, done / 1e6)
+            told.at(done / 1e6)
 
 
 def _malformed(path: Path, name: str) -> str:

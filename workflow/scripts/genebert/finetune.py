@@ -51,6 +51,7 @@ from genebert.errors import InputError
 from genebert.items import Items, Job, Subset, is_collapsed, prediction_rows, selection_score
 from genebert.model import ModelConfig
 from genebert.pretrained import Pretrained
+from genebert.progress import Progress
 from genebert.samples import Corpus, View
 
 log = logging.getLogger("genebert")
@@ -145,6 +146,7 @@ def train(network: Network, inputs: Inputs, items: Items, rows: Ints, settings: 
     optimizer = make_optimizer(network, settings.rate)
     best, best_step, since = -1.0, 0, 0
     state: dict[str, Tensor] = {}
+    told = Progress("fitting", settings.steps, "steps")
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
         for step, (batch, word) in enumerate(batches(rows, settings)):
@@ -158,6 +160,7 @@ def train(network: Network, inputs: Inputs, items: Items, rows: Ints, settings: 
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), CLIP)
             optimizer.step()
+            told.at(step + 1)
             if (step + 1) % every and step + 1 != settings.steps:
                 continue
             vectors = embed_items(network, inputs, valid, strands=1)

@@ -13,7 +13,6 @@ against the label has a negative one.
 from __future__ import annotations
 
 import logging
-import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ from genebert.errors import InputError
 from genebert.genome import N
 from genebert.items import Job
 from genebert.metrics import auroc, percentile_interval
+from genebert.progress import Progress
 from genebert.tables import read_rows
 from genebert.tasks.dataset import read_dataset
 
@@ -36,7 +36,6 @@ log = logging.getLogger("genebert")
 BASES = "ACGT"
 SHUFFLED, MIDDLE = "shuffled-positions", "distance-to-middle"  # controls
 MIN_ITEMS = 5  # no interval over fewer items
-HEARTBEAT = 10.0
 COLUMNS = ("task", "dataset", "model", "item", "group", "contig", "start", "position", "site")
 SITE_COLUMNS = ("contig", "start", "end", "motif", "class")
 
@@ -204,7 +203,7 @@ def attribute(
     known = read_sites(sites[0]) if sites else None
     rows = choose_items(frame, known, n_items, seed)
     scorer = fit_again(job, fit)
-    parts, beat = [], time.monotonic()
+    parts, told = [], Progress(f"{model}: mutating", len(rows), "items")
     for count, row in enumerate(rows.tolist()):
         item = next(frame.iloc[[row]].itertuples())
         column = int(item.label) if info["kind"] == "multiclass" else 0
@@ -212,9 +211,7 @@ def attribute(
         found = changes(scorer, row, codes, column)[: len(item.sequence)]
         own = None if known is None else planted(item, known)
         parts.append(item_rows(item, found, own))
-        if time.monotonic() - beat > HEARTBEAT:
-            beat = time.monotonic()
-            log.info("%s: %d of %d items", model, count + 1, len(rows))
+        told.at(count + 1)
     out = pd.concat(parts, ignore_index=True).assign(task=task, dataset=name, model=model)
     out[[*COLUMNS, "reference", *BASES]].to_parquet(attributions, index=False)
     log.info("%s: %d items, %d bases", model, len(rows), len(out))

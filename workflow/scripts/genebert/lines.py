@@ -1,13 +1,15 @@
 """Read text files line by line or in blocks of lines, plain or gzipped, with one-line errors.
 
 Comes in: the path of any text file (BED, FASTA, GTF, TSV), recognised as gzip by its first bytes.
-Goes out: numbered lines. Nothing is unpacked to disk and nothing is read as a whole.
+Goes out: numbered lines. Nothing is unpacked to disk and nothing is read as a whole. What takes
+longer than ten seconds tells the log how far it is.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gzip
+import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import IO
 
 from genebert.errors import InputError
 from genebert.hints import file_kind, similar_file
+from genebert.progress import Progress
 
 FIRST_BLOCK = 1 << 16  # bytes: small, for whatever stands at the head of a file
 BLOCK = 1 << 24
@@ -42,6 +45,12 @@ def _unzipped(plain: IO[bytes], path: str | Path) -> IO[bytes]:
     return handle
 
 
+def _progress(plain: IO[bytes], path: str | Path) -> Progress:
+    """Return what tells how far a file is read, in MB as it lies on disk."""
+    size = os.fstat(plain.fileno()).st_size
+    return Progress(f"reading {Path(path).name}", size / 1e6, "MB")
+
+
 def numbered_lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
     """Yield (1-based line number, line without its line end) of a plain or gzipped file.
 
@@ -53,8 +62,11 @@ def numbered_lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
     number = 0
     try:
         with open(path, "rb") as plain, _unzipped(plain, path) as handle:
+            told = _progress(plain, path)
             for number, line in enumerate(handle, start=1):
                 yield number, line.rstrip(b"\r\n")
+                if not number & 0x1FFF:  # asking at every line would be felt
+                    told.at(plain.tell() / 1e6)
     except FileNotFoundError:
         raise InputError(f"no such file{similar_file(path)}", file=path) from None
     except EOFError:
@@ -105,7 +117,9 @@ def line_blocks(path: str | Path) -> Iterator[tuple[int, bytes]]:
     number, left, size = 1, b"", FIRST_BLOCK
     try:
         with open(path, "rb") as plain, _unzipped(plain, path) as handle:
+            told = _progress(plain, path)
             while piece := handle.read(size):
+                told.at(plain.tell() / 1e6)
                 cut = piece.rfind(b"\n") + 1
                 if cut:
                     block = left + piece[:cut]

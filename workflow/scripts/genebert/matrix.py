@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import time
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,13 +27,13 @@ from genebert.errors import InputError
 from genebert.genome import Genome
 from genebert.lines import text_lines
 from genebert.motifs import VERSION, MotifSet
+from genebert.progress import Progress, progress
 from genebert.shards import read_region_table, region_names
 
 log = logging.getLogger("genebert")
 
 LAYERS = ("count", "best", "sum")
 _BATCH = 1000  # regions that are scanned between two heartbeats at the earliest
-_HEARTBEAT = 10.0  # seconds
 _CELLS = 1 << 18  # cells in one piece of a dataset: 1 MB, the unit of compression and of writing
 _PASSING: dict[str, Any] = {"compression": "lzf", "fletcher32": True}  # of chunks: fast, checked
 _LASTING: dict[str, Any] = {"compression": "gzip", "compression_opts": 1}  # any HDF5 reads it
@@ -109,7 +108,7 @@ def scan_chunk(
     contigs, starts, ends = read_regions(regions)
     first, end = chunk_range(len(contigs), chunk, chunks)
     indptr = np.zeros(end - first + 1, dtype=np.int64)
-    started = told = time.monotonic()
+    told = Progress("scanning motifs", end - first, "regions")
     with h5py.File(hits, "w") as file:
         writers = {name: _Writer(file, name, _DTYPES[name], _PASSING) for name in _DTYPES}
         for at in range(first, end, _BATCH):
@@ -120,11 +119,7 @@ def scan_chunk(
             for layer in LAYERS:
                 writers[layer].write(getattr(rows, layer).data)
             indptr[at - first + 1 : stop - first + 1] = indptr[at - first] + rows.sum.indptr[1:]
-            now = time.monotonic()
-            if now - told > _HEARTBEAT:
-                told = now
-                rate = (stop - first) / (now - started)
-                log.info("%d of %d regions, %.0f a second", stop - first, end - first, rate)
+            told.at(stop - first)
         for writer in writers.values():
             writer.close()
         file["indptr"] = indptr
@@ -328,11 +323,8 @@ def _write_layers(matrix: str, parts: Sequence[Chunk], shape: tuple[int, int]) -
 
 def _fill(group: Any, name: str, source: str, parts: Sequence[Chunk]) -> None:
     """Write one array of all chunks as a dataset of the group."""
-    writer, told = _Writer(group, name, _DTYPES[source], _LASTING), time.monotonic()
-    for part in parts:
+    writer = _Writer(group, name, _DTYPES[source], _LASTING)
+    for part in progress(parts, f"writing {group.name}/{name}", "chunks"):
         for values in part.values(source):
             writer.write(values)
-            if time.monotonic() - told > _HEARTBEAT:
-                told = time.monotonic()
-                log.info("%s/%s: %d regions and more", group.name, name, part.first)
     writer.close()

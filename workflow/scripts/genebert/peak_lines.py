@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import re
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -396,11 +395,7 @@ def read_columns(
         If the file cannot be read or a line is wrong; the first wrong line is named.
     """
     reader = _Reader(path, fields, contigs, check_cell_type)
-    beat = time.monotonic()
     for number, block in line_blocks(path):
         if not (reader.count and reader.quickly(number, block)):
             reader.slowly(number, block)
-        if time.monotonic() - beat > 10:
-            beat = time.monotonic()
-            log.info("%s: %d peaks", path, reader.count)
     return reader.columns()

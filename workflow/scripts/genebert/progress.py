@@ -51,12 +51,12 @@ class Progress:
         unit: str = "",
         *,
         tell: Callable[[str], None] | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self.what, self.total, self.unit = what, total, f" {unit}" if unit else ""
         self.tell = tell or (lambda line: log.info("%s", line))
-        self.clock = clock
-        self.began = self.told = clock()
+        self.clock = clock or time.monotonic
+        self.began = self.told = self.clock()
 
     def at(self, done: float, note: str = "") -> None:
         """Say that ``done`` of ``total`` is done; a line is written if it is time for one."""
@@ -69,7 +69,8 @@ class Progress:
         """Return the line for ``done`` after some seconds."""
         if not self.total:
             return f"{self.what}: {done:,.0f}{self.unit}, {duration(seconds)} so far"
-        text = f"{self.what}: {done:,.0f} of {self.total:,.0f}{self.unit}"
+        digits = 1 if isinstance(self.total, float) and self.total < 100 else 0  # MB, Mb
+        text = f"{self.what}: {done:,.{digits}f} of {self.total:,.{digits}f}{self.unit}"
         if done <= 0:
             return f"{text}, {duration(seconds)} so far"
         return f"{text}, {duration(seconds * (self.total - done) / done)} to go"

@@ -10,7 +10,6 @@ The coordinates are taken as they stand, 0-based and half-open.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from math import ceil
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from genebert.errors import InputError, nearest
+from genebert.progress import Progress
 
 log = logging.getLogger("genebert")
 
@@ -266,8 +266,7 @@ def _count(
 ) -> NDArray[np.uint32]:
     """Return uint32[shape], in how many cells of each group (-1: none) each peak is not 0."""
     seen = np.zeros(shape[0] * shape[1], dtype=np.uint32)
-    beat = time.monotonic()
-    total = 0
+    total, told = 0, Progress("counting cells", unit="values")
     for cell, peak, value in blocks:
         bad = ~((value >= 0) & np.isfinite(value))
         if bad.any():
@@ -281,9 +280,7 @@ def _count(
         use = (value > 0) & (group[cell] >= 0)
         np.add.at(seen, group[cell[use]] * shape[1] + peak[use], np.uint32(1))
         total += len(value)
-        if time.monotonic() - beat > 10:
-            beat = time.monotonic()
-            log.info("%d values read", total)
+        told.at(total)
     return seen.reshape(shape)
 
 

@@ -8,7 +8,6 @@ Comes in: a FASTA (plain, gzip or bgzip) and the splits of the configuration. Go
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -130,7 +129,6 @@ def write_bgzip(fasta: str | Path, genome: str | Path) -> list[Contig]:
     """
     contigs: dict[str, Contig] = {}
     contig = Contig("")
-    beat = time.monotonic()
     with pysam.BGZFile(str(genome), "wb", None) as out:
         for name, bases, unknown in _pieces(fasta):
             if not bases:
@@ -144,9 +142,6 @@ def write_bgzip(fasta: str | Path, genome: str | Path) -> list[Contig]:
             contig.add(bases, unknown)
             wrapped = [bases[i : i + LINE] for i in range(0, len(bases), LINE)]
             out.write(b"\n".join(wrapped) + b"\n")
-            if time.monotonic() - beat > 10:
-                beat = time.monotonic()
-                log.info("%s: %.0f Mb", name, contig.length / 1e6)
     if not contigs:
         raise InputError("is empty", file=fasta, expected="a FASTA file")
     if not contig.length:

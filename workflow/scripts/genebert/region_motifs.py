@@ -9,7 +9,6 @@ n regions of a block.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,12 +21,12 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from genebert.errors import InputError
+from genebert.progress import Progress
 
 log = logging.getLogger("genebert")
 
 BLOCK = 8192  # regions that are in memory at a time
 _REGION = ("contig", "start", "end", "split", "gc", "held_out_only")
-_HEARTBEAT = 10.0  # seconds
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +97,7 @@ class RegionMotifs:
         InputError
             If the file is damaged.
         """
-        size, told = size or BLOCK, time.monotonic()
+        size, told = size or BLOCK, Progress("reading motif rows", len(wanted), "regions")
         with h5py.File(self.path, "r") as file:
             layer = file["layers"]["sum"]
             for first in range(0, len(wanted), size):
@@ -107,9 +106,7 @@ class RegionMotifs:
                     continue
                 block = self._read(layer, first, min(first + size, len(wanted)))
                 yield rows + first, block if len(rows) == block.shape[0] else block[rows]
-                if time.monotonic() - told > _HEARTBEAT:
-                    told = time.monotonic()
-                    log.info("read %d of %d regions", first + block.shape[0], len(wanted))
+                told.at(first + block.shape[0])
 
     def _read(self, layer: Any, first: int, end: int) -> sparse.csr_matrix:
         try:

@@ -37,6 +37,7 @@ from genebert.errors import InputError
 from genebert.genome import Genome, encode, gc_content
 from genebert.hints import prefix_hint
 from genebert.peak_lines import Fields, read_columns
+from genebert.progress import Progress
 from genebert.reference import read_contigs
 from genebert.splits import SPLITS, Splits
 
@@ -350,7 +351,11 @@ def build_regions(
     by_name = np.argsort(np.array(cells.names))  # names break ties, not the order of the table
     counts = np.zeros((len(cells.names), len(REASONS)), dtype=np.int64)
     parts = []
+    told = Progress("choosing regions", sum(lengths.values()) / 1e6, "Mb")
+    done = 0.0
     for number, (contig, length) in enumerate(lengths.items()):
+        told.at(done, contig)
+        done += length / 1e6
         here = [cells.peaks[i].on(number) for i in by_name]
         if not any(on.stop > on.start for on in here):
             continue
@@ -369,7 +374,6 @@ def build_regions(
         )
         counts[by_name] += counted
         parts.append(region_columns(sequence, contig, selected, wanted, options.width))
-        log.info("%s: %d regions", contig, len(selected.starts))
     frame = pd.concat(parts, ignore_index=True)
     matrix = openness(cells, frame, list(lengths), options.open_tolerance)
     frame["region"] = np.arange(len(frame))

@@ -21,6 +21,7 @@ from genebert.errors import InputError
 from genebert.evaluate import LONG, MIN_BLOCKS, WIDE, Row, write_table
 from genebert.html import page
 from genebert.metrics import Floats
+from genebert.progress import progress
 from genebert.scores import BOUNDS, Fit, Items, Track, model_rank, read_items, read_tracks
 
 VERSION = 1
@@ -208,7 +209,8 @@ def comparisons_table(
     parts = _by_dataset(datasets, predictions, fits)
     primary: dict[str, Row] = {}
     exploratory: list[Row] = []
-    for dataset, description in zip(datasets, descriptions, strict=True):
+    pairs = list(zip(datasets, descriptions, strict=True))
+    for dataset, description in progress(pairs, "comparing", "datasets"):
         home = Path(dataset).parent
         cohort = [path for path in cohorts if Path(path).parent == home]
         items = read_items(dataset, description, cohort)

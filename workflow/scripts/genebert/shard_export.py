@@ -106,14 +106,13 @@ def export_shards(
         expect(matrix, "encoding of layer sum", layer.attrs["encoding-type"], "csr_matrix")
         counts = np.zeros((len(motifs), _VALUES), dtype=np.int64)
         entries = []
-        for number, path in enumerate(paths):
+        for number, path in enumerate(progress(paths, "writing", "shards")):
             rows = slice(*(len(frame) * k // len(paths) for k in (number, number + 1)))
             tensors = {name: values[rows] for name, values in typed.items()}
             tensors |= sequence_tensors(sequence, frame[rows], flank, intervals)
             tensors |= _motif_tensors(layer, rows, len(motifs))
             count_values(tensors["motif_rows"][trained[rows]], counts)
             entries.append(save_tensors(tensors, path))
-            log.info("shard %d of %d: %d regions", number + 1, len(paths), rows.stop - rows.start)
     quantile = float(settings.get("normaliser_quantile", 1.0))
     normaliser = quantiles(counts, quantile)
     cell_type_entry = save_tensors(

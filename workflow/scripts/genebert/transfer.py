@@ -23,6 +23,7 @@ from urllib3.exceptions import HTTPError as TransportError
 
 from genebert.disk import free_bytes, size_text
 from genebert.errors import InputError
+from genebert.progress import Progress
 
 log = logging.getLogger("genebert")
 
@@ -176,8 +177,8 @@ def _receive(
     response: requests.Response, url: str, part: Part, total: int | None, limit: int
 ) -> None:
     """Append what the server sends to the part, as it comes."""
-    began = beat = time.monotonic()
     done = at = part.size()
+    told = Progress("receiving", (total - at) / 1e6 if total else None, "MB")
     with open(part.path, "ab", buffering=0) as handle:
         # Raw bytes: a .gz that is sent as "Content-Encoding: gzip" stays as it is. read1 returns
         # what has come and does not wait for a full block, so that a slow server loses nothing.
@@ -188,11 +189,7 @@ def _receive(
             done += len(block)
             if done > limit:
                 raise SourceError(f"{url}: more than the limit of {limit} bytes")
-            if time.monotonic() - beat > 10:
-                beat = time.monotonic()
-                of = f" of {total / 1e6:.0f}" if total else ""
-                speed = (done - at) / 1e6 / (beat - began)
-                log.info("%.1f%s MB, %.3g MB/s", done / 1e6, of, speed)
+            told.at((done - at) / 1e6)
 
 
 def _attempt(session: requests.Session, url: str, part: Part, limit: int) -> None:

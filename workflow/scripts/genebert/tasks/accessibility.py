@@ -15,7 +15,6 @@ region on a contig says nothing of it: its pairs there are unlabelled, never clo
 from __future__ import annotations
 
 import logging
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 
 from genebert.errors import InputError, nearest
 from genebert.genome import Genome
+from genebert.progress import Progress
 from genebert.splits import SPLITS
 from genebert.tasks import annotation
 from genebert.tasks.dataset import (
@@ -154,7 +154,7 @@ def draw_items(
     contig_R = pd.factorize(atlas.regions["contig"])[0]
     shared = np.random.default_rng([seed, 31]).permutation(len(split_R))
     pools: dict[tuple[str, int], list[NDArray[np.int64]]] = {}
-    total, beat = 0, time.monotonic()
+    total, told = 0, Progress("drawing items", len(atlas.held_out), "cell types")
     for cell, held_out in enumerate(atlas.held_out):
         open_R = np.zeros(len(split_R), dtype=bool)
         open_R[atlas.strengths[cell].indices] = True
@@ -170,9 +170,7 @@ def draw_items(
                 here = order[(allowed_R & (split_R == split))[order]]
                 total += len(here)
                 pools[part, cell] = [here[~open_R[here]], here[open_R[here]]]
-        if time.monotonic() - beat > 10:
-            beat = time.monotonic()
-            log.info("%d of %d cell types", cell + 1, len(atlas.held_out))
+        told.at(cell + 1)
     size = {key: 2 * min(map(len, pair)) for key, pair in pools.items()}
     parts = {part: sum(n for key, n in size.items() if key[0] == part) for part in PARTS}
     quota = fair_quota(parts, {part: PARTS[part][2] for part in PARTS}, most)

@@ -18,6 +18,7 @@ from scipy.stats import rankdata
 
 from genebert.errors import InputError
 from genebert.genome import N, decode, encode, reverse_complement
+from genebert.progress import Progress, progress
 from genebert.splits import SPLITS
 
 log = logging.getLogger("genebert")
@@ -118,7 +119,9 @@ def nearest_similarity(
     """
     own, query = kmer_sets(queries, k)
     most = np.zeros(len(queries), dtype=np.int64)
+    told = Progress("looking for copies", len(references), "items")
     for first in range(0, len(references), REFERENCES):
+        told.at(first)
         part = references[first : first + REFERENCES]
         np.maximum(most, _most_shared(own, query, len(queries), part, k), out=most)
     return most / np.maximum(np.bincount(query, minlength=len(queries)), 1)
@@ -301,7 +304,7 @@ def related(
     order = np.argsort(known, kind="stable")
     known, owner = known[order], owner[order]
     out = np.zeros(len(queries), dtype=bool)
-    for i, sequence in enumerate(queries):
+    for i, sequence in enumerate(progress(queries, "comparing genes", "genes")):
         own = kmers(encode(sequence), k, canonical=False)
         if len(own) < bin_bases:
             continue

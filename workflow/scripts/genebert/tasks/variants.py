@@ -38,7 +38,6 @@ Keys of the dataset's row in the configuration (all optional):
 from __future__ import annotations
 
 import logging
-import time
 from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -156,12 +155,8 @@ def read_items(
     seen: dict[str, tuple[int, float]] = {}
     rows: list[dict[str, Any]] = []
     n_in = 0
-    beat = time.monotonic()
     for raw in reader_of(str(path))(path, columns):
         n_in += 1
-        if time.monotonic() - beat > 10:
-            beat = time.monotonic()
-            log.info("read %d variants, %d can be used", n_in, len(rows))
         record = prefixed(raw, str(row.get("contig_prefix") or ""))
         reason = left_out(record) or skip_reason(record)
         if not reason and record.contig not in genome.lengths:
