@@ -113,14 +113,14 @@ def test_mistakes_while_planning(snakemake, own, mistake):
 def test_what_snakemake_says_by_itself_names_the_file(snakemake, tmp_path, root):
     """Read before the Snakefile is: no hook, but the last line tells."""
     done = snakemake("-n", "--configfile", "nope.yaml")
-    assert "No such file or directory: 'nope.yaml'" in last_line(done.stderr)
+    assert "No such file or directory: 'nope.yaml'" in last_line(done.stderr + done.stdout)
     (tmp_path / "tab.yaml").write_text("genome:\n\tname: a\n")
     done = snakemake("-n", "--configfile", tmp_path / "tab.yaml")
-    assert "not valid JSON or YAML" in last_line(done.stderr)
+    assert "not valid JSON or YAML" in last_line(done.stderr + done.stdout)
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", "-n"], cwd=tmp_path, capture_output=True, text=True, check=False
     )  # fmt: skip
-    assert "No Snakefile found" in last_line(done.stderr)
+    assert "No Snakefile found" in last_line(done.stderr + done.stdout)
 
 
 def test_check_says_all_that_is_wrong_and_a_run_ends_with_the_log(snakemake, own, tmp_path):
