@@ -21,6 +21,7 @@ from scipy import sparse
 
 from genebert.errors import InputError
 from genebert.genome import Genome, encode, pack
+from genebert.progress import progress
 from genebert.shard_files import FORMAT, REGION_TENSORS, expect, save_tensors
 from genebert.shards import read_region_table, region_names
 from genebert.splits import SPLITS, Splits
