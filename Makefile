@@ -8,7 +8,7 @@ export PATH := $(VENV)/bin:$(PATH)
 export GENEBERT_REALDATA
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo again test test-slurm test-controls test-realdata lint docs report clean
+.PHONY: help setup demo again test tutorial test-slurm test-controls test-realdata lint docs report clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -37,7 +37,10 @@ again: setup ## check that a second run repeats nothing
 	bash .ci/again.sh
 
 test: setup ## unit, property, bad-input and workflow tests
-	python -m pytest -n 2 --dist loadfile -m "not slurm and not control" tests/unit tests/property tests/workflow tests/slurm
+	python -m pytest -n 2 --dist loadfile -m "not slurm and not control and not tutorial" tests/unit tests/property tests/workflow tests/slurm
+
+tutorial: setup ## type docs/tutorial.md word by word in a fresh copy, and check what comes out (about 2 minutes)
+	python -m pytest tests/workflow/test_tutorial.py
 
 test-slurm: setup ## the pipeline on a real SLURM that is installed and started for it (root, Debian; about 10 minutes)
 	python -m pytest -m slurm tests/slurm

@@ -102,7 +102,7 @@ def test_a_mistake_in_their_configuration_is_one_line(theirs: Path) -> None:
 
 
 def test_the_page_shows_a_module_of_this_form(root: Path) -> None:
-    (text,) = blocks(root / "docs/module.md", "python", "Snakefile of your workflow")
+    (text,) = blocks(root / "docs/module.md", "text", "Snakefile of your workflow")
     for line in (
         '"genebert/workflow/Snakefile"',
         'config["genebert"]',
