@@ -168,7 +168,7 @@ def draw_few_shot(summary: pd.DataFrame, wide: pd.DataFrame, path: str) -> None:
         for ax in pair:
             ax.set_ylim(np.nanmin(ends) - 0.02, np.nanmax(ends) + 0.02)
     if not bases:
-        nothing(axes[0], "no few-shot curves: effort.label_fractions holds all labels only")
+        nothing(axes[0], "no few-shot curves: all labels only, or too few positives")
     shared_legend(drawing, axes)
     save(drawing, path)
 

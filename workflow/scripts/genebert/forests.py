@@ -110,6 +110,7 @@ def draw_differences(table: pd.DataFrame, path: str) -> None:
         ax.axvline(0, color="#666666", linestyle="--", linewidth=0.9, zorder=0.5)
         heading(ax, title)
         ax.set(xlabel="AUROC of genebert - rival")
+        ax.locator_params(axis="x", nbins=4)
     save(drawing, path)
 
 
@@ -130,14 +131,12 @@ def _draw_primary(ax: Axes, primary: pd.DataFrame) -> None:
             ax.plot(values["difference"], row, "o", color=PALETTE[0], markersize=4.5)
         else:
             ax.text(
-                0,
-                row,
-                values["note"],
-                fontsize=8,
-                ha="center",
-                va="center",
-                backgroundcolor="white",
-            )
+                0.5, row, values["note"], fontsize=8, ha="center", va="center",
+                transform=ax.get_yaxis_transform(), backgroundcolor="white",
+            )  # fmt: skip
+    ends = primary[["low", "high", "detectable"]].abs().max().max()
+    limit = 1.1 * ends if np.isfinite(ends) else 0.1
+    ax.set_xlim(-limit, limit)
     ax.axvline(0, color="#666666", linestyle="--", linewidth=0.9, zorder=0.5)
     ax.set_yticks(range(len(primary)), labels)
     ax.set_ylim(len(primary) - 0.4, -0.6)

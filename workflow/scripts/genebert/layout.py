@@ -418,14 +418,19 @@ def plan_numbers(config: Config) -> dict[str, str]:
     numbers = {
         "sources": "simulated genome" if is_simulated(config) else "files",
         "reference": config["genome"]["name"],
-        "pretrain": f"{len(variants(config))} variants x {seeds} seeds",
-        "datasets": f"{len(config['datasets'])} datasets",
-        "models": f"{len(set(names))} models, {fits} seeds",
-        "evaluation": f"{len(tasks(config))} tasks",
-        "report": f"{len(report_files(config))} files",
+        "pretrain": f"{_counted(len(variants(config)), 'variant')} x {_counted(seeds, 'seed')}",
+        "datasets": _counted(len(config["datasets"]), "dataset"),
+        "models": f"{_counted(len(set(names)), 'model')}, {_counted(fits, 'seed')}",
+        "evaluation": _counted(len(tasks(config)), "task"),
+        "report": _counted(len(report_files(config)), "file"),
     }
     interpreted = len(interpret_rows(config))
-    return numbers | ({"interpretation": f"{interpreted} datasets"} if interpreted else {})
+    return numbers | ({"interpretation": _counted(interpreted, "dataset")} if interpreted else {})
+
+
+def _counted(count: int, noun: str) -> str:
+    """Return a number with its noun: ``1 seed``, ``2 seeds``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def manifest_rows(config: Config, path: str | Path) -> list[dict[str, str]]:
