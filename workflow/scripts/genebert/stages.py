@@ -81,7 +81,7 @@ STAGES = (
     Stage(
         "evaluation", "metrics, tables,\ncomparisons",
         ("metrics", "task_table", "metrics_table", "ablation_table", "comparisons_table",
-         "pretraining_table"),
+         "pretraining_table", "chosen_table"),
         ("tasks/*.metrics.jsonl", "comparisons.jsonl"), ("datasets", "models", "pretrain"),
         (6, 1.5),
     ),
