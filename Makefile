@@ -42,7 +42,7 @@ test: setup ## unit, property, bad-input and workflow tests
 tutorial: setup ## type docs/tutorial.md word by word in a fresh copy, and check what comes out (about 2 minutes)
 	python -m pytest tests/workflow/test_tutorial.py
 
-test-slurm: setup ## the pipeline on a real SLURM that is installed and started for it (root, Debian; about 10 minutes)
+test-slurm: setup ## the pipeline on a real SLURM that is installed and started for it (root, Debian; about 15 minutes)
 	python -m pytest -m slurm tests/slurm
 
 test-controls: setup ## negative controls: two simulated genomes that hold nothing to be found

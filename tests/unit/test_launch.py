@@ -93,6 +93,14 @@ def test_failure_is_told_with_the_last_line(tmp_path, monkeypatch):
         launch.run_pretrain(run="r", output="o", processes=1, log_path=str(log))
 
 
+def test_a_killed_program_is_told_as_that(tmp_path, monkeypatch):
+    program = tmp_path / "program.py"
+    program.write_text("import os; print('step 7/60', flush=True); os.kill(os.getpid(), 9)")
+    monkeypatch.setattr(launch, "PROGRAM", program)
+    with pytest.raises(InputError, match="was killed by signal 9; run again, it resumes there"):
+        launch.run_pretrain(run="r", output="o", processes=1, log_path=str(tmp_path / "log"))
+
+
 def test_signals_reach_the_program(tmp_path, monkeypatch):
     program = tmp_path / "program.py"
     ready = tmp_path / "ready"

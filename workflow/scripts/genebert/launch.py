@@ -195,4 +195,6 @@ def run_pretrain(
     if code == EXIT_STOPPED or stopped:
         where = stopped[-1] if stopped else "a checkpoint"
         raise InputError(f"pre-training was stopped at {where}; run again, it resumes there")
+    if code < 0:
+        raise InputError(f"pre-training was killed by signal {-code}; run again, it resumes there")
     raise InputError(f"pre-training ended with exit code {code}: {reason(text)}")
