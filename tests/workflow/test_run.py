@@ -304,7 +304,5 @@ def test_a_model_that_was_trained_elsewhere_needs_nothing_of_this_directory(run,
     keys = ("--config", "user_files=mine.tsv", f"pretrained={model}", "--")
     plan = snakemake_in(here, root, "-n", *keys, "results/variants/gwas.vcf.gz")
     assert plan.returncode == 0, plan.stderr
-    planned = set(re.findall(r"^rule (\w+):|^localrule (\w+):", plan.stdout, re.MULTILINE))
-    assert {a or b for a, b in planned} <= {"accessibility_head", "score_vcf"}
     counts = re.findall(r"^(\w+) +\d+$", plan.stdout, re.MULTILINE)
     assert set(counts) == {"accessibility_head", "score_vcf", "total"}
