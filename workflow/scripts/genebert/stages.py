@@ -81,9 +81,9 @@ STAGES = (
     Stage(
         "evaluation", "metrics, tables,\ncomparisons",
         ("metrics", "task_table", "metrics_table", "ablation_table", "comparisons_table",
-         "pretraining_table", "chosen_table"),
-        ("tasks/*.metrics.jsonl", "comparisons.jsonl"), ("datasets", "models", "pretrain"),
-        (6, 1.5),
+         "pretraining_table", "chosen_table", "variant_scores"),
+        ("tasks/*.metrics.jsonl", "comparisons.jsonl"),
+        ("sources", "datasets", "models", "pretrain"), (6, 1.5),
     ),
     Stage(
         "checks", "QC of regions,\nmotif enrichment", ("region_qc", "motif_qc"),
