@@ -129,7 +129,7 @@ def test_example_plans_on_files_of_its_names(snakemake, root, tmp_path):
     for name in re.findall(r"[\w.-]+\.(?:fa|gtf|bed)\.gz", text):
         (tmp_path / name).touch()
     (tmp_path / "cell_types.tsv").write_text(
-        "cell_type\tpeaks\tformat\nB\tB_rep1.bed\tbed\nB\tB_rep2.bed\tbed\nMono\tm.bed\tbed\n"
+        "cell_type\tpeaks\tformat\nB\tB_rep1.bed\tbed\nB\tB_rep2.bed\tbed\nMonocytes\tm.bed\tbed\n"
     )
     for name in ("B_rep1.bed", "B_rep2.bed", "m.bed"):
         (tmp_path / name).touch()
