@@ -37,7 +37,9 @@ def read_yaml(name):
 SCHEMA = read_yaml("workflow/schemas/config.schema.yaml")
 config = or_exit(
     configuration.check_config,
-    configuration.merged(read_yaml("config/config.yaml"), config),  # a `module:` brings its own alone
+    configuration.merged(
+        read_yaml("config/config.yaml"), config
+    ),  # a `module:` brings its own alone
     SCHEMA,
     file=" + ".join(
         ["config.yaml", *(Path(name).name for name in workflow.overwrite_configfiles)]
