@@ -41,6 +41,7 @@ STYLE: Any = {
     "lines.linewidth": 1.4,
     "savefig.dpi": 150,
 }
+DECIMALS = 5  # of the place of axes in a figure
 _METADATA: Mapping[str, dict[str, None]] = {
     ".svg": {"Date": None, "Creator": None},
     ".png": {"Software": None},
@@ -90,7 +91,20 @@ def save(drawing: Figure, path: str) -> None:
     if suffix not in _METADATA:
         raise InputError("unknown kind of figure", file=path, expected=" ".join(_METADATA))
     with mpl.rc_context(STYLE):  # the salt of SVG identifiers is read when the file is written
+        if drawing.get_layout_engine() is not None:
+            _settle(drawing)
         drawing.savefig(path, format=suffix[1:], metadata=_METADATA[suffix])
+
+
+def _settle(drawing: Figure) -> None:
+    """Lay a figure out and round the places of its axes.
+
+    The solver's last digits differ from call to call, and SVG identifiers are hashes of them.
+    """
+    drawing.draw_without_rendering()
+    drawing.set_layout_engine("none")
+    for ax in drawing.axes:
+        ax.set_position([round(edge, DECIMALS) for edge in ax.get_position(original=True).bounds])
 
 
 def panels(

@@ -23,8 +23,12 @@ FIRST_BLOCK = 1 << 16  # bytes: small, for whatever stands at the head of a file
 BLOCK = 1 << 24
 
 
-def _unzipped(plain: IO[bytes], path: str | Path) -> IO[bytes]:
+def _unzipped(plain: IO[bytes], path: str | Path, page: bool) -> IO[bytes]:
     """Return the open file, or the text within if its first bytes are those of gzip.
+
+    Parameters
+    ----------
+    page : the file may be a web page.
 
     Raises
     ------
@@ -40,7 +44,7 @@ def _unzipped(plain: IO[bytes], path: str | Path) -> IO[bytes]:
             head = handle.read(16)
         plain.seek(0)
         handle = gzip.GzipFile(fileobj=plain)  # type: ignore[assignment]
-    if kind := file_kind(head):
+    if not page and (kind := file_kind(head)):
         raise InputError(f"is not a text file in UTF-8 but {kind[0]}", file=path, expected=kind[1])
     return handle
 
@@ -51,8 +55,12 @@ def _progress(plain: IO[bytes], path: str | Path) -> Progress:
     return Progress(f"reading {Path(path).name}", size / 1e6, "MB")
 
 
-def numbered_lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
+def numbered_lines(path: str | Path, page: bool = False) -> Iterator[tuple[int, bytes]]:
     """Yield (1-based line number, line without its line end) of a plain or gzipped file.
+
+    Parameters
+    ----------
+    page : the file may be a web page; else that is told as a download that went wrong.
 
     Raises
     ------
@@ -61,7 +69,7 @@ def numbered_lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
     """
     number = 0
     try:
-        with open(path, "rb") as plain, _unzipped(plain, path) as handle:
+        with open(path, "rb") as plain, _unzipped(plain, path, page) as handle:
             told = _progress(plain, path)
             for number, line in enumerate(handle, start=1):
                 yield number, line.rstrip(b"\r\n")
@@ -94,15 +102,19 @@ def text_of(line: bytes, path: str | Path, number: int) -> str:
     return text
 
 
-def text_lines(path: str | Path) -> Iterator[tuple[int, str]]:
+def text_lines(path: str | Path, page: bool = False) -> Iterator[tuple[int, str]]:
     """Yield (1-based line number, line) of a plain or gzipped file in UTF-8.
+
+    Parameters
+    ----------
+    page : as for :func:`numbered_lines`.
 
     Raises
     ------
     InputError
         As :func:`numbered_lines`, and if the file is not text.
     """
-    for number, line in numbered_lines(path):
+    for number, line in numbered_lines(path, page):
         yield number, text_of(line, path, number)
 
 
@@ -116,7 +128,7 @@ def line_blocks(path: str | Path) -> Iterator[tuple[int, bytes]]:
     """
     number, left, size = 1, b"", FIRST_BLOCK
     try:
-        with open(path, "rb") as plain, _unzipped(plain, path) as handle:
+        with open(path, "rb") as plain, _unzipped(plain, path, False) as handle:
             told = _progress(plain, path)
             while piece := handle.read(size):
                 told.at(plain.tell() / 1e6)

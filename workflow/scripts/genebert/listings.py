@@ -76,7 +76,7 @@ def read_index(
         If the page links to no such file.
     """
     parser = _Links()
-    for _, line in text_lines(path):
+    for _, line in text_lines(path, page=True):
         parser.feed(line + "\n")
     parser.close()
     bases = [urlsplit(url).path.rpartition("/")[0] + "/" for url in directories if url]
@@ -110,7 +110,7 @@ def read_files_txt(path: str | Path) -> list[tuple[int, str, dict[str, str]]]:
     """
     entries = []
     seen: dict[str, int] = {}
-    for row, line in text_lines(path):
+    for row, line in text_lines(path, page=True):  # what is wrong is told of the line
         if not line.strip():
             continue
         name, tab, text = line.partition("\t")
