@@ -58,7 +58,8 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (home / "bin/conda").chmod(0o755)
     (home / "bin/activate").write_text(ACTIVATE)
     monkeypatch.setenv("STAND_IN", str(home))
-    monkeypatch.setenv("PATH", f"{home / 'bin'}:{os.environ['PATH']}")
+    python = Path(sys.executable).parent
+    monkeypatch.setenv("PATH", f"{home / 'bin'}:{python}:{os.environ['PATH']}")
     return home
 
 
