@@ -103,6 +103,7 @@ def differences(first: Path, second: Path) -> list[str]:
             "results/pretrain/**/*.safetensors",
         )
         for path in first.glob(pattern)
+        if path.name not in ("cost.tsv", "pretraining_cost.tsv")  # what a run took
     )
     return [str(n) for n in names if not filecmp.cmp(first / n, second / n, shallow=False)]
 
