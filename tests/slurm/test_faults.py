@@ -9,7 +9,12 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.slurm
+from slurm_runs import FULL
+
+pytestmark = [
+    pytest.mark.slurm,
+    pytest.mark.skipif(not FULL, reason="long: GENEBERT_SLURM_FULL=1"),
+]
 KINDS = (
     "limit-slurm", "step-slurm", "driver-slurm", "slurmd-slurm", "cancel-slurm",
     "step-local", "driver-local", "disk-local",
