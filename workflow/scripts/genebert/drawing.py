@@ -104,7 +104,10 @@ def _settle(drawing: Figure) -> None:
     drawing.draw_without_rendering()
     drawing.set_layout_engine("none")
     for ax in drawing.axes:
-        ax.set_position([round(edge, DECIMALS) for edge in ax.get_position(original=True).bounds])
+        left, bottom, width, height = (
+            round(edge, DECIMALS) for edge in ax.get_position(original=True).bounds
+        )
+        ax.set_position((left, bottom, width, height))
 
 
 def panels(
