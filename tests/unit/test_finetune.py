@@ -26,7 +26,7 @@ from task_toys import (
     write,
 )
 
-from genebert import classifier, finetune, predict
+from genebert import classifier, finetune, kept, predict
 from genebert.errors import InputError
 from genebert.items import Job
 from genebert.metrics import auroc
@@ -120,6 +120,34 @@ def test_test_labels_are_never_read(tmp_path: Path, model: str) -> None:
         for p in (paths, other)
     )
     pd.testing.assert_frame_equal(before, after)
+
+
+def test_a_hidden_anchor_is_the_placeholder_and_its_neighbours_stay(tmp_path: Path) -> None:
+    shards = toy_shards(80)
+    tuned = {}
+    for anchor in ("shown", "hidden"):
+        paths = write(
+            tmp_path / anchor, cell_frame(shards), uses_regions=True, task="tfbs", anchor=anchor
+        )
+        tuned[anchor] = finetune.Finetuning(network_job("scratch", paths, shards))
+    rows = torch.arange(len(tuned["shown"].items))
+    places = {name: one.inputs.places for name, one in tuned.items()}
+    assert places["shown"] is not None
+    assert places["hidden"] is not None
+    shown, covered, *_ = places["shown"].of(places["shown"].row[rows])
+    hidden, placeholder, *_ = places["hidden"].of(places["hidden"].row[rows])
+    middle = shown.shape[2] // 2
+    others = torch.arange(shown.shape[2]) != middle
+    assert torch.equal(shown[:, :, others], hidden[:, :, others])
+    assert shown[:, :, middle].any()
+    assert not covered.any()
+    assert not hidden[:, :, middle].any()
+    assert placeholder.all()
+    network = tuned["hidden"].network(tuned["hidden"].starts[0], 1)
+    for anchor, expected in (("shown", False), ("hidden", True)):
+        encoders = tuned[anchor].starts[0].encoders
+        about = kept.keep(tuned[anchor].job, network, encoders, regions=True).about
+        assert about.anchor_hidden == expected  # so that a kept network is used as it was fitted
 
 
 @pytest.fixture(scope="module")

@@ -80,6 +80,7 @@ def test_natural_holds_every_open_region_with_its_label(chip: Chip) -> None:
     own = regions.iloc[frame["region"]]
     assert frame["start"].tolist() == own["start"].tolist()
     assert info["uses_regions"] is True
+    assert info["anchor"] == "shown"
     assert info["contigs"] == list(CONTIGS)
 
 

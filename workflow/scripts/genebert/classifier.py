@@ -198,7 +198,7 @@ def place_matrices(
             found=items.contig[rows[np.argmin(contig)]],
         )
     position, exclude = locus_window(items, corpus.width)
-    anchors = np.full(len(rows), -1) if items.anchor_hidden else items.region[rows]
+    anchors = items.region[rows] if items.anchor_shown else np.full(len(rows), -1)
     keys = np.stack([cells, contig, position[rows], anchors], axis=1)
     unique, row = np.unique(keys, axis=0, return_inverse=True)
     device = corpus.device

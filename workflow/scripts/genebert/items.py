@@ -87,6 +87,11 @@ class Items:
         return bool(self.info.get("anchor_hidden", False))
 
     @property
+    def anchor_shown(self) -> bool:
+        """Whether the region branch sees the item's own region; else pre-training's placeholder."""
+        return not self.anchor_hidden and self.info.get("anchor", "shown") == "shown"
+
+    @property
     def focus(self) -> tuple[int, int] | None:
         """First and last base of the sequence that the label is about (TSS, splice site), if known.
 

@@ -103,7 +103,7 @@ def keep(job: Job, network: Network, encoders: Pretrained | None, regions: bool)
         focus=items.focus,
         length=items.codes.shape[1],
         strand_specific=items.strand_specific,
-        anchor_hidden=items.anchor_hidden,
+        anchor_hidden=not items.anchor_shown,
         exclude=locus_window(items, job.context.shards.width)[1] if regions else 0,
     )
     return Fitted(network, about)

@@ -31,6 +31,7 @@ from scipy import stats
 from genebert import metrics
 from genebert.accessibility_head import ALPHAS, Ridge
 from genebert.errors import InputError
+from genebert.progress import progress
 from genebert.region_motifs import RegionMotifs
 
 log = logging.getLogger("genebert")
@@ -296,7 +297,7 @@ def ridge_table(data: RegionMotifs, *, seed: int, draws: int, block_bp: int) -> 
                 continue  # 0 by definition
             if specific:
                 x = x - others_mean(x, training)
-            for name, held, found in _scored(data, x, y, block, counts):
+            for name, held, found in _scored(f"{model}, {target}", data, x, y, block, counts):
                 rows.append(
                     {
                         "cell_type": name,
@@ -321,9 +322,10 @@ def ridge_table(data: RegionMotifs, *, seed: int, draws: int, block_bp: int) -> 
 
 
 def _scored(
-    data: RegionMotifs, x_TC: Floats, y_TC: Floats, block: Ints, counts: Floats
+    what: str, data: RegionMotifs, x_TC: Floats, y_TC: Floats, block: Ints, counts: Floats
 ) -> Iterator[tuple[str, int, dict[str, float]]]:
     """Yield (cell type, held out, measures with intervals), then the means over cell types."""
+    told = f"{what}: drawing"
     measures: dict[str, Callable[[Floats], Floats]] = {
         "pearson": lambda values: values,
         "spearman": stats.rankdata,
@@ -332,7 +334,9 @@ def _scored(
         name: np.stack(
             [
                 correlation_draws(measure(x), measure(y), block, counts)
-                for x, y in zip(x_TC.T, y_TC.T, strict=True)
+                for x, y in progress(
+                    zip(x_TC.T, y_TC.T, strict=True), f"{told} {name}", "cell types", x_TC.shape[1]
+                )
             ]
         )
         for name, measure in measures.items()

@@ -235,6 +235,7 @@ def describe_regions(
     """
     _, names, cells, held_out, opened = read_accessibility(accessibility)
     regions = _read_regions(table, names, accessibility)
+    log.info("read %d regions", len(regions))
     counts = read_counts(qc, cells)
     regions["breadth"] = opened.getnnz(axis=0)
     regions["tss"] = np.nan
@@ -242,6 +243,7 @@ def describe_regions(
     if listed:
         sites = transcripts(read_exons(listed[0]))
         regions["tss"] = tss_distance(regions, sites, file=listed[0])
+    log.info("comparing %d cell types, %d open regions", len(cells), opened.nnz)
     both, either, ratio = jaccard(opened)
     own = cell_type_table(regions, opened, held_out, counts, ratio)
     spread = distribution_table(regions, len(cells))

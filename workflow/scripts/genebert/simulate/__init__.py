@@ -87,9 +87,11 @@ def simulate(
         built.codes, contigs, built.regions, panel, built.sites, atlas.strength, atlas.pairs,
         atlas.cells, atlas.openness, p,
     )  # fmt: skip
-    log.info("drawing variants and the cohort")
+    log.info("drawing variants")
     drawn = draw_variants(world, checked, built.layout.genes.tss, p, stream(seed, "variants"))
+    log.info("drawing the variants of the cohort")
     markers = choose_variants(world, checked, p, stream(seed, "cohort-variants"))
+    log.info("drawing the people of the cohort")
     people = sample_cohort(markers, world, checked, p, stream(seed, "cohort"))
 
     log.info("writing")

@@ -5,19 +5,18 @@ In: a finished genome. Out: an :class:`Atlas`.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from genebert.progress import progress
 from genebert.simulate import binding, cells, sites
 from genebert.simulate.build import Genome
 from genebert.simulate.cells import Openness, Peaks
 from genebert.simulate.motifs import Panel, region_strength
 from genebert.simulate.parameters import Parameters, Settings, stream
 
-log = logging.getLogger("genebert")
 Floats = NDArray[np.float64]
 
 
@@ -42,7 +41,6 @@ def build_atlas(
 ) -> Atlas:
     """Draw activities, openness and binding, and call the peaks."""
     regions, contigs = genome.regions, genome.layout.map
-    log.info("scanning %d regions", len(regions.start))
     windows = genome.codes[regions.start[:, None] + np.arange(regions.width)]
     strength, centre = region_strength(windows, panel)
     pairs = sites.pairs_of(genome.sites, len(windows), len(panel.motifs))
@@ -52,7 +50,7 @@ def build_atlas(
     probability = np.stack(
         [
             cells.sigmoid(binding.energies(strength, pairs, drawn, openness, panel, p, c))[:, chip]
-            for c in range(len(settings.cell_types))
+            for c in progress(range(len(settings.cell_types)), "drawing binding", "cell types")
         ],
         axis=1,
     )
@@ -68,14 +66,14 @@ def build_atlas(
             c, regions, openness, expected[:, c], drawn, genome.blacklist, genome.codes, contigs, p,
             stream(seed, f"peaks-{name}"),
         )
-        for c, name in enumerate(settings.cell_types)
+        for c, name in enumerate(progress(settings.cell_types, "calling peaks", "cell types"))
     ]  # fmt: skip
     chip_peaks = [
         binding.call_chip(
-            bound[:, c, k], probability[:, c, k], centre[:, t], c, regions, openness, genome.codes,
-            contigs, p, stream(seed, f"chip-{tf}-{name}"),
+            bound[:, c, k], probability[:, c, k], centre[:, chip[k]], c, regions, openness,
+            genome.codes, contigs, p, stream(seed, f"chip-{tf}-{name}"),
         )
-        for k, (t, tf) in enumerate(zip(chip, settings.chip_tfs, strict=True))
+        for k, tf in enumerate(progress(settings.chip_tfs, "calling ChIP-seq peaks", "TFs"))
         for c, name in enumerate(settings.cell_types)
     ]  # fmt: skip
     return Atlas(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pyjaspar import jaspardb
 
 from genebert.genome import Codes, N
+from genebert.progress import Progress
 from genebert.simulate.parameters import Parameters
 
 Floats = NDArray[np.float64]
@@ -246,7 +247,9 @@ def region_strength(
     """
     strength = np.empty((len(codes), len(panel.motifs)))
     centre = np.empty(strength.shape, dtype=np.int32)
+    told = Progress("scanning regions", len(codes), "regions")
     for start in range(0, len(codes), chunk):
+        told.at(start)
         part = slice(start, start + chunk)
         for index, placed in scan(codes[part], panel):
             best = placed.max(axis=2)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from genebert.errors import InputError
 from genebert.genome import Codes
+from genebert.progress import progress
 from genebert.simulate.binding import energies
 from genebert.simulate.cells import Cells, Openness, sigmoid
 from genebert.simulate.layout import Ints, Map, Regions
@@ -279,7 +280,7 @@ def draw_variants(
     columns: list[list[NDArray[np.generic]]] = []
     complete = np.ones(len(position), dtype=bool)
     kinds = region_kind(world.regions)
-    for c in cell_types:
+    for c in progress(cell_types, "drawing variants", "cell types"):
         own = np.flatnonzero(cell == c)
         if not len(own):
             continue

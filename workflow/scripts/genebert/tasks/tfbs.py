@@ -50,6 +50,7 @@ log = logging.getLogger("genebert")
 
 CLASSES = ["unbound", "bound"]
 NEGATIVES = ("matched", "natural", "discordant")
+ANCHOR = ("shown", "hidden")
 BINS = (0.02, 0.05)  # GC and strength: half a decile, since strengths are rank percentiles
 PARTS = ("train", "valid", "chromosome", "cell-type", "both")
 INDUCTIVE = ("chromosome", "both")
@@ -108,8 +109,9 @@ def build(
     ``extra`` are the peak files in the order of the table ``labels`` (none: the paths in the
     table). ``row`` may set ``negatives`` (``matched``: one to one on GC and strength within TF,
     cell type and split; ``natural``: every open region; ``discordant``: every item of the stratum,
-    for which a matched set holds few negatives), ``contigs`` (the contigs that the assay
-    covers; else those with a peak of any file) and ``block_bp``.
+    for which a matched set holds few negatives), ``anchor`` (``hidden``: the region branch is not
+    shown the item's own region), ``contigs`` (the contigs that the assay covers; else those with a
+    peak of any file) and ``block_bp``.
 
     Raises
     ------
@@ -159,6 +161,7 @@ def build(
         "block_bp": block_bp(row, fasta.lengths),
         "n_in": n_in,
         "negatives": kind,
+        "anchor": row_option(row, "anchor", ANCHOR),
         "groups": sorted(frame["group"].unique()),
         "skipped_tfs": skipped,
         "missing_cell_types": sorted(chip.attrs["missing"]),
