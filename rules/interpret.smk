@@ -9,6 +9,7 @@ rule attribute:
         shards="results/shards/index.json",
         weights=first_weights_of,
         fit="results/tasks/{task}/{dataset}/{model}/fit.json",
+        fitted="results/tasks/{task}/{dataset}/{model}/fitted.safetensors",
         sites=layout.planted_sites(config),
     output:
         attributions="results/tasks/{task}/{dataset}/{model}/attributions.parquet",

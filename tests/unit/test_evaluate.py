@@ -14,7 +14,7 @@ from genebert import metrics
 from genebert.errors import InputError
 from genebert.evaluate import evaluate
 
-# DESIGN, section 2, letter by letter
+# columns of the result tables (docs/files.md), letter by letter
 WIDE = (
     "task dataset model pretraining n_seeds n_train n_test n_positive auroc auroc_low auroc_high "
     "auprc auprc_low auprc_high mcc mcc_low mcc_high f1 accuracy precision recall brier"

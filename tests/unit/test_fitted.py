@@ -1,9 +1,8 @@
-"""Models fitted again: the same scores as those of the tables, and what a mutation reaches."""
+"""Models of the tables as functions of a sequence: the same scores as those of the tables, and what a mutation reaches."""
 
 from __future__ import annotations
 
 import json
-import logging
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,8 +16,9 @@ from task_toys import WordMotifs, binary_frame, cell_frame, job, splice_frame, t
 from genebert import baselines, finetune, fitted, kept
 from genebert.classifier import place_matrices
 from genebert.context import Context
+from genebert.errors import InputError
 from genebert.finetune import Finetuning
-from genebert.items import Job, Subset
+from genebert.items import Job
 from genebert.model import GeneBert, ModelConfig
 from genebert.pretrained import save
 from genebert.samples import Corpus
@@ -75,7 +75,7 @@ def test_regressions_give_the_scores_of_the_tables(tmp_path: Path, model: str) -
     made = job(model, write(tmp_path, binary_frame(240, groups=("CTCF", "SPI1"))))
     function = {"gc": baselines.gc, "kmer-lr": baselines.kmer_lr, "motif-lr": baselines.motif_lr}
     frame, info = function[model](made)
-    scorer = fitted.fit_again(made, record(tmp_path, info))
+    scorer = fitted.scorer(made, record(tmp_path, info))
     np.testing.assert_allclose(again(made, scorer), tables(frame, made)[:8], atol=1e-6)
 
 
@@ -95,42 +95,33 @@ def network_job(tmp_path: Path, model: str, kind: str = "cells") -> Job:
 @pytest.mark.parametrize(
     ("model", "kind"), [("cnn", "cells"), ("scratch", "splice"), ("cnn", "splice")]
 )
-def test_networks_give_the_scores_of_the_tables(
-    tmp_path: Path, model: str, kind: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    made = network_job(tmp_path, model, kind)
+def test_networks_give_the_scores_of_the_tables(tmp_path: Path, model: str, kind: str) -> None:
+    path = str(tmp_path / "fitted.safetensors")
+    made = replace(network_job(tmp_path, model, kind), fitted=path)
+    made.__dict__["context"] = Context(toy_shards(80))  # type: ignore[arg-type]
     frame, info = finetune.predict_network(made)
-    with caplog.at_level(logging.WARNING):
-        scorer = fitted.fit_again(made, record(tmp_path, info))
-    assert not [r for r in caplog.records if r.levelname == "WARNING"]
+    scorer = fitted.scorer(made, record(tmp_path, info))
     np.testing.assert_allclose(again(made, scorer), tables(frame, made)[:8], atol=1e-6)
 
 
-def test_another_validation_score_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    made = network_job(tmp_path, "cnn")
-    _, info = finetune.predict_network(made)
-    info["runs"][0]["valid"] += 0.01
-    with caplog.at_level(logging.WARNING):
-        fitted.fit_again(made, record(tmp_path, info))
-    assert "a sister of the run in the tables" in caplog.text
-    caplog.clear()
-    with caplog.at_level(logging.WARNING):
-        fitted.fit_again(made, record(tmp_path, info | {"runs": []}))
-    assert "not in the record" in caplog.text
+def test_a_network_that_was_not_kept_is_told(tmp_path: Path) -> None:
+    made = replace(network_job(tmp_path, "cnn"), fitted=str(tmp_path / "none.safetensors"))
+    with pytest.raises(InputError, match=r"none\.safetensors"):
+        fitted.scorer(made, record(tmp_path, {"runs": []}))
 
 
 def test_the_anchor_has_the_motif_row_of_the_mutated_sequence(tmp_path: Path) -> None:
     made = network_job(tmp_path, "genebert")
     made.__dict__["motifs"] = CountMotifs()
     tuning = Finetuning(made)
-    run = tuning.run(tuning.starts[0], 1, 3e-3, Subset(1.0, 0, made.items.rows("train")))
-    assert run.network.uses_regions
+    network = tuning.network(tuning.starts[0], 1).eval()
+    assert network.uses_regions
     row = int(made.items.predicted[0])
     codes = np.stack([np.full(200, b, np.uint8) for b in (0, 3)])
     seen: list[torch.Tensor] = []
-    embed = run.network.embed_region
-    run.network.embed_region = lambda m, *rest: (seen.append(m.clone()), embed(m, *rest))[1]  # type: ignore[method-assign,assignment,func-returns-value]
-    vectors = fitted.region_vectors(tuning, run, row, codes)
+    embed = network.embed_region
+    network.embed_region = lambda m, *rest: (seen.append(m.clone()), embed(m, *rest))[1]  # type: ignore[method-assign,assignment,func-returns-value]
+    vectors = fitted.region_vectors(tuning, network, row, codes)
     assert len(vectors) == 2
     assert not torch.allclose(vectors[0], vectors[1])
     assert tuning.inputs.places is not None
@@ -145,7 +136,7 @@ def test_the_anchor_has_the_motif_row_of_the_mutated_sequence(tmp_path: Path) ->
         row_M[(0, 3)[number]] = 5.0
         expected = (row_M / tuning.corpus.normaliser).clamp(max=1)
         torch.testing.assert_close(matrix[:-1, middle], expected)
-    short = fitted.region_vectors(tuning, run, row, codes[:, :100])
+    short = fitted.region_vectors(tuning, network, row, codes[:, :100])
     assert torch.equal(short[0], short[1])  # not the region's own sequence: its row stays
 
 

@@ -206,6 +206,7 @@ def stage(tmp_path: Path, model: str, fit: Any, frame: pd.DataFrame | None = Non
     out = str(tmp_path / "attributions.parquet")
     interpret.attribute(
         **paths, motif_set="", shards="", weights=[], fit=str(tmp_path / "fit.json"), sites=[],
+        fitted=str(tmp_path / "fitted.safetensors"),
         attributions=out, task="promoter", name="toy", model=model,
         effort={"finetune_steps": 150, "learning_rates": [3e-3], "pretrain_seeds": 1},
         pretrain={}, seed=1, threads=1, n_items=2,
@@ -219,7 +220,7 @@ def stage(tmp_path: Path, model: str, fit: Any, frame: pd.DataFrame | None = Non
         ("gc", "{", "cannot be read as JSON"),
         ("gc", "[]", "is no description of a fit"),
         ("gc", {"chosen": {"0.1/1": {"C": 1}}}, "no fit of all labels; found '0.1/1'"),
-        ("scratch", {"chosen": {}}, "no fit of all labels"),
+        ("scratch", {"chosen": {}}, "is no fitted network"),
         ("oracle", {"chosen": {}}, "model cannot be interpreted; found 'oracle'"),
     ],
 )

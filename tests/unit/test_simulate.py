@@ -1,4 +1,4 @@
-"""The simulated genome: formats, truth, the statistics that SCIENCE asks for, negative controls."""
+"""The simulated genome: formats, truth, the statistics it promises, negative controls."""
 
 from __future__ import annotations
 

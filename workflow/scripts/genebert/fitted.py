@@ -1,17 +1,13 @@
 """A model of the tables as a function of sequences, for interpretation.
 
-In: a prediction job and ``fit.json`` (the grid point that the stage `predict` chose). Out: a
-function from sequences that stand in for an item to probabilities. Weights of fine-tuned networks
-are not kept, so the model is fitted anew: with the same job, seed, grid point and number of
-threads training gives the same weights, and the validation score in ``fit.json`` tells whether it
-did.
+In: a prediction job, with the network that the stage `predict` kept, and ``fit.json`` (the grid
+point that it chose). Out: a function from sequences that stand in for an item to probabilities.
+A regression on sequences is fitted anew at its grid point, which gives the same weights.
 """
 
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
-from genebert import genome
+from genebert import genome, kept
 from genebert.baselines import (
     SEQUENCE_MODELS,
     Matrix,
@@ -29,49 +25,47 @@ from genebert.baselines import (
     sequence_rows,
     standardise,
 )
-from genebert.classifier import sequence_inputs
+from genebert.classifier import Network, sequence_inputs
 from genebert.errors import InputError
-from genebert.finetune import Finetuning, Run, Start
+from genebert.finetune import Finetuning
 from genebert.interpret import Floats, Scorer
-from genebert.items import Job, Subset
+from genebert.items import Job
 from genebert.layout import variant_of
 from genebert.pretrained import INFERENCE_BATCH
 
-log = logging.getLogger("genebert")
 
-SEED = 1  # fine-tuning seed of the run that is fitted again
-TOLERANCE = 1e-6  # of the validation score, to be the run of the tables
+def scorer(job: Job, fit: str) -> Scorer:
+    """Return the model of a job, fitted on all labels, as a function of sequences.
 
-
-def fit_again(job: Job, fit: str) -> Scorer:
-    """Fit the model of a job with the grid point in ``fit.json``, all labels, the first seed.
+    Parameters
+    ----------
+    job : with the path of ``fitted.safetensors``. fit : path of ``fit.json``.
 
     Raises
     ------
     InputError
-        If ``fit.json`` cannot be read, holds no fit of all labels, or the model is none that reads
-        a sequence alone or through a network.
+        If a file cannot be read, there is no fit of all labels, or the model is none that reads a
+        sequence alone or through a network.
     """
     record = read_fit(fit)
-    chosen = record.get("chosen", {})
-    if job.model in SEQUENCE_MODELS and "C" in chosen.get("1/0", {}):
-        return linear_scorer(job, float(chosen["1/0"]["C"]))
-    if job.model in ("scratch", "cnn") or variant_of(job.model):
-        if "learning_rate" in chosen.get("1", {}):
-            return network_scorer(job, float(chosen["1"]["learning_rate"]), record)
-    elif job.model not in SEQUENCE_MODELS:
+    if job.model not in SEQUENCE_MODELS:
+        if job.model in ("scratch", "cnn") or variant_of(job.model) is not None:
+            return network_scorer(job)
         raise InputError(
             "model cannot be interpreted",
             file="config interpret.models",
             found=job.model,
             expected=f"genebert, genebert-VARIANT, scratch, cnn, {', '.join(SEQUENCE_MODELS)}",
         )
-    raise InputError(
-        "no fit of all labels",
-        file=fit,
-        found=", ".join(chosen) or "nothing chosen",
-        expected="1.0 among effort.label_fractions",
-    )
+    chosen = record.get("chosen", {})
+    if "C" not in chosen.get("1/0", {}):
+        raise InputError(
+            "no fit of all labels",
+            file=fit,
+            found=", ".join(chosen) or "nothing chosen",
+            expected="1.0 among effort.label_fractions",
+        )
+    return linear_scorer(job, float(chosen["1/0"]["C"]))
 
 
 def read_fit(path: str) -> dict[str, Any]:
@@ -109,45 +103,24 @@ def linear_scorer(job: Job, strength: float) -> Scorer:
     return score
 
 
-def network_scorer(job: Job, rate: float, record: Mapping[str, Any]) -> Scorer:
-    """Train the network of the first pre-training and fine-tuning seed and return it as a function.
+def network_scorer(job: Job) -> Scorer:
+    """Return the kept network as a function of sequences: probabilities, mean over strands.
 
     Only the sequence is mutated; the neighbourhood stays. Where the region branch sees the item's
     own region, its motif row is that of the mutated sequence.
     """
     torch.set_num_threads(job.threads)
+    network = kept.load(job.fitted).network
     tuning = Finetuning(job)
-    start = tuning.starts[0]
-    run = tuning.run(start, SEED, rate, Subset(1.0, 0, job.items.rows("train")))
-    compare(run, start, record)
-    return scorer_of(tuning, run)
-
-
-def compare(run: Run, start: Start, record: Mapping[str, Any]) -> None:
-    """Log whether a run is that of the tables: the same validation score."""
-    same = {"pretrain_seed": start.pretrain_seed, "finetune_seed": SEED, "fraction": 1.0}
-    for one in record.get("runs", []):
-        if all(one.get(key) == value for key, value in same.items()):
-            if abs(one["valid"] - run.valid) > TOLERANCE:
-                log.warning(
-                    "validation score %.6f, in the tables %.6f: this machine does not repeat"
-                    " a training exactly, so this is a sister of the run in the tables",
-                    run.valid, one["valid"],
-                )  # fmt: skip
-            return
-    log.warning("the run is not in the record of the fit")
-
-
-def scorer_of(tuning: Finetuning, run: Run) -> Scorer:
-    """Return a trained network as a function of sequences: probabilities, mean over strands."""
-    items, inputs, network = tuning.items, tuning.inputs, run.network
+    network.to(tuning.device)
+    items, inputs = tuning.items, tuning.inputs
     encoders = tuning.starts[0].encoders
     config = None if encoders is None else encoders.config
     batch = INFERENCE_BATCH[tuning.device.type]
 
     @torch.inference_mode()
     def score(row: int, codes: NDArray[np.uint8]) -> Floats:
-        region = region_vectors(tuning, run, row, codes) if network.uses_regions else None
+        region = region_vectors(tuning, network, row, codes) if network.uses_regions else None
         parts = []
         for strand in sequence_inputs(replace(items, codes=codes), config, tuning.device):
             vectors = torch.cat([network.embed_sequence(part) for part in strand.split(batch)])
@@ -163,13 +136,13 @@ def scorer_of(tuning: Finetuning, run: Run) -> Scorer:
 
 
 def region_vectors(
-    tuning: Finetuning, run: Run, row: int, codes: NDArray[np.uint8]
+    tuning: Finetuning, network: Network, row: int, codes: NDArray[np.uint8]
 ) -> torch.Tensor:
     """Return e_MD of the item's matrix, in which the anchor has the motif rows of M sequences."""
     places = tuning.inputs.places
     assert places is not None
     matrix_1FC, hidden_1, *state = places.of(places.row[row][None])
-    corpus, network = tuning.corpus, run.network
+    corpus = tuning.corpus
     assert corpus is not None
     region = int(tuning.items.region[row])
     own = codes.shape[1] == corpus.width and tuning.items.start[row] == int(corpus.start[region])

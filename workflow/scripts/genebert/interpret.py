@@ -165,6 +165,7 @@ def attribute(
     shards: str,
     weights: Sequence[str],
     fit: str,
+    fitted: str,
     sites: Sequence[str],
     attributions: str,
     task: str,
@@ -176,12 +177,12 @@ def attribute(
     threads: int,
     n_items: int,
 ) -> None:
-    """Fit a model as the stage `predict` did, and mutate every base of some test items.
+    """Mutate every base of some test items in a model that the stage `predict` has fitted.
 
     Parameters
     ----------
     dataset, description, motif_set, shards, weights : as in :func:`genebert.predict.predict`.
-    fit : ``fit.json`` of the model: the grid point that was chosen on validation data.
+    fit, fitted : ``fit.json`` and ``fitted.safetensors`` of the model.
     sites : the table of planted sites in a list, or an empty list.
     attributions : output, ``attributions.parquet``: a row per base.
     task, name : of the dataset.
@@ -193,16 +194,17 @@ def attribute(
     InputError
         If the model or the dataset cannot be interpreted, or an input is damaged.
     """
-    from genebert.fitted import fit_again
+    from genebert import fitted as models
 
     job = Job(
         model=model, dataset=dataset, description=description, motif_set=motif_set, shards=shards,
         weights=list(weights), effort=effort, pretrain=pretrain, seed=seed, threads=threads,
+        fitted=fitted,
     )  # fmt: skip
     frame, info = read_dataset(dataset, description)
     known = read_sites(sites[0]) if sites else None
     rows = choose_items(frame, known, n_items, seed)
-    scorer = fit_again(job, fit)
+    scorer = models.scorer(job, fit)
     parts, told = [], Progress(f"{model}: mutating", len(rows), "items")
     for count, row in enumerate(rows.tolist()):
         item = next(frame.iloc[[row]].itertuples())

@@ -4,7 +4,7 @@ In: the block ``simulate`` of the configuration. Out: a checked :class:`Settings
 :class:`Parameters` and independent random streams. The parameters are fixed before any model is
 trained; beside each stands a literature value or the statistic of real data that it follows.
 "Real blood" means ATAC-seq peaks of 16 sorted blood cell types (Corces 2016) and "real genome"
-hg19, both measured on 8.5 Mb; [m] marks a statistic of SCIENCE section 5. Literature values are the
+hg19, both measured on 8.5 Mb; [m] marks a statistic of these data. Literature values are the
 commonly quoted ones, not measured again. A parameter without either is a choice, and says for what.
 Values that give a profile correlation are means over development seeds 1-5.
 """

@@ -1,4 +1,4 @@
-"""What the simulated genome achieved: the statistics that SCIENCE asks for, as plain numbers."""
+"""What the simulated genome achieved: its promised statistics, as plain numbers."""
 
 from __future__ import annotations
 

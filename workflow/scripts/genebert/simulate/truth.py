@@ -24,7 +24,7 @@ def achieved(
     genome: Genome, atlas: Atlas, settings: Settings, panel: Panel,
     drawn: Variants, people: Cohort,
 ) -> dict[str, Any]:  # fmt: skip
-    """Return the statistics of the simulated genome that SCIENCE names."""
+    """Return the statistics of the simulated genome that its page in the docs names."""
     opened, regions = atlas.openness.open, genome.regions
     known = genome.codes < 4
     contig = genome.layout.map.contig_of(regions.start)
