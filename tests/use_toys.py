@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pysam
+import torch
 
 from genebert import kept, pretrained
 from genebert.classifier import Classifier
@@ -117,6 +118,7 @@ def make_fitted(run: ToyRun, **changes: Any) -> kept.Fitted:
         **changes,
     }
     about = kept.from_record(about)
+    torch.manual_seed(1)  # the weights of the head, whatever ran before
     if about.architecture is None:
         return kept.Fitted(kept.build(about).eval(), about)
     network = Classifier(run.encoders, len(about.outputs), about.regions, about.focus)
