@@ -1,7 +1,8 @@
 """Faults of every kind on the cluster, three of each with those of `test_cluster.py`.
 
 There a training is killed, cancelled, meets its time limit and loses its driver; here the same, and
-the end of a slurmd and of the disk, happen to the stages before it. All faults, at more moments:
+the end of a slurmd and of the disk, happen to the stages before it. `GENEBERT_SLURM_FULL=1` has
+three of every kind here, without SLURM too. All faults, at more moments:
 `tests/benchmarks/faults.py`.
 """
 
@@ -14,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from slurm_runs import FULL
+
 pytestmark = pytest.mark.slurm
 COUNTS = {  # those that wait longest begin first
     "limit-slurm": 2,
@@ -23,6 +26,8 @@ COUNTS = {  # those that wait longest begin first
     "step-slurm": 2,
     "disk-local": 3,
 }
+if FULL:
+    COUNTS = dict.fromkeys([*COUNTS, "step-local", "driver-local"], 3)
 
 
 @pytest.fixture(scope="module")

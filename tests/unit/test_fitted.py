@@ -1,4 +1,4 @@
-"""Models of the tables as functions of a sequence: the same scores as those of the tables, and what a mutation reaches."""
+"""Models as functions of a sequence: the scores of the tables, and what a mutation reaches."""
 
 from __future__ import annotations
 

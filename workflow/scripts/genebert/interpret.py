@@ -194,7 +194,7 @@ def attribute(
     InputError
         If the model or the dataset cannot be interpreted, or an input is damaged.
     """
-    from genebert import fitted as models
+    from genebert.fitted import scorer as function_of
 
     job = Job(
         model=model, dataset=dataset, description=description, motif_set=motif_set, shards=shards,
@@ -204,7 +204,7 @@ def attribute(
     frame, info = read_dataset(dataset, description)
     known = read_sites(sites[0]) if sites else None
     rows = choose_items(frame, known, n_items, seed)
-    scorer = models.scorer(job, fit)
+    scorer = function_of(job, fit)
     parts, told = [], Progress(f"{model}: mutating", len(rows), "items")
     for count, row in enumerate(rows.tolist()):
         item = next(frame.iloc[[row]].itertuples())

@@ -324,8 +324,10 @@ def ridge_table(data: RegionMotifs, *, seed: int, draws: int, block_bp: int) -> 
 def _scored(
     what: str, data: RegionMotifs, x_TC: Floats, y_TC: Floats, block: Ints, counts: Floats
 ) -> Iterator[tuple[str, int, dict[str, float]]]:
-    """Yield (cell type, held out, measures with intervals), then the means over cell types."""
-    told = f"{what}: drawing"
+    """Yield (cell type, held out, measures with intervals), then the means over cell types.
+
+    ``what`` begins the lines that tell the progress.
+    """
     measures: dict[str, Callable[[Floats], Floats]] = {
         "pearson": lambda values: values,
         "spearman": stats.rankdata,
@@ -335,7 +337,7 @@ def _scored(
             [
                 correlation_draws(measure(x), measure(y), block, counts)
                 for x, y in progress(
-                    zip(x_TC.T, y_TC.T, strict=True), f"{told} {name}", "cell types", x_TC.shape[1]
+                    zip(x_TC.T, y_TC.T, strict=True), f"{what}: {name}", "cell types", x_TC.shape[1]
                 )
             ]
         )
