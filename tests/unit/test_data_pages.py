@@ -42,6 +42,7 @@ def arguments(tmp_path):
         "check found removed share\npeople_twice 0 0 0\n",
     ]
     qc = "cell_type reason count\nB read 10\nB kept 8\nB overlap 2\nB blacklist 0\nB open_regions 9\n"
+    qc += "* regions_train 6\n* held_out_only_train 2\n* mean_gc_percent_train 41\n"
     cells = "cell_type held_out n_open nearest jaccard\nB 0 9 NK 0.5\nNK 1 7 B 0.9\n"
     contigs = "contig length n_bases split\nchr1 1000 0 train\nchr2 500 0 valid\nchr3 400 0 test\n"
     return {
@@ -73,6 +74,10 @@ def test_data_card(arguments, tmp_path):
     held = "<td>NK</td><td>B</td><td class=number>0.9</td><td class=number>7</td>"
     assert held in text  # held out, its twin, Jaccard index, open regions
     assert "open_regions" not in text
+    number = "<td class=number>{}</td>".format
+    assert "<td>B</td>" + "".join(map(number, (10, 8, 2, 9))) in text  # read, kept, overlap, open
+    assert "<td>train</td>" + "".join(map(number, (6, 2, 41))) in text  # of the consensus set
+    assert "<td>*</td>" not in text
     assert "href=" not in text
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from genebert import html
 from genebert.errors import InputError
+from genebert.splits import SPLITS
 
 VERSION = 1
 
@@ -34,6 +35,14 @@ _CHECKS = {  # row of leaks.tsv (before a colon): what it says
     "copy_on_another_contig": "variants whose window stands on another contig too",
     "transductive": "items whose locus pre-training has read, never a label (kept)",
     "people_twice": "people with the genotypes of another one",
+}
+
+
+ALL_CELLS = "*"  # rows of ``qc.tsv`` for all cell types together
+REGION_COUNTS = {  # of these rows, by split
+    "regions": "regions",
+    "held_out_only": "of held-out cell types only",
+    "mean_gc_percent": "mean GC, %",
 }
 
 
@@ -154,7 +163,10 @@ def _peaks(qc: Sequence[Fields], cells: Sequence[Fields]) -> list[str]:
     counts: dict[str, dict[str, int]] = defaultdict(dict)
     for row in qc:
         counts[row["cell_type"]][row["reason"]] = int(row["count"])
-    reasons = [name for name in dict.fromkeys(row["reason"] for row in qc) if _is_count(name)]
+    together = counts.pop(ALL_CELLS, {})
+    cut = together.get("blacklist_beyond_contig", 0)
+    reasons = list(dict.fromkeys(name for own in counts.values() for name in own))
+    reasons = [name for name in reasons if _is_count(name)]
     shown = [name for name in reasons if any(own.get(name) for own in counts.values())]
     silent = [name for name in reasons if name not in shown]
     opened = {row["cell_type"]: row["n_open"] for row in cells}
@@ -169,9 +181,21 @@ def _peaks(qc: Sequence[Fields], cells: Sequence[Fields]) -> list[str]:
             "Numbers of peaks per cell type: read, dropped by reason, kept, and the regions of the "
             "consensus set that are open in it. Look for cell types that lose far more than others."
             + (f" Nothing was dropped for: {_listed(silent)}." if silent else "")
+            + (f" Intervals of the blacklist that end beyond their contig: {cut}." if cut else "")
         ),
         html.table(["cell type", *shown, "regions open"], rows),
+        *_regions(together),
     ]
+
+
+def _regions(counts: Mapping[str, int]) -> list[str]:
+    """Show the consensus set by split, from the rows of ``qc.tsv`` for all cell types together."""
+    rows = [
+        [split, *(str(counts.get(f"{name}_{split}", "NA")) for name in REGION_COUNTS)]
+        for split in SPLITS
+        if f"regions_{split}" in counts
+    ]
+    return [html.table(["split", *REGION_COUNTS.values()], rows)] if rows else []
 
 
 def _is_count(reason: str) -> bool:
