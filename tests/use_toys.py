@@ -118,8 +118,10 @@ def make_fitted(run: ToyRun, **changes: Any) -> kept.Fitted:
         **changes,
     }
     about = kept.from_record(about)
-    torch.manual_seed(1)  # the weights of the head, whatever ran before
-    if about.architecture is None:
-        return kept.Fitted(kept.build(about).eval(), about)
-    network = Classifier(run.encoders, len(about.outputs), about.regions, about.focus)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)  # the weights of the head, whatever ran before
+        if about.architecture is None:
+            network = kept.build(about)
+        else:
+            network = Classifier(run.encoders, len(about.outputs), about.regions, about.focus)
     return kept.Fitted(network.eval(), about)

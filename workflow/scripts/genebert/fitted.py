@@ -41,6 +41,11 @@ def scorer(job: Job, fit: str) -> Scorer:
     ----------
     job : with the path of ``fitted.safetensors``. fit : path of ``fit.json``.
 
+    Returns
+    -------
+    (row of an item, base codes uint8[M, L]) -> probabilities float64[M, K] of M sequences in the
+    place of the item's; K classes, or 1.
+
     Raises
     ------
     InputError
@@ -107,7 +112,8 @@ def network_scorer(job: Job) -> Scorer:
     """Return the kept network as a function of sequences: probabilities, mean over strands.
 
     Only the sequence is mutated; the neighbourhood stays. Where the region branch sees the item's
-    own region, its motif row is that of the mutated sequence.
+    own region, its motif row is that of the mutated sequence. :class:`InputError` if no network
+    was kept.
     """
     torch.set_num_threads(job.threads)
     network = kept.load(job.fitted).network
