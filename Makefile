@@ -29,7 +29,7 @@ $(VENV)/.ready: requirements.lock
 	  || { echo "error: the program bedtools is missing; install it with 'apt install bedtools', 'brew install bedtools' or 'conda install -c bioconda bedtools', then run make again"; exit 1; }; }
 	@touch $@
 
-demo: setup ## run the whole pipeline on the simulated genome (about 6 minutes)
+demo: setup ## run the whole pipeline on the simulated genome (5 to 13 minutes on two cores)
 	snakemake --cores $(CORES)
 	@echo "tables: results/{promoter,tfbs,disease,splicing,ablation}.tsv; report: make report"
 
