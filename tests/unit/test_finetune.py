@@ -273,7 +273,7 @@ def test_focus_tells_where_a_word_is(tmp_path: Path) -> None:
     other = random_sequences(len(frame), 60, rng)  # the word is in every item
     frame["sequence"] = [plant(s, "CAGGTAAGT", at) for s, at in zip(other, place, strict=True)]
     area_of = {}
-    effort = {**EFFORT, "finetune_steps": 60, "learning_rates": [5e-3]}
+    effort = {**EFFORT, "finetune_steps": 30, "learning_rates": [5e-3]}
     for name, window in (("seen", {"donor_offset": 30, "acceptor_offset": 30}), ("blind", {})):
         paths = write(tmp_path / name, frame, kind="multiclass", window=window)
         made = network_job("scratch", paths, toy_shards(), effort=effort)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
+from genebert import tokens
 from genebert.errors import InputError
 from genebert.model import GeneBert, ModelConfig
 from genebert.model.genebert import NucleotideHead
 from genebert.model.region import WindowBlock
-from genebert.model.sequence import rotary_angles, rotate
+from genebert.model.sequence import COMPOSED_STD, rotary_angles, rotate
 
 
 def small(**changes):
@@ -139,6 +140,25 @@ def test_initial_weights_depend_on_the_seed_alone():
     assert bool((a["sequence.blocks.0.attention.qkv.bias"] == 0).all())
 
 
+def test_vectors_of_kmers_start_as_sums_over_their_bases():
+    weight = GeneBert(small(), seed=3).state_dict()["sequence.embedding.weight"]
+
+    def vector(kmer: str) -> torch.Tensor:
+        codes = torch.tensor(["ACGT".index(base) for base in kmer])
+        return weight[tokens.tokenize(codes, 3, 1)[0]]
+
+    change = vector("ACG") - vector("ATG")  # C for T in the middle, whatever stands beside it
+    assert torch.allclose(change, vector("GCA") - vector("GTA"), atol=1e-5)
+    assert not torch.allclose(change, vector("CAG") - vector("TAG"), atol=0.1)  # another place
+    assert float(weight.std()) == pytest.approx(COMPOSED_STD, rel=0.1)
+    alone = GeneBert(small(embedding="independent"), seed=3).state_dict()
+    weight = alone["sequence.embedding.weight"]
+    assert not torch.allclose(
+        vector("ACG") - vector("ATG"), vector("GCA") - vector("GTA"), atol=1e-3
+    )
+    assert float(weight.std()) == pytest.approx(0.02, rel=0.1)
+
+
 def test_flops_of_base_are_those_of_the_reference():
     """509.6 MFLOP/token for the blocks of 12 x 768 and 56.6 for attention at 512 tokens."""
     with torch.device("meta"):
@@ -160,6 +180,7 @@ def test_flops_of_base_are_those_of_the_reference():
         ({"n_heads": 3}, "d_model"),
         ({"region_encoder": "cnn"}, "region_encoder"),
         ({"pooling": "max"}, "pooling"),
+        ({"embedding": "sum"}, "embedding"),
         ({"n_columns": 6}, "neighbours"),
         ({"stride": 4}, "stride"),
     ],

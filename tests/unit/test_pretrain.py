@@ -557,19 +557,36 @@ def test_a_bad_settings_file_is_one_line(tmp_path, text, message):
 # -- the optimizer ---------------------------------------------------------------------------------
 
 
-def test_norms_biases_and_embeddings_do_not_decay():
+def test_norms_biases_and_embeddings_do_not_decay_and_the_region_encoder_goes_slower():
     model = trainer_of().model
-    decay, rest = parameter_groups(model, 0.1)
+    config = OptimizerConfig(weight_decay=0.1, region_rate=0.25)
     names = {id(p): name for name, p in model.named_parameters()}
-    assert decay["weight_decay"] == 0.1
-    assert rest["weight_decay"] == 0.0
-    for parameter in decay["params"]:
-        name = names[id(parameter)]
-        assert name.endswith("weight")
-        assert "norm" not in name
-        assert "embedding" not in name
-    listed = len(decay["params"]) + len(rest["params"])
-    assert listed == len(names)
+    listed = []
+    for group in parameter_groups(model, config):
+        for parameter in group["params"]:
+            name = names[id(parameter)]
+            listed.append(name)
+            linear = parameter.ndim == 2 and name.endswith("weight") and "embedding" not in name
+            assert group["weight_decay"] == (0.1 if linear else 0.0)
+            assert not (linear and "norm" in name)
+            assert group["share"] == (0.25 if name.startswith("region.") else 1.0)
+    assert sorted(listed) == sorted(names.values())
+
+
+def test_the_region_encoder_takes_its_share_of_the_learning_rate():
+    """Adam's first step is as long as the learning rate, whatever the gradient is."""
+    moved = {}
+    trainer = trainer_of(
+        optimizer={
+            "learning_rate": 1e-2, "region_rate": 0.1, "warmup_fraction": 0.0, "weight_decay": 0.0,
+        }
+    )  # fmt: skip
+    before = {n: p.detach().clone() for n, p in trainer.model.named_parameters()}
+    trainer.train_step(trainer.sample(0))
+    for name, parameter in trainer.model.named_parameters():
+        moved[name] = float((parameter.detach() - before[name]).abs().max())
+    assert moved["region.out.weight"] == pytest.approx(1e-3, rel=0.05)
+    assert moved["srm.region.weight"] == pytest.approx(1e-2, rel=0.05)
 
 
 def test_schedules_warm_up_hold_and_decay():

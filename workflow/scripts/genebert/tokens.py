@@ -106,6 +106,12 @@ def reverse_complement_map(k: int) -> Tensor:
     return table
 
 
+def bases(k: int) -> Tensor:
+    """Return int64[k, 4**k]: the code of base j of every k-mer, in the order of identifiers."""
+    kmer = torch.arange(4**k)
+    return torch.stack([(kmer >> 2 * (k - 1 - j)) & 3 for j in range(k)])
+
+
 def single_row(ids_A: Tensor) -> Tensor:
     """Put ``[CLS]`` before the tokens int64[B, n]; returns int64[B, 1 + n]."""
     return torch.nn.functional.pad(ids_A, (1, 0), value=CLS)

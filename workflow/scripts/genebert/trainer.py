@@ -48,11 +48,15 @@ class OptimizerConfig:
 
     Parameters
     ----------
+    region_rate : the region encoder's share of the learning rate. Adam takes steps of the same size
+        however weak the signal is, and that of matching is weak: at the full rate the region
+        encoder forgets the matrix before it learns to match (docs/pretraining.md).
     warmup_fraction, decay_fraction : of all steps; wsd is warm-up, stable, linear decay.
     clip : largest norm of the gradient; 0 for none.
     """
 
     learning_rate: float = 4e-4
+    region_rate: float = 0.1
     weight_decay: float = 0.01
     warmup_fraction: float = 0.1
     decay_fraction: float = 0.2
@@ -167,19 +171,23 @@ class Place:
     world: int = 1
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Split the trained parameters: matrices of linear maps decay, all else does not."""
-    decay: list[nn.Parameter] = []
-    rest: list[nn.Parameter] = []
+def parameter_groups(model: GeneBert, config: OptimizerConfig) -> list[dict[str, Any]]:
+    """Group the trained parameters by what the optimizer does with them.
+
+    Matrices of linear maps decay, all else does not; ``share`` is the part of the learning rate
+    that a group gets, `region_rate` for the region encoder.
+    """
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             matrix = parameter.ndim == 2 and name.endswith("weight") and "embedding" not in name
-            (decay if matrix else rest).append(parameter)
-    groups = [
-        {"params": decay, "weight_decay": weight_decay},
-        {"params": rest, "weight_decay": 0.0},
+            share = config.region_rate if name.startswith("region.") else 1.0
+            key = (config.weight_decay if matrix else 0.0, share)
+            groups.setdefault(key, []).append(parameter)
+    return [
+        {"params": parameters, "weight_decay": decay, "share": share}
+        for (decay, share), parameters in groups.items()
     ]
-    return [group for group in groups if group["params"]]
 
 
 class Trainer:
@@ -212,7 +220,7 @@ class Trainer:
         config = ModelConfig.from_pretrain(block, sampler.corpus.n_motifs)
         self.model = GeneBert(config, plan.seed).to(place.device)
         self._freeze_unused()
-        groups = parameter_groups(self.model, self.optimizer_config.weight_decay)
+        groups = parameter_groups(self.model, self.optimizer_config)
         config_ = self.optimizer_config
         self.optimizer = torch.optim.AdamW(
             groups, lr=config_.learning_rate, betas=config_.betas, eps=config_.eps, fused=True
@@ -317,7 +325,7 @@ class Trainer:
         """Take one optimisation step; nothing here waits for the device."""
         rate = self.optimizer_config.rate(self.step, self.steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["share"]
         for i, rows in enumerate(batches):
             if isinstance(self._forward, DistributedDataParallel):
                 self._forward.require_backward_grad_sync = i + 1 == len(batches)

@@ -27,6 +27,7 @@ SIZES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 REGION_ENCODERS = ("swin", "transformer")
 POOLINGS = ("mean", "cls")
+EMBEDDINGS = ("composed", "independent")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,7 @@ class ModelConfig:
     patch : rows and columns of the matrix in one patch (swin).
     window : rows and columns of patches in one attention window (swin).
     column_positions : learned position of every column (transformer; swin always has it).
+    embedding : how token vectors start: "composed" of their bases, or "independent" (as BERT's).
     pooling : how a row of tokens becomes one vector: "mean" of all tokens or the "cls" token.
     masked_regions : has the head of masked-region modelling (set by the objective `mrm`).
     motif_reading : has the head that reads the motif row (set by the objective `motif`).
@@ -68,6 +70,7 @@ class ModelConfig:
     patch: tuple[int, int] = (4, 1)
     window: tuple[int, int] = (4, 6)
     column_positions: bool = True
+    embedding: str = "composed"
     pooling: str = "mean"
     cell_state: bool = False
     masked_regions: bool = False
@@ -78,7 +81,9 @@ class ModelConfig:
         for name in ("region_depths", "patch", "window"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         tokens.check(self.k, self.stride)
-        for name, options in (("region_encoder", REGION_ENCODERS), ("pooling", POOLINGS)):
+        for name, options in (
+            ("region_encoder", REGION_ENCODERS), ("pooling", POOLINGS), ("embedding", EMBEDDINGS),
+        ):  # fmt: skip
             value = getattr(self, name)
             if value not in options:
                 raise InputError(

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from genebert.model.config import ModelConfig
 from genebert.model.region import RegionTransformer, SwinRegionEncoder
-from genebert.model.sequence import Attention, SequenceEncoder
+from genebert.model.sequence import Attention, SequenceEncoder, composed_embedding
 
 INIT_STD, INIT_GAIN = 0.02, 0.55
 LOGITS = tuple(f"{head}.out.weight" for head in ("mgm", "ngsp", "srm", "mrm", "motif"))
@@ -143,10 +143,11 @@ class GeneBert(nn.Module):
     def reset(self, seed: int) -> None:
         """Draw all weights again: norms 1, biases 0, the rest normal.
 
-        The standard deviation is 0.02 for embeddings, positions and the logits of the heads, and
+        The standard deviation is 0.02 for positions and the logits of the heads, and
         0.55 / sqrt(inputs) for other linear maps: BERT's 0.02 at a width of 768, but not vanishing
         in small models, whose matching head would start on a saddle. The output projections of
-        residual branches are divided by sqrt(2 * layers) (GPT-2).
+        residual branches are divided by sqrt(2 * layers) (GPT-2). Token vectors are composed of
+        their bases (:func:`~genebert.model.sequence.composed_embedding`), or independent at 0.02.
         """
         generator = torch.Generator().manual_seed(seed)
         depth = {"sequence": self.config.n_layers, "region": sum(self.config.region_depths)}
@@ -165,6 +166,8 @@ class GeneBert(nn.Module):
                         std /= (2 * depth[name.split(".")[0]]) ** 0.5
                     value = torch.empty(parameter.shape).normal_(0.0, std, generator=generator)
                     parameter.copy_(value)
+            if self.config.embedding == "composed":
+                self.sequence.embedding.weight.copy_(composed_embedding(self.config, generator))
 
     def embed_sequence(self, ids_BT: Tensor) -> Tensor:
         """Turn token rows into one vector each, e_BD."""
