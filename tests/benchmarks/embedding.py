@@ -12,34 +12,25 @@ items (AUPRC), for every dataset, share of the labels and seed. Ends in a line `
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
-import library  # noqa: F401
 import numpy as np
 import torch
+from finished_run import network_job, settings
 
 from genebert.baselines import subsets
 from genebert.finetune import Finetuning
-from genebert.items import Job
 
 STARTS = ("composed", "independent")
 
 
 def scores(results: Path, dataset: str, start: str, effort: dict[str, Any]) -> dict[float, Any]:
     """Return the validation scores float[draws, seeds] of random networks by share of labels."""
-    run = json.loads(next((results / "pretrain").glob("*/seed-*/run.json")).read_text())
-    block = run["variant"] | {"model": run["variant"]["model"] | {"embedding": start}}
-    job = Job(
-        model="scratch",
-        dataset=str(results / "tasks" / dataset / "dataset.parquet"),
-        description=str(results / "tasks" / dataset / "dataset.json"),
-        motif_set=str(results / "motifs/motif_set.json"),
-        shards=str(results / "shards/index.json"),
-        weights=[], effort=effort, pretrain=block, seed=int(run["seed"]) // 1000, threads=1,
-    )  # fmt: skip
+    block = settings(results)["variant"]
+    block["model"]["embedding"] = start
+    job = network_job(results, dataset, effort, pretrain=block)
     tuning = Finetuning(job)
     found: dict[float, list[list[float]]] = {}
     for subset in subsets(job):

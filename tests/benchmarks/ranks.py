@@ -14,14 +14,13 @@ import argparse
 import json
 from pathlib import Path
 
-import library  # noqa: F401
 import numpy as np
 import torch
+from finished_run import network_job
 from numpy.typing import NDArray
 
 from genebert.classifier import embed_items, embed_places
-from genebert.finetune import Finetuning
-from genebert.items import Job
+from genebert.finetune import Finetuning, Start
 
 
 def effective_rank(x_ND: NDArray[np.float32]) -> float:
@@ -31,20 +30,22 @@ def effective_rank(x_ND: NDArray[np.float32]) -> float:
     return float(np.exp(-(share * np.log(share)).sum()))
 
 
-def ranks(job: Job, count: int) -> list[tuple[int, float, float]]:
-    """Return (pre-training seed, rank of region vectors, of sequence vectors) of every start."""
-    tuning = Finetuning(job)
+def region_rank(tuning: Finetuning, start: Start, count: int) -> float:
+    """Return the effective rank of the region vectors of validation items, before fine-tuning."""
+    assert start.encoders is not None
     assert tuning.inputs.places is not None, "the dataset has no cell types"
     rows = np.flatnonzero(tuning.items.split == "valid")[:count]
-    found = []
-    for start in tuning.starts:
-        assert start.encoders is not None
-        network = tuning.classifier(start.encoders)
-        regions = embed_places(network, tuning.inputs.places)[tuning.inputs.places.row[rows]]
-        sequences = embed_items(network, tuning.inputs, rows, strands=1)[0]
-        both = (effective_rank(x.cpu().numpy()) for x in (regions, sequences))
-        found.append((start.pretrain_seed, *both))
-    return found
+    network = tuning.classifier(start.encoders)
+    places = tuning.inputs.places
+    return effective_rank(embed_places(network, places)[places.row[rows]].cpu().numpy())
+
+
+def sequence_rank(tuning: Finetuning, start: Start, count: int) -> float:
+    """Return the effective rank of the sequence vectors of validation items."""
+    assert start.encoders is not None
+    rows = np.flatnonzero(tuning.items.split == "valid")[:count]
+    network = tuning.classifier(start.encoders)
+    return effective_rank(embed_items(network, tuning.inputs, rows, strands=1)[0].cpu().numpy())
 
 
 def objectives(weights: str) -> list[str]:
@@ -66,23 +67,20 @@ def main() -> None:
     weights: dict[str, list[str]] = {"scratch": []}
     for path in sorted((results / "pretrain").glob("*/seed-*/model.safetensors")):
         weights.setdefault(path.parts[-3], []).append(str(path))
-    first = json.loads(next((results / "pretrain").glob("*/seed-*/run.json")).read_text())
     torch.set_num_threads(1)
     print("| weights | seed | region vectors | sequence vectors |\n|---|---|---|---|")
     for variant, files in weights.items():
         if files and "srm" not in objectives(files[0]):
             continue  # without a region branch
-        job = Job(
-            model="scratch" if not files else f"genebert-{variant}",
-            dataset=str(results / "tasks" / options.dataset / "dataset.parquet"),
-            description=str(results / "tasks" / options.dataset / "dataset.json"),
-            motif_set=str(results / "motifs/motif_set.json"),
-            shards=str(results / "shards/index.json"),
-            weights=files, effort={"pretrain_seeds": 2}, pretrain=first["variant"],
-            seed=int(first["seed"]) // 1000, threads=1,
-        )  # fmt: skip
-        for seed, region, sequence in ranks(job, options.items):
-            print(f"| {variant} | {seed} | {region:.1f} | {sequence:.1f} |", flush=True)
+        job = network_job(results, options.dataset, {"pretrain_seeds": 2}, weights=files)
+        tuning = Finetuning(job)
+        for start in tuning.starts:
+            region, sequence = (
+                f(tuning, start, options.items) for f in (region_rank, sequence_rank)
+            )
+            print(
+                f"| {variant} | {start.pretrain_seed} | {region:.1f} | {sequence:.1f} |", flush=True
+            )
 
 
 if __name__ == "__main__":
