@@ -1,0 +1,193 @@
+"""Print the tables of docs/study.md, as Markdown, from a finished run.
+
+    python tests/benchmarks/study_tables.py runs/study_small
+
+Nothing is computed: every number stands in `results/*.tsv` of the run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+Row = dict[str, str]
+
+MODELS = (
+    "genebert", "genebert-sequence", "genebert-motif_reading", "genebert-shuffled_matrix",
+    "scratch", "cnn", "kmer-lr", "motif-lr", "context-lr", "accessibility", "cell-average",
+    "cell-average-pred", "genebert-wrongcell", "pwm", "gt-ag", "tss-distance", "gc", "oracle",
+)  # fmt: skip
+WIDE = (("promoter", "epd"), ("tfbs", "chip"), ("splicing", "sites"))
+FEW = (("promoter", "epd"), ("tfbs", "chip"))
+FEW_MODELS = MODELS[:9]
+OBJECTIVES = (
+    ("mgm", "span-5", "nats_minus_markov"), ("mgm", "span-5:repeat", "nats_minus_markov"),
+    ("ngsp", "", "auroc_minus_probe"), ("srm", "n1", "auroc_minus_p0"),
+    ("srm", "n2", "auroc_minus_p0"), ("motif", "", "mse_minus_mean"),
+)  # fmt: skip
+
+
+def read(path: Path) -> list[Row]:
+    """Return the rows of a table."""
+    with path.open(encoding="utf-8") as handle:
+        return list(csv.DictReader(handle, delimiter="\t"))
+
+
+def interval(row: Row, value: str, low: str, high: str, sign: str = "") -> str:
+    """Return ``0.823 (0.798-0.849)``, without the interval where there is none."""
+    if row[value] == "NA":
+        return "NA"
+    text = f"{float(row[value]):{sign}.3f}"
+    if row[low] == "NA":
+        return text
+    between = ", " if sign else "-"
+    return f"{text} ({float(row[low]):{sign}.3f}{between}{float(row[high]):{sign}.3f})"
+
+
+def show(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table under a title."""
+    print(f"\n## {title}\n\n| {' | '.join(head)} |\n|{'---|' * len(head)}")
+    for row in rows:
+        print(f"| {' | '.join(row)} |")
+
+
+def in_order(rows: list[Row]) -> list[Row]:
+    """Return the rows in the order of MODELS, unknown models last."""
+    rank = {name: i for i, name in enumerate(MODELS)}
+    return sorted(rows, key=lambda row: rank.get(row["model"], len(rank)))
+
+
+def wide(results: Path, task: str, dataset: str) -> None:
+    """Print AUROC and AUPRC of every model."""
+    rows = in_order([r for r in read(results / f"{task}.tsv") if r["dataset"] == dataset])
+    counts = " ".join(f"{key} {rows[0][key]}" for key in ("n_train", "n_test", "n_positive"))
+    show(
+        f"{task} {dataset}: {counts}", ("model", "AUROC", "AUPRC", ""),
+        (
+            (
+                row["model"],
+                *(interval(row, m, f"{m}_low", f"{m}_high") for m in ("auroc", "auprc")),
+                ";".join(f for f in row["flags"].split(";") if f not in ("NA", "few_seeds")),
+            )
+            for row in rows
+        ),
+    )  # fmt: skip
+
+
+def few_shot(results: Path, task: str, dataset: str) -> None:
+    """Print AUPRC by share of the labels, fine-tuned and as a probe on frozen vectors."""
+    known = {
+        (row["dataset"], row["model"], row["stratum"]): row
+        for row in read(results / "tasks" / task / dataset / "metrics.tsv")
+        if row["pretrain_seed"] == row["finetune_seed"] == "all" and row["metric"] == "auprc"
+    }
+    rows = []
+    for model in FEW_MODELS:
+        cells = [
+            known.get((name, model, stratum))
+            for name in (dataset, f"{dataset}-probe")
+            for stratum in ("fraction=0.1", "all")
+        ]
+        if any(cells):
+            rows.append((model, *(interval(c, "value", "low", "high") if c else "" for c in cells)))
+    show(
+        f"{task} {dataset}: AUPRC by share of the labels",
+        ("model", "fine-tuned, 10 %", "all", "frozen, 10 %", "all"), rows,
+    )  # fmt: skip
+
+
+def zero_shot(rows: list[Row]) -> None:
+    """Print the AUROC of every zero-shot score of variants."""
+    scores = sorted({r["dataset"].split(":")[1] for r in rows if "zeroshot:" in r["dataset"]})
+    of = {(r["model"], r["dataset"].split(":")[-1]): r for r in rows if "zeroshot:" in r["dataset"]}
+    models = [row["model"] for row in in_order(rows)]
+    show(
+        "disease variants, zero-shot: AUROC", ("model", *scores),
+        (
+            (
+                model,
+                *(
+                    interval(of[model, s], "auroc", "auroc_low", "auroc_high")
+                    if (model, s) in of else "" for s in scores
+                ),
+            )
+            for model in dict.fromkeys(models) if any((model, s) in of for s in scores)
+        ),
+    )  # fmt: skip
+
+
+def comparisons(results: Path) -> None:
+    """Print the five primary comparisons."""
+    show(
+        "Primary comparisons", ("", "dataset", "stratum", "labels", "rival", "AUPRC", "p", "Holm", "detectable"),
+        (
+            (
+                row["comparison"], row["dataset"], row["stratum"], row["fraction"], row["rival"],
+                interval(row, "difference", "low", "high", "+"),
+                *(f"{float(row[k]):.3f}" for k in ("p", "p_holm", "detectable")),
+            )
+            for row in read(results / "comparisons.tsv") if row["kind"] == "primary"
+        ),
+    )  # fmt: skip
+
+
+def chosen(results: Path) -> None:
+    """Print what validation data choose, and the share of (oracle - gc) it recovers."""
+    show(
+        "Chosen on validation data",
+        ("dataset", "chosen", "test AUROC", "oracle", "gc", "recovered"),
+        (
+            (
+                row["dataset"], row["model"], interval(row, "value", "low", "high"),
+                row["oracle"], row["gc"],
+                interval(row, "recovered", "recovered_low", "recovered_high"),
+            )
+            for row in read(results / "chosen.tsv")
+        ),
+    )  # fmt: skip
+
+
+def objectives(results: Path) -> None:
+    """Print what every objective learned beside its reference, a column per variant."""
+    table = read(results / "pretraining.tsv")
+    variants = list(dict.fromkeys(row["variant"] for row in table))
+    rows = []
+    for objective, stratum, metric in OBJECTIVES:
+        for split in ("valid", "held_out"):
+            cells = [
+                ", ".join(
+                    interval(row, "value", "low", "high", "+")
+                    for row in table
+                    if (row["variant"], row["split"], row["objective"], row["metric"])
+                    == (variant, split, objective, metric)
+                    and row["stratum"] == stratum
+                )
+                for variant in variants
+            ]
+            if any(cells):
+                rows.append((f"{objective} {stratum} {metric}, {split}", *cells))
+    show("What the objectives learned, seed by seed", ("", *variants), rows)
+
+
+def main() -> None:
+    """Print all tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=Path)
+    results = parser.parse_args().run / "results"
+    for task, dataset in WIDE:
+        wide(results, task, dataset)
+    wide(results, "disease", "variants-supervised")
+    zero_shot(read(results / "disease.tsv"))
+    for task, dataset in FEW:
+        few_shot(results, task, dataset)
+    comparisons(results)
+    chosen(results)
+    objectives(results)
+
+
+if __name__ == "__main__":
+    main()
