@@ -8,9 +8,9 @@ import torch
 from genebert import tokens
 from genebert.errors import InputError
 from genebert.model import GeneBert, ModelConfig
-from genebert.model.genebert import NucleotideHead
+from genebert.model.genebert import COMPOSED_STD, NucleotideHead
 from genebert.model.region import WindowBlock
-from genebert.model.sequence import COMPOSED_STD, rotary_angles, rotate
+from genebert.model.sequence import rotary_angles, rotate
 
 
 def small(**changes):
@@ -151,8 +151,10 @@ def test_vectors_of_kmers_start_as_sums_over_their_bases():
     assert torch.allclose(change, vector("GCA") - vector("GTA"), atol=1e-5)
     assert not torch.allclose(change, vector("CAG") - vector("TAG"), atol=0.1)  # another place
     assert float(weight.std()) == pytest.approx(COMPOSED_STD, rel=0.1)
+    composed = GeneBert(small(), seed=3).state_dict()
     alone = GeneBert(small(embedding="independent"), seed=3).state_dict()
-    weight = alone["sequence.embedding.weight"]
+    weight = alone.pop("sequence.embedding.weight")
+    assert all(torch.equal(value, composed[name]) for name, value in alone.items())
     assert not torch.allclose(
         vector("ACG") - vector("ATG"), vector("GCA") - vector("GTA"), atol=1e-3
     )

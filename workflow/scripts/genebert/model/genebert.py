@@ -5,12 +5,29 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from genebert import tokens
 from genebert.model.config import ModelConfig
 from genebert.model.region import RegionTransformer, SwinRegionEncoder
-from genebert.model.sequence import Attention, SequenceEncoder, composed_embedding
+from genebert.model.sequence import Attention, SequenceEncoder
 
-INIT_STD, INIT_GAIN = 0.02, 0.55
+INIT_STD, INIT_GAIN, COMPOSED_STD = 0.02, 0.55, 0.5
+EMBEDDING = "sequence.embedding.weight"
 LOGITS = tuple(f"{head}.out.weight" for head in ("mgm", "ngsp", "srm", "mrm", "motif"))
+
+
+def composed_embedding(drawn_VD: Tensor, k: int) -> Tensor:
+    """Return token vectors [V, D] in which k-mers that share bases are alike.
+
+    A k-mer becomes the sum of one vector per (place, base), so that a network reads bases from its
+    first step, as a convolution does, where independent vectors would have it learn 4**k words one
+    by one. The vectors of places and bases are the first 4 k that were drawn for k-mers; the sum
+    has the variance of what was drawn. Special tokens stay.
+    """
+    first, digit_kK = tokens.N_SPECIAL, tokens.bases(k)
+    place_kbD = drawn_VD[first : first + 4 * k].unflatten(0, (k, 4)) / k**0.5
+    out_VD = drawn_VD.clone()
+    out_VD[first : first + 4**k] = place_kbD[torch.arange(k)[:, None], digit_kK].sum(dim=0)
+    return out_VD
 
 
 class NucleotideHead(nn.Module):
@@ -146,10 +163,12 @@ class GeneBert(nn.Module):
         The standard deviation is 0.02 for positions and the logits of the heads, and
         0.55 / sqrt(inputs) for other linear maps: BERT's 0.02 at a width of 768, but not vanishing
         in small models, whose matching head would start on a saddle. The output projections of
-        residual branches are divided by sqrt(2 * layers) (GPT-2). Token vectors are composed of
-        their bases (:func:`~genebert.model.sequence.composed_embedding`), or independent at 0.02.
+        residual branches are divided by sqrt(2 * layers) (GPT-2). Token vectors are independent at
+        0.02, or composed of their bases (:func:`composed_embedding`) at 0.5: large beside the steps
+        of the optimizer, which would else drown what k-mers share.
         """
         generator = torch.Generator().manual_seed(seed)
+        composed = self.config.embedding == "composed"
         depth = {"sequence": self.config.n_layers, "region": sum(self.config.region_depths)}
         with torch.no_grad():
             for name, parameter in self.named_parameters():
@@ -159,15 +178,15 @@ class GeneBert(nn.Module):
                     parameter.zero_()
                 else:
                     linear = parameter.ndim == 2 and name.endswith("weight")
-                    std = INIT_STD
+                    std = COMPOSED_STD if composed and name == EMBEDDING else INIT_STD
                     if linear and "embedding" not in name and name not in LOGITS:
                         std = INIT_GAIN / parameter.shape[1] ** 0.5
                     if name.endswith(("attention.out.weight", "down.weight")):
                         std /= (2 * depth[name.split(".")[0]]) ** 0.5
                     value = torch.empty(parameter.shape).normal_(0.0, std, generator=generator)
+                    if composed and name == EMBEDDING:
+                        value = composed_embedding(value, self.config.k)
                     parameter.copy_(value)
-            if self.config.embedding == "composed":
-                self.sequence.embedding.weight.copy_(composed_embedding(self.config, generator))
 
     def embed_sequence(self, ids_BT: Tensor) -> Tensor:
         """Turn token rows into one vector each, e_BD."""

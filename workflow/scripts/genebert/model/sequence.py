@@ -10,29 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from genebert import tokens
 from genebert.model.config import ModelConfig
 
-COMPOSED_STD = 0.5
 ROTARY_BASE = 10_000.0
 ROTARY_TABLE = 1024  # positions whose angles are kept; longer rows compute theirs
-
-
-def composed_embedding(config: ModelConfig, generator: torch.Generator) -> Tensor:
-    """Return initial token vectors [V, D] in which k-mers that share bases are alike.
-
-    A k-mer starts as the sum of one vector per (place, base), so that a network reads bases from
-    its first step, as a convolution does, where independent vectors would have it learn 4**k words
-    one by one. Training changes every vector on its own. Values have mean 0 and standard deviation
-    COMPOSED_STD: large beside the steps of the optimizer, which would else drown what is shared.
-    """
-    k, D = config.k, config.d_model
-    vectors_VD = torch.empty(config.vocabulary, D).normal_(0.0, 1.0, generator=generator)
-    base_kbD = torch.empty(k, tokens.N_CODE, D).normal_(0.0, k**-0.5, generator=generator)
-    digit_kK = tokens.bases(k)
-    kmers_KD = sum(base_kbD[j, digit_kK[j]] for j in range(k))
-    vectors_VD[tokens.N_SPECIAL : tokens.N_SPECIAL + 4**k] = kmers_KD
-    return COMPOSED_STD * vectors_VD
 
 
 def rotary_angles(n: int, d_head: int, device: torch.device) -> tuple[Tensor, Tensor]:
