@@ -49,7 +49,7 @@ test-controls: setup ## negative controls: two simulated genomes that hold nothi
 	python -m pytest -m control tests/workflow/test_controls.py
 
 test-realdata: setup ## the whole pipeline on real human data (GENEBERT_REALDATA)
-	python -m pytest tests/realdata
+	python -m pytest -n 2 --dist loadfile tests/realdata
 
 lint: setup ## style of Python and Snakemake files, types, lint of the workflow
 	ruff check . && ruff format --check .

@@ -20,7 +20,7 @@ MODELS = (
     "cell-average-pred", "genebert-wrongcell", "pwm", "gt-ag", "tss-distance", "gc", "oracle",
 )  # fmt: skip
 WIDE = (("promoter", "epd"), ("tfbs", "chip"), ("splicing", "sites"))
-FEW = (("promoter", "epd"), ("tfbs", "chip"))
+FEW = WIDE
 FEW_MODELS = MODELS[:9]
 OBJECTIVES = (
     ("mgm", "span-5", "nats_minus_markov"), ("mgm", "span-5:repeat", "nats_minus_markov"),
