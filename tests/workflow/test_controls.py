@@ -142,7 +142,9 @@ def null_context(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             for row in data["datasets"]
             if row["task"] == "tfbs"
         ],
-        "effort": GENOME["effort"] | {"pretrain_steps": 150, "finetune_steps": 150},
+        # so many items that loci come with several cell types
+        "effort": GENOME["effort"]
+        | {"pretrain_steps": 150, "finetune_steps": 150, "max_items": 16_000},
     }
     targets = ("results/comparisons.tsv", "results/metrics.tsv", "results/pretraining.tsv")
     run(root, directory, change, *targets)
@@ -184,12 +186,16 @@ def test_cell_types_of_a_locus_are_alike_without_context(null_context: Path) -> 
     assert not found
 
 
-def test_matching_cell_types_equals_its_nuisance_probe_without_context(null_context: Path) -> None:
+def test_matching_cell_types_does_not_exceed_its_nuisance_probe_without_context(
+    null_context: Path,
+) -> None:
+    """Below it is no finding: the probe is fitted on nuisances that the short training ignores."""
     rows = [
         {**row, "df": str(int(row["n"]) - 1), "name": f"{row['split']} {row['variant']}"}
         for row in read(null_context / "results/pretraining.tsv")
         if row["stratum"] == "n2" and row["metric"] == "auroc_minus_p0"
     ]
-    found, tests = differing(rows, "value", 0.0)
+    above = [{**row, "value": str(max(0.0, float(row["value"])))} for row in rows]
+    found, tests = differing(above, "value", 0.0)
     assert tests >= 2
     assert not found

@@ -211,8 +211,8 @@ def build_genome(settings: Settings, p: Parameters, panel: Panel, width: int, se
 def _random_introns(codes: Codes, bodies: Genes, rng: np.random.Generator) -> Genes:
     """Under ``null_labels``: draw splice sites evenly from the GT and AG of each gene.
 
-    A site stands at the G of a GT or of an AG, half of each whatever its class, as the decoys of
-    the splicing task do; so no sequence tells the classes apart.
+    The bound between exon and intron stands before a GT or behind an AG, half of each whatever the
+    class, as that of the decoys of the splicing task does; so no sequence tells the classes apart.
     """
     n_exons, lo, hi = bodies.n_exons.copy(), bodies.lo.copy(), bodies.hi.copy()
     for g in range(len(n_exons)):
@@ -222,7 +222,7 @@ def _random_introns(codes: Codes, bodies: Genes, rng: np.random.Generator) -> Ge
         before, at, after = bases[:-2], bases[1:-1], bases[2:]
         pools = (
             np.flatnonzero((at == 2) & (after == 3)),
-            np.flatnonzero((at == 2) & (before == 0)),
+            np.flatnonzero((at == 2) & (before == 0)) + 1,
         )
         chosen: list[int] = []
         for kind in rng.integers(0, 2, size=2 * int(n_exons[g] - 1)).tolist():
@@ -231,7 +231,7 @@ def _random_introns(codes: Codes, bodies: Genes, rng: np.random.Generator) -> Ge
                 chosen.append(place)
         places = np.sort(chosen)[: len(chosen) // 2 * 2]
         n = len(places) // 2
-        hi[g, :n], lo[g, 1 : n + 1], hi[g, n] = places[::2], places[1::2] + 1, span
+        hi[g, :n], lo[g, 1 : n + 1], hi[g, n] = places[::2], places[1::2], span
         n_exons[g] = n + 1
     return replace(bodies, n_exons=n_exons, lo=lo, hi=hi)
 

@@ -450,7 +450,8 @@ def oracle(frame: pd.DataFrame, truth: Sequence[str]) -> NDArray[np.float64]:
     """Return float[N, 3]: the generator's probability of each class; NaN without a truth file.
 
     A position that the generator does not list as a candidate of its kind is none for certain,
-    unless its labels tell nothing (:func:`genebert.tasks.annotation.unlisted_probability`).
+    unless its labels tell nothing (:func:`genebert.tasks.annotation.unlisted_probability`): then
+    every item has the same probabilities.
     """
     out = np.full((len(frame), len(CLASSES)), np.nan)
     if not truth:
@@ -458,9 +459,11 @@ def oracle(frame: pd.DataFrame, truth: Sequence[str]) -> NDArray[np.float64]:
     table = annotation.read_truth(truth[0], [*KEYS, "probability"])
     keys = table[KEYS].itertuples(index=False, name=None)
     known = dict(zip(keys, table["probability"], strict=True))
-    unlisted = annotation.unlisted_probability(table)
+    if share := annotation.unlisted_probability(table):
+        out[:] = [1.0 - share, share / 2, share / 2]
+        return out
     for k, name in enumerate(CLASSES[1:], start=1):
-        own = (known.get((*key, name), unlisted) for key in frame[KEYS[:3]].itertuples(False, None))
+        own = (known.get((*key, name), 0.0) for key in frame[KEYS[:3]].itertuples(False, None))
         out[:, k] = np.where(frame["placed"] == name, list(own), 0.0)
     out[:, 0] = 1.0 - out[:, 1:].sum(axis=1)
     return out
