@@ -276,6 +276,18 @@ def test_the_oracle_has_one_column_per_class(tmp_path: Path) -> None:
     assert np.allclose(own[frame["label"] > 0], 0.8)
 
 
+def test_the_oracle_of_labels_that_tell_nothing_knows_nothing(tmp_path: Path) -> None:
+    toy, _, path = make(tmp_path)
+    plain, _, _ = build(toy, path)
+    rows = plain[plain["label"] > 0]
+    kind = rows["label"].map({1.0: "donor", 2.0: "acceptor"})
+    truth = pd.DataFrame({"contig": rows["contig"], "position": positions(rows)})
+    truth = truth.assign(strand=rows["strand"], **{"class": kind, "probability": 0.5})
+    truth.to_csv(tmp_path / "truth.tsv", sep="\t", index=False)
+    frame, _, _ = build(toy, path, truth=[str(tmp_path / "truth.tsv")])
+    assert (frame[["oracle_0", "oracle_1", "oracle_2"]] == [0.5, 0.25, 0.25]).all(axis=None)
+
+
 def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
     toy, _, path = make(tmp_path)
     files = []
