@@ -159,6 +159,28 @@ def toy_block(**changes: Any) -> dict[str, Any]:
     return {**block, **changes}
 
 
+def toy_trainer(steps: int = 100, place: Any = None, **changes: Any) -> Any:
+    """Return a :class:`~genebert.trainer.Trainer` of :func:`toy_block` on the default toy shards.
+
+    Parameters
+    ----------
+    place : of the process; by default the only one, on the CPU.
+    changes : of the block.
+    """
+    import torch
+
+    from genebert.plan import Plan
+    from genebert.population import build_population
+    from genebert.sampler import Sampler
+    from genebert.samples import TRAIN, Corpus
+    from genebert.trainer import Place, Trainer
+
+    block = toy_block(**changes)
+    corpus = Corpus.from_shards(toy_shards())
+    population = build_population(corpus, Plan.from_pretrain(block, 1), TRAIN, "training")
+    return Trainer(Sampler(population), block, steps, place or Place(torch.device("cpu")))
+
+
 def written_shards(toy: ToyShards, folder: Path, files: int = 2) -> Path:
     """Write made-up shards as the stage ``shards`` does; return their index."""
     from genebert.shard_files import CELL_TENSORS, FORMAT, REGION_TENSORS, save_tensors

@@ -51,3 +51,11 @@ def test_tokens_are_those_of_every_window(data, k, extra):
     assert tokens.tokenize(row.long(), k, stride).tolist() == [
         plain(codes, [False] * length, k, stride)
     ]
+
+
+@given(st.integers(1, tokens.MAX_K))
+def test_bases_are_those_of_the_identifiers(k):
+    codes = tokens.bases(k)
+    assert codes.shape == (k, 4**k)
+    ids = tokens.tokenize(codes.T, k, 1)[:, 0]
+    assert torch.equal(ids, torch.arange(4**k) + tokens.N_SPECIAL)

@@ -8,7 +8,7 @@ import torch
 from genebert import tokens
 from genebert.errors import InputError
 from genebert.model import GeneBert, ModelConfig
-from genebert.model.genebert import COMPOSED_STD, NucleotideHead
+from genebert.model.genebert import COMPOSED_STD, NucleotideHead, composed_embedding
 from genebert.model.region import WindowBlock
 from genebert.model.sequence import rotary_angles, rotate
 
@@ -159,6 +159,17 @@ def test_vectors_of_kmers_start_as_sums_over_their_bases():
         vector("ACG") - vector("ATG"), vector("GCA") - vector("GTA"), atol=1e-3
     )
     assert float(weight.std()) == pytest.approx(0.02, rel=0.1)
+
+
+@pytest.mark.parametrize("k", [1, 2, 6])
+def test_composed_vectors_keep_what_is_no_kmer_and_the_spread(k):
+    drawn = torch.randn(tokens.vocabulary_size(k), 64, generator=torch.Generator().manual_seed(1))
+    made = composed_embedding(drawn, k)
+    kmers = slice(tokens.N_SPECIAL, tokens.N_SPECIAL + 4**k)
+    rest = torch.ones(len(drawn), dtype=torch.bool)
+    rest[kmers] = False
+    assert torch.equal(made[rest], drawn[rest])
+    assert float(made[kmers].std()) == pytest.approx(1, rel=0.2)
 
 
 def test_flops_of_base_are_those_of_the_reference():

@@ -1,4 +1,4 @@
-"""Training: resumes bit for bit, adds up over processes, learns, stops, and says what is wrong."""
+"""Runs of pre-training: resume bit for bit, add up over processes, learn, stop, say what is wrong."""
 
 from __future__ import annotations
 
@@ -19,15 +19,11 @@ import torch
 
 from genebert import pretrain
 from genebert.errors import InputError
-from genebert.plan import Plan
-from genebert.population import build_population
 from genebert.pretrain import EXIT_STOPPED, StopFlag, hash_of, main, open_place, read_settings, run
 from genebert.pretrained import Pretrained
-from genebert.sampler import Sampler
-from genebert.samples import TRAIN, Corpus
 from genebert.train_state import StateDirectory
-from genebert.trainer import OptimizerConfig, Place, Trainer, parameter_groups
-from pretrain_toys import toy_block, toy_shards, written_shards
+from genebert.trainer import Place
+from pretrain_toys import toy_block, toy_shards, toy_trainer, written_shards
 
 CPU = Place(torch.device("cpu"))
 SHARDS = toy_shards()
@@ -64,19 +60,6 @@ def go(output, stop=None, shards=SHARDS, windows=None, **kwargs):
 def rows_of(output):
     rows = [json.loads(line) for line in (Path(output) / "metrics.jsonl").read_text().splitlines()]
     return [{key: value for key, value in row.items() if key != "timing"} for row in rows]
-
-
-def trainer_of(steps=100, place=CPU, **changes):
-    block = toy_block(**changes)
-    corpus = Corpus.from_shards(SHARDS)
-    population = build_population(corpus, Plan.from_pretrain(block, 1), TRAIN, "training")
-    return Trainer(Sampler(population), block, steps, place)
-
-
-def losses_of(trainer):
-    totals = trainer.totals.tolist()
-    trainer.totals.zero_()
-    return [a / b for a, b in totals]
 
 
 # -- resuming ----------------------------------------------------------------------------------
@@ -145,7 +128,7 @@ def test_a_span_curriculum_resumes_bit_for_bit_and_repeats_weigh_less(tmp_path):
         assert go(tmp_path / "parts", StopAfter(looks), **kwargs) == EXIT_STOPPED
     go(tmp_path / "parts", **kwargs)
     assert rows_of(tmp_path / "whole") == rows_of(tmp_path / "parts")
-    trainer = trainer_of(steps=8, objectives={"mgm": mgm})
+    trainer = toy_trainer(steps=8, objectives={"mgm": mgm})
     lengths = [(trainer.sample(step)[0].index.diff(dim=1) == 1).float().mean() for step in (3, 4)]
     assert lengths[0] < 0.2 < lengths[1]  # spans of 1, then of 4
     rows = trainer.sample(0)[0]
@@ -250,53 +233,7 @@ def test_two_processes_log_the_losses_of_one(tmp_path):
         assert b["grad_norm"] == pytest.approx(a["grad_norm"], rel=1e-3)
 
 
-def test_micro_batches_add_up_to_the_batch():
-    whole, parts = trainer_of(), trainer_of(micro_batch=4)
-    assert len(parts.sample(0)) == 4
-    for step in range(3):
-        whole.train_step(whole.sample(step))
-        parts.train_step(parts.sample(step))
-        assert losses_of(parts) == pytest.approx(losses_of(whole), abs=1e-4)
-        assert float(parts.grad_norm) == pytest.approx(float(whole.grad_norm), rel=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("world", "changes"),
-    [
-        (3, {}),
-        (1, {"micro_batch": 5}),
-        (2, {"micro_batch": 16}),
-        (4, {"objectives": {"srm": {"loss": "infonce", "group": 8}}}),
-    ],
-)
-def test_a_batch_that_does_not_divide_is_one_line(world, changes):
-    with pytest.raises(InputError, match="batch does not divide"):
-        trainer_of(place=Place(torch.device("cpu"), 0, world), **changes)
-
-
 # -- learning ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("encoder", "loss"), [("swin", "bce"), ("transformer", "infonce")])
-def test_one_batch_can_be_learned_by_heart(encoder, loss):
-    trainer = trainer_of(
-        steps=150,
-        model={"size": "tiny", "region_encoder": encoder},
-        optimizer={"learning_rate": 4e-3},
-        objectives={"mgm": {}, "ngsp": {}, "srm": {"loss": loss, "group": 4}},
-    )
-    batch = trainer.sample(0)
-    trainer.train_step(batch)
-    first = losses_of(trainer)
-    assert first[:2] == pytest.approx([math.log(4), math.log(2)], abs=0.1)
-    while trainer.step < 149:
-        trainer.train_step(batch)
-    losses_of(trainer)
-    trainer.train_step(batch)
-    mgm, ngsp, srm, *_ = losses_of(trainer)
-    assert mgm < 0.4
-    assert ngsp < 0.1
-    assert srm < 0.3 * first[2]
 
 
 def test_masked_bases_of_a_chain_are_learned(tmp_path):
@@ -371,25 +308,6 @@ def test_figures_have_intervals_references_and_both_sets(tmp_path):
     assert p0["value"] == pytest.approx(probe["srm_p0:n2"]["auroc"])
 
 
-@pytest.mark.parametrize("encoder", ["swin", "transformer"])
-def test_hidden_columns_can_be_learned_by_heart(encoder):
-    trainer = trainer_of(
-        steps=200,
-        model={"size": "tiny", "region_encoder": encoder, "d_region": 64},
-        optimizer={"learning_rate": 4e-3},
-        objectives={"srm": {"weight": 0.1}, "mrm": {"weight": 20.0, "hidden_fraction": 0.34}},
-        batch_size=8,
-    )
-    batch = trainer.sample(0)
-    trainer.train_step(batch)
-    first = losses_of(trainer)[3]
-    while trainer.step < 199:
-        trainer.train_step(batch)
-    losses_of(trainer)
-    trainer.train_step(batch)
-    assert losses_of(trainer)[3] < 0.25 * first
-
-
 def test_masked_regions_alone_train_the_region_encoder_alone(tmp_path):
     kwargs = {"objectives": {"mrm": {}}, "steps": 6, "evaluation_loci": 24}
     go(tmp_path / "whole", **kwargs)
@@ -407,28 +325,6 @@ def test_masked_regions_alone_train_the_region_encoder_alone(tmp_path):
     last = next(row for row in rows_of(tmp_path / "whole") if row["kind"] == "evaluation")
     assert set(last) >= {"mrm", "mrm_r2"}
     assert "mgm" not in last
-
-
-def test_motif_rows_can_be_learned_by_heart_and_are_standardised():
-    trainer = trainer_of(
-        steps=150, optimizer={"learning_rate": 4e-3}, objectives={"motif": {}}, batch_size=8
-    )
-    corpus, population = trainer.sampler.corpus, trainer.sampler.population
-    usable = (corpus.split == TRAIN) & ~corpus.held_out_only
-    rows = corpus.columns(torch.nonzero(usable).squeeze(1))
-    mean, spread = population.motif_scale
-    assert torch.allclose(mean, rows.mean(dim=0), atol=1e-5)
-    assert torch.allclose(spread, rows.std(dim=0, correction=0), atol=1e-5)
-    batch = trainer.sample(0)
-    expected = (corpus.columns(batch[0].anchor) - mean) / spread
-    assert torch.equal(batch[0].motif, expected)
-    trainer.train_step(batch)
-    first = losses_of(trainer)[4]
-    while trainer.step < 149:
-        trainer.train_step(batch)
-    losses_of(trainer)
-    trainer.train_step(batch)
-    assert losses_of(trainer)[4] < 0.25 * first
 
 
 def test_motif_reading_is_reported_resumes_and_leaves_the_region_encoder_as_it_is(tmp_path):
@@ -463,25 +359,6 @@ def test_a_run_that_diverges_says_where_and_does_not_try_again(tmp_path):
         go(tmp_path, **kwargs)
     assert str(one.value) == str(two.value)
     assert not (tmp_path / "model.safetensors").exists()
-
-
-def test_the_first_step_that_is_not_finite_is_named(tmp_path):
-    trainer = trainer_of()
-    for step in range(4):
-        if step == 2:
-            with torch.no_grad():
-                trainer.model.ngsp.out.weight.fill_(math.nan)
-        trainer.train_step(trainer.sample(step))
-    assert trainer.first_bad.tolist()[1] == 2
-    assert trainer.first_bad.tolist()[0] in (-1, 3)
-
-
-def test_a_gradient_that_is_not_finite_is_named():
-    trainer = trainer_of()
-    # the loss is finite, its derivative is not
-    trainer.model.ngsp.dense.weight.register_hook(lambda gradient: gradient * math.inf)
-    trainer.train_step(trainer.sample(0))
-    assert trainer.first_bad.tolist() == [-1, -1, -1, -1, -1, 0]
 
 
 def test_the_log_tells_the_formula_of_mfu(tmp_path, caplog):
@@ -552,60 +429,6 @@ def test_a_bad_settings_file_is_one_line(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(InputError, match=message):
         read_settings(str(path))
-
-
-# -- the optimizer ---------------------------------------------------------------------------------
-
-
-def test_norms_biases_and_embeddings_do_not_decay_and_the_region_encoder_goes_slower():
-    model = trainer_of().model
-    config = OptimizerConfig(weight_decay=0.1, region_rate=0.25)
-    names = {id(p): name for name, p in model.named_parameters()}
-    listed = []
-    for group in parameter_groups(model, config):
-        for parameter in group["params"]:
-            name = names[id(parameter)]
-            listed.append(name)
-            linear = parameter.ndim == 2 and name.endswith("weight") and "embedding" not in name
-            assert group["weight_decay"] == (0.1 if linear else 0.0)
-            assert not (linear and "norm" in name)
-            assert group["share"] == (0.25 if name.startswith("region.") else 1.0)
-    assert sorted(listed) == sorted(names.values())
-
-
-def test_the_region_encoder_takes_its_share_of_the_learning_rate():
-    """Adam's first step is as long as the learning rate, whatever the gradient is."""
-    moved = {}
-    trainer = trainer_of(
-        optimizer={
-            "learning_rate": 1e-2, "region_rate": 0.1, "warmup_fraction": 0.0, "weight_decay": 0.0,
-        }
-    )  # fmt: skip
-    before = {n: p.detach().clone() for n, p in trainer.model.named_parameters()}
-    trainer.train_step(trainer.sample(0))
-    for name, parameter in trainer.model.named_parameters():
-        moved[name] = float((parameter.detach() - before[name]).abs().max())
-    assert moved["region.out.weight"] == pytest.approx(1e-3, rel=0.05)
-    assert moved["srm.region.weight"] == pytest.approx(1e-2, rel=0.05)
-
-
-def test_schedules_warm_up_hold_and_decay():
-    wsd = OptimizerConfig(learning_rate=1.0, warmup_fraction=0.1, decay_fraction=0.2)
-    rates = [wsd.rate(step, 100) for step in range(100)]
-    assert rates[:2] == pytest.approx([0.1, 0.2])
-    assert set(rates[10:80]) == {1.0}
-    assert rates[80:] == pytest.approx([1 - i / 20 for i in range(20)])
-    cosine = OptimizerConfig(learning_rate=1.0, warmup_fraction=0.1, schedule="cosine")
-    rates = [cosine.rate(step, 100) for step in range(100)]
-    assert rates[10] == pytest.approx(1.0)
-    assert rates[55] == pytest.approx(0.5, abs=0.01)
-    assert rates[99] < 0.01
-
-
-@pytest.mark.parametrize("block", [{"schedule": "step"}, {"lr": 1.0}])
-def test_a_bad_optimizer_block_is_one_line(block):
-    with pytest.raises(InputError, match="optimizer"):
-        OptimizerConfig.from_dict(block)
 
 
 def test_one_process_is_the_default(monkeypatch):

@@ -172,10 +172,11 @@ class Place:
 
 
 def parameter_groups(model: GeneBert, config: OptimizerConfig) -> list[dict[str, Any]]:
-    """Group the trained parameters by what the optimizer does with them.
+    """Return AdamW's groups of the trained parameters.
 
-    Matrices of linear maps decay, all else does not; ``share`` is the part of the learning rate
-    that a group gets, `region_rate` for the region encoder.
+    Matrices of linear maps decay, all else does not. Each group has, beside ``params`` and
+    ``weight_decay``, its ``share`` of the learning rate: `region_rate` for the region encoder, 1
+    for all else.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
@@ -220,8 +221,8 @@ class Trainer:
         config = ModelConfig.from_pretrain(block, sampler.corpus.n_motifs)
         self.model = GeneBert(config, plan.seed).to(place.device)
         self._freeze_unused()
-        groups = parameter_groups(self.model, self.optimizer_config)
         config_ = self.optimizer_config
+        groups = parameter_groups(self.model, config_)
         self.optimizer = torch.optim.AdamW(
             groups, lr=config_.learning_rate, betas=config_.betas, eps=config_.eps, fused=True
         )

@@ -11,17 +11,20 @@ from genebert.model.region import RegionTransformer, SwinRegionEncoder
 from genebert.model.sequence import Attention, SequenceEncoder
 
 INIT_STD, INIT_GAIN, COMPOSED_STD = 0.02, 0.55, 0.5
-EMBEDDING = "sequence.embedding.weight"
 LOGITS = tuple(f"{head}.out.weight" for head in ("mgm", "ngsp", "srm", "mrm", "motif"))
 
 
 def composed_embedding(drawn_VD: Tensor, k: int) -> Tensor:
-    """Return token vectors [V, D] in which k-mers that share bases are alike.
+    """Return token vectors float[V, D] in which k-mers that share bases are alike.
 
     A k-mer becomes the sum of one vector per (place, base), so that a network reads bases from its
     first step, as a convolution does, where independent vectors would have it learn 4**k words one
     by one. The vectors of places and bases are the first 4 k that were drawn for k-mers; the sum
     has the variance of what was drawn. Special tokens stay.
+
+    Parameters
+    ----------
+    drawn_VD : independent vectors of all identifiers, padding included. k : bases of a k-mer.
     """
     first, digit_kK = tokens.N_SPECIAL, tokens.bases(k)
     place_kbD = drawn_VD[first : first + 4 * k].unflatten(0, (k, 4)) / k**0.5
@@ -168,7 +171,6 @@ class GeneBert(nn.Module):
         of the optimizer, which would else drown what k-mers share.
         """
         generator = torch.Generator().manual_seed(seed)
-        composed = self.config.embedding == "composed"
         depth = {"sequence": self.config.n_layers, "region": sum(self.config.region_depths)}
         with torch.no_grad():
             for name, parameter in self.named_parameters():
@@ -178,15 +180,18 @@ class GeneBert(nn.Module):
                     parameter.zero_()
                 else:
                     linear = parameter.ndim == 2 and name.endswith("weight")
-                    std = COMPOSED_STD if composed and name == EMBEDDING else INIT_STD
+                    std = INIT_STD
                     if linear and "embedding" not in name and name not in LOGITS:
                         std = INIT_GAIN / parameter.shape[1] ** 0.5
                     if name.endswith(("attention.out.weight", "down.weight")):
                         std /= (2 * depth[name.split(".")[0]]) ** 0.5
                     value = torch.empty(parameter.shape).normal_(0.0, std, generator=generator)
-                    if composed and name == EMBEDDING:
-                        value = composed_embedding(value, self.config.k)
                     parameter.copy_(value)
+            if self.config.embedding == "composed":
+                table_VD = self.sequence.embedding.weight
+                table_VD.copy_(
+                    composed_embedding(table_VD * COMPOSED_STD / INIT_STD, self.config.k)
+                )
 
     def embed_sequence(self, ids_BT: Tensor) -> Tensor:
         """Turn token rows into one vector each, e_BD."""
