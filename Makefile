@@ -21,6 +21,7 @@ $(VENV)/.ready: requirements.lock
 	  || { echo "error: $(PYTHON) is older than 3.11; say make PYTHON=python3.11 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet -r requirements.lock
+	$(VENV)/bin/python -m pip install --quiet --no-deps igv-notebook==0.6.2  # igv.js, which a test opens tracks with
 	@command -v bedtools >/dev/null || { \
 	  if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 	    echo "installing bedtools"; \
