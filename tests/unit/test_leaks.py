@@ -110,6 +110,20 @@ def test_each_kind_of_copy_is_found_and_removed() -> None:
     assert kept["sequence"].tolist() == [*known, quarter, *fresh]
 
 
+def test_copies_elsewhere_are_those_of_every_other_group() -> None:
+    group = [str(name) for name in RNG.choice(["a", "b", "c"], 60)]
+    sequences = [text() for _ in group]
+    for i in range(0, 60, 7):  # parts of others, in the same group and not
+        sequences[i] = sequences[i + 3][:120] + sequences[i][120:]
+    found = leaks.containment_elsewhere(sequences, group)
+    for name in set(group):
+        own = [i for i, other in enumerate(group) if other == name]
+        others = [s for s, other in zip(sequences, group, strict=True) if other != name]
+        asked = [sequences[i] for i in own]
+        assert found[own].tolist() == leaks.containment(asked, others).tolist()
+    assert 0 < (found > 0).sum() < 60
+
+
 def test_items_that_are_not_checked_stay() -> None:
     known = [text() for _ in range(10)]
     frame = items(train=known, test=[*known, text()])

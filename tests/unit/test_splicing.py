@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 from genome_toys import CONTIGS, Toy, turned
 
-from genebert import tasks
+from genebert import progress, tasks
 from genebert.errors import InputError
 from genebert.genome import Genome
 from genebert.tasks import splicing
@@ -312,6 +313,19 @@ def test_bad_annotation_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="split test has no item of class"):
         build(toy, gtf(tmp_path, lacking))
     assert not (tmp_path / "dataset.parquet").exists()
+
+
+def test_the_log_tells_how_far_the_dataset_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy, _, path = make(tmp_path)
+    monkeypatch.setattr(progress, "SECONDS", 0.0)
+    caplog.set_level(logging.INFO)
+    build(toy, path)
+    for work in ("reading sites", "reading genes", "comparing genes", "looking for donor decoys"):
+        lines = [line for line in caplog.messages if line.startswith(work)]
+        assert lines, work
+        assert all(line.endswith("to go") for line in lines), work
 
 
 def test_windows_off_the_contig_are_counted(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 import scipy.sparse as sp
 from genome_toys import CELLS, CONTIGS, HELD_OUT, SPLITS, Toy
 
-from genebert import tasks
+from genebert import progress, tasks
 from genebert.errors import InputError
 from genebert.tasks import tfbs
 
@@ -82,6 +83,18 @@ def test_natural_holds_every_open_region_with_its_label(chip: Chip) -> None:
     assert info["uses_regions"] is True
     assert info["anchor"] == "shown"
     assert info["contigs"] == list(CONTIGS)
+
+
+def test_the_log_tells_how_far_the_dataset_is(
+    chip: Chip, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "SECONDS", 0.0)
+    caplog.set_level(logging.INFO)
+    build(chip, chip.write())
+    for work in ("reading peaks", "labelling regions", "reading windows", "counting 31-mers"):
+        lines = [line for line in caplog.messages if line.startswith(work)]
+        assert lines, work
+        assert all(line.endswith("to go") for line in lines), work
 
 
 def test_parts_follow_chromosome_and_cell_type(chip: Chip) -> None:

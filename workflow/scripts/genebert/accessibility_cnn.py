@@ -18,6 +18,7 @@ from genebert import features, tokens
 from genebert.accessibility_head import AccessibilityModel, Openness, mean_auroc
 from genebert.cnn import SequenceCnn
 from genebert.finetune import CLIP, learning_rate, make_optimizer
+from genebert.progress import progress
 
 log = logging.getLogger("genebert")
 
@@ -44,7 +45,7 @@ def train_cnn(
         network = SequenceCnn(len(data.cell_types))
         optimizer = make_optimizer(network, rate)
         network.train()
-        for step in range(steps):
+        for step in progress(range(steps), "fitting", "steps"):
             for group in optimizer.param_groups:
                 group["lr"] = rate * learning_rate(step, steps)
             rows = rng.choice(len(codes), min(size, len(codes)), replace=False)
@@ -65,7 +66,7 @@ def embed(network: SequenceCnn, sequences: Sequence[str]) -> NDArray[np.float32]
     """Return float32[n, 2 D]: the vectors of both strands, side by side."""
     codes = torch.from_numpy(features.encode_all(sequences))
     parts = []
-    for at in range(0, len(codes), BATCH):
+    for at in progress(range(0, len(codes), BATCH), "embedding", "batches"):
         batch = codes[at : at + BATCH]
         strands = (batch, tokens.reverse_complement(batch))
         parts.append(torch.cat([network.embed_sequence(s) for s in strands], dim=1).numpy())

@@ -22,6 +22,7 @@ from genebert import features
 from genebert.context import locus_window
 from genebert.errors import InputError
 from genebert.items import Items, Job, Subset, label_subsets, prediction_rows, selection_score
+from genebert.progress import progress
 
 log = logging.getLogger("genebert")
 
@@ -113,7 +114,7 @@ def best_logistic(
     rows = items.predicted
     valid = items.split[rows] == "valid"
     best: tuple[float, float, NDArray[np.float64]] | None = None
-    for strength in STRENGTHS:
+    for strength in progress(STRENGTHS, f"fitting on {len(train):,} labels", "penalties"):
         score = grouped_logistic(items, scaled, train, strength)
         value = selection_score(items, rows[valid], score[valid])
         if best is None or value > best[0]:

@@ -24,6 +24,7 @@ from genebert.errors import InputError
 from genebert.items import Items
 from genebert.model import ModelConfig
 from genebert.pretrained import INFERENCE_BATCH, Pretrained
+from genebert.progress import progress
 from genebert.samples import Corpus, View, neighbourhood
 
 DROPOUT = 0.1
@@ -260,7 +261,12 @@ def embed_items(network: Network, inputs: Inputs, rows: Ints, strands: int = 2) 
     wanted, back = torch.unique(inputs.sequence[at], return_inverse=True)
     batch = INFERENCE_BATCH[wanted.device.type]
     vectors = [
-        torch.cat([network.embed_sequence(strand[part]) for part in wanted.split(batch)])[back]
+        torch.cat(
+            [
+                network.embed_sequence(strand[part])
+                for part in progress(wanted.split(batch), "embedding", "batches")
+            ]
+        )[back]
         for strand in inputs.sequences[:strands]
     ]
     return torch.stack(vectors)
@@ -273,7 +279,9 @@ def embed_places(network: Network, places: Places) -> Tensor:
     wanted, back = torch.unique(places.row, return_inverse=True)
     vectors = [
         network.embed_region(*places.of(part))
-        for part in wanted.split(INFERENCE_BATCH[wanted.device.type])
+        for part in progress(
+            wanted.split(INFERENCE_BATCH[wanted.device.type]), "embedding neighbourhoods", "batches"
+        )
     ]
     return torch.cat(vectors)[back]
 

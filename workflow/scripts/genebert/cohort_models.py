@@ -341,7 +341,7 @@ def nested(folds: Sequence[Fold], key: Sequence[int], *, centre: bool = False) -
     n = len(people.labels)
     test, sums, counts = np.full(n, np.nan), np.zeros(n), np.zeros(n)
     chosen = []
-    for k, fold in enumerate(folds):
+    for k, fold in enumerate(progress(folds, "leaving out", "folds")):
         train, out = fold.train, fold.out
         choice, inner = tune(fold, [*key, k])
         kernel = fold.genetic(choice, train, fold.y)

@@ -23,6 +23,7 @@ from genebert.disk import whole_file
 from genebert.errors import InputError
 from genebert.model import GeneBert, ModelConfig
 from genebert.model_files import CONFIG, WEIGHTS, model_directory
+from genebert.progress import progress
 
 VERSION = 1
 FORMAT = 1
@@ -164,7 +165,7 @@ class Pretrained:
         batch = batch or INFERENCE_BATCH[self.device.type]
         every = torch.as_tensor(np.asarray(codes))
         out = np.empty((every.shape[0], config.d_model), dtype=np.float32)
-        for at in range(0, every.shape[0], batch):
+        for at in progress(range(0, every.shape[0], batch), "embedding", "batches"):
             part = every[at : at + batch].to(self.device)
             strands = [part, tokens.reverse_complement(part)] if both_strands else [part]
             vectors = [
@@ -191,7 +192,7 @@ class Pretrained:
         hidden = torch.as_tensor(placeholder).expand(n)
         states = None if state is None else torch.as_tensor(state)
         out = np.empty((n, self.config.d_model), dtype=np.float32)
-        for at in range(0, n, batch):
+        for at in progress(range(0, n, batch), "embedding neighbourhoods", "batches"):
             part = slice(at, at + batch)
             e_BD = self.model.embed_region(
                 matrix[part].to(self.device, torch.float32),

@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from genebert.genome import encode, reverse_complement
+from genebert.progress import progress
 
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)  # inverse penalty C of the logistic regression
 BLOCK_FOLDS, INNER_FOLDS = 5, 3
@@ -205,7 +206,7 @@ def leave_out(problem: Problem, features: Features) -> Scores:
     y, n = problem.y, len(problem.y)
     test, total, count = np.full(n, np.nan), np.zeros(n), np.zeros(n)
     chosen: dict[str, float] = {}
-    for k in np.unique(problem.fold):
+    for k in progress(np.unique(problem.fold), "leaving out", "folds"):
         out = problem.fold == k
         train, weights = problem.training(out)
         inner = deal(problem.unit[train], INNER_FOLDS, [problem.seed, 7302, int(k)])

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genebert.genome import Codes, N, reverse_complement
+from genebert.progress import progress
 
 if TYPE_CHECKING:
     from genebert.pretrained import Pretrained
@@ -60,7 +61,7 @@ def nucleotide_log_probabilities(
     k, stride = encoders.config.k, encoders.config.stride
     out = np.empty((len(codes), 4))
     with torch.no_grad():
-        for at in range(0, len(codes), batch):
+        for at in progress(range(0, len(codes), batch), "reading hidden bases", "batches"):
             offset_B = torch.as_tensor(offsets[at : at + batch])
             ids_Bn = tokens.tokenize(torch.as_tensor(codes[at : at + batch]), k, stride)
             within_Bn = offset_B[:, None] - torch.arange(ids_Bn.shape[1]) * stride

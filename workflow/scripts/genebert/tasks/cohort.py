@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from genebert.errors import InputError
 from genebert.genome import Genome, decode
+from genebert.progress import progress
 from genebert.tasks import dataset as ds
 from genebert.tasks.cohort_files import (
     MISSING,
@@ -104,7 +105,8 @@ def build_haplotypes(
     variant_reference = np.full(len(records), -1, dtype=np.int32)
     columns = (regions[name].to_numpy() for name in ("contig", "start", "end"))
     contigs, starts, ends = columns
-    for e, (region, variants) in enumerate(elements.items()):
+    rows_of = progress(elements.items(), "making haplotypes", "elements")
+    for e, (region, variants) in enumerate(rows_of):
         contig, start, end = str(contigs[region]), int(starts[region]), int(ends[region])
         here = [records[v] for v in variants]
         reach = sum(max(0, len(r.ref) - len(r.alt.replace("-", ""))) for r in here)

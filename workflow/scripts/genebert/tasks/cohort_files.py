@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from genebert.errors import InputError, nearest
 from genebert.genome import Genome
 from genebert.hints import contig_hint
+from genebert.progress import progress
 from genebert.tables import check_unique, read_rows
 from genebert.tasks.variant_files import PREFIX, Record, check_reference, skip_reason
 
@@ -184,7 +185,7 @@ def read_genotypes(
     last, n_in = 0, 0
     seen: set[tuple[str, int, str, str]] = set()
     try:
-        for n_in, variant in enumerate(vcf, start=1):
+        for n_in, variant in enumerate(progress(vcf, "reading genotypes", "records"), start=1):
             if variant.contig not in order:
                 order[variant.contig] = len(order)
                 last = 0

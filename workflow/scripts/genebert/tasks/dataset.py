@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from genebert.errors import InputError, nearest
 from genebert.genome import Genome, decode, reverse_complement
+from genebert.progress import progress
 from genebert.splits import SPLITS, Splits
 from genebert.tasks import leaks
 
@@ -274,8 +275,9 @@ def oriented_window(position: int, strand: str, before: int, after: int) -> tupl
 def sequences(items: pd.DataFrame, genome: Genome) -> list[str]:
     """Return the sequence of each item, 5' to 3' along its strand ('.' reads as '+')."""
     out = []
-    columns = (items[name] for name in ("contig", "start", "end", "strand"))
-    for contig, start, end, strand in zip(*columns, strict=True):
+    columns = [items[name] for name in ("contig", "start", "end", "strand")]
+    rows = zip(*columns, strict=True)
+    for contig, start, end, strand in progress(rows, "reading windows", "windows", len(items)):
         codes = genome.codes(contig, int(start), int(end))
         out.append(decode(reverse_complement(codes) if strand == "-" else codes))
     return out

@@ -66,7 +66,8 @@ def kmer_sets(
 ) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """Return the distinct k-mers of each sequence: their numbers and the sequence of each."""
     numbers, owners = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
-    for first in range(0, len(sequences), chunk):
+    starts = range(0, len(sequences), chunk)
+    for first in progress(starts, f"counting {k}-mers", f"times {chunk:,} sequences"):
         part = sequences[first : first + chunk]
         ends = np.cumsum([len(sequence) + 1 for sequence in part])
         number, at = _kmers_at(encode("N".join(part)), k, canonical)
@@ -90,6 +91,22 @@ def containment(
     known = np.unique(kmer_sets(references, k)[0])
     own, owner = kmer_sets(sequences, k)
     shared = np.bincount(owner, np.isin(own, known), minlength=len(sequences))
+    return shared / np.maximum(np.bincount(owner, minlength=len(sequences)), 1)
+
+
+def containment_elsewhere(
+    sequences: Sequence[str], groups: Sequence[str], *, k: int = K
+) -> NDArray[np.float64]:
+    """Return float[N]: the share of a sequence's k-mers that sequences of other groups have.
+
+    As :func:`containment` with the sequences of all other groups as references, in one pass.
+    """
+    names, group = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    own, owner = kmer_sets(sequences, k)
+    kmer = np.unique(own, return_inverse=True)[1]
+    held = np.unique(kmer * len(names) + group[owner])  # each (k-mer, group) once
+    elsewhere = np.bincount(held // max(len(names), 1)) > 1
+    shared = np.bincount(owner, elsewhere[kmer], minlength=len(sequences))
     return shared / np.maximum(np.bincount(owner, minlength=len(sequences)), 1)
 
 

@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from genebert.genome import Genome
+from genebert.progress import progress
 from genebert.splits import Splits
 from genebert.tasks.dataset import overlaps_any
 
@@ -148,7 +149,7 @@ def genomic_windows(
     intervals = [i for i in splits.clipped(split, genome.lengths) if i.end - i.start >= length]
     step = max(length, -(-sum(i.end - i.start for i in intervals) // most))
     parts = []
-    for interval in intervals:
+    for interval in progress(intervals, f"drawing windows of {split}", "intervals"):
         phase = int(rng.integers(min(step, interval.end - interval.start - length + 1)))
         starts = np.arange(interval.start + phase, interval.end - length + 1, step)
         raw = genome.raw(interval.contig, interval.start, interval.end)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from genebert.errors import InputError
 from genebert.genome import Genome, N, decode, reverse_complement
+from genebert.progress import progress
 from genebert.splits import SPLITS, Splits
 from genebert.tasks import annotation, negatives
 from genebert.tasks.dataset import (
@@ -183,7 +184,10 @@ def splice_sites(
     sites = sites.sort_values([*KEYS, "gene"]).drop_duplicates(KEYS)
     sites = sites[[*KEYS, "gene"]].reset_index(drop=True)
     sites["motif"] = [
-        _motif(genome, *values) for values in sites[KEYS].itertuples(index=False, name=None)
+        _motif(genome, *values)
+        for values in progress(
+            sites[KEYS].itertuples(index=False, name=None), "reading sites", "sites", len(sites)
+        )
     ]
     return sites
 
@@ -256,7 +260,8 @@ def place(
 def gene_sequences(exons: pd.DataFrame, genome: Genome) -> dict[tuple[str, str], str]:
     """Return {(contig, gene): the union of its exons, spliced, along its strand}; repeats are N."""
     out = {}
-    for (contig, gene, strand), part in exons.groupby(["contig", "gene", "strand"], sort=True):
+    genes = exons.groupby(["contig", "gene", "strand"], sort=True)
+    for (contig, gene, strand), part in progress(genes, "reading genes", "genes"):
         pieces, reach = [], 0
         for start, end in part[["start", "end"]].sort_values(["start", "end"]).to_numpy().tolist():
             if end > reach:
@@ -383,7 +388,9 @@ def draw_decoys(
         like = sites[sites["class"] == kind]
         share = min(1.0, POOL * len(like) * 16 / max(total, 1))
         found = []
-        for contig, start, end, strand, gene in spans:
+        for contig, start, end, strand, gene in progress(
+            spans, f"looking for {kind} decoys", "genes"
+        ):
             at = motif_positions(genome, contig, start, end, strand, kind)
             at = at[rng.random(len(at)) < share]
             found.append(

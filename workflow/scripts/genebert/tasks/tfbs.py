@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from genebert.errors import InputError, nearest
 from genebert.genome import Genome
+from genebert.progress import progress
 from genebert.splits import SPLITS
 from genebert.tables import check_unique, read_rows
 from genebert.tasks import annotation, negatives
@@ -122,10 +123,12 @@ def build(
     fasta, atlas = Genome(genome), Atlas.read(regions, accessibility)
     dropped: Counter[str] = Counter()
     chip = read_chip(labels, as_list(extra), atlas.cell_types, dropped)
-    peaks = [read_peaks(path, fasta, dropped) for path in chip["path"]]
+    files = progress(chip["path"], "reading peaks", "files")
+    peaks = [read_peaks(path, fasta, dropped) for path in files]
     covered = covered_contigs(row, peaks, fasta)
     parts, skipped, n_in = [], [], 0
-    for tf, sets in chip.groupby("tf", sort=True):  # a TF at a time: bounds memory
+    by_tf = progress(chip.groupby("tf", sort=True), "labelling regions", "TFs")
+    for tf, sets in by_tf:  # a TF at a time: bounds memory
         items = label_regions(sets, peaks, atlas, covered, dropped)
         n_in += len(items)
         items["discordant"] = discordant(items)

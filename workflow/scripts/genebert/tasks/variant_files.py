@@ -17,6 +17,7 @@ from genebert.errors import InputError, nearest
 from genebert.genome import Genome, decode
 from genebert.hints import contig_hint
 from genebert.lines import text_lines
+from genebert.progress import Progress
 
 FIELDS = (
     "contig", "position", "ref", "alt", "label", "cell_type", "tss_distance", "class", "match",
@@ -140,7 +141,9 @@ def read_parquet(path: str, columns: Mapping[str, str]) -> Iterator[Record]:
             names = [name for name in table.schema_arrow.names]
             _check_columns(names, columns, path, None)
             wanted = _wanted(columns)
+            told = Progress(f"reading {path}", table.metadata.num_rows, "rows")
             for batch in table.iter_batches(batch_size=10_000):
+                told.at(number)
                 for row in batch.to_pylist():
                     number += 1
                     raw = {

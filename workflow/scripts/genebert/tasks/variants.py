@@ -287,15 +287,13 @@ def drop_copies(frame: pd.DataFrame, *, file: str) -> tuple[pd.DataFrame, pd.Dat
     InputError
         If more than a fifth of the variants are copies.
     """
-    contig = frame["contig"].to_numpy()
-    copies = np.zeros(len(frame), dtype=bool)
-    for name in np.unique(contig):
-        here = contig == name
-        elsewhere = frame["sequence"][~here].unique().tolist()
-        if elsewhere:
-            unique, inverse = np.unique(frame["sequence"][here].to_numpy(str), return_inverse=True)
-            share = leak_checks.containment(unique.tolist(), elsewhere)
-            copies[here] = share[inverse] > leak_checks.MAX_CONTAINMENT
+    place = ["contig", "sequence"]
+    unique = frame[place].drop_duplicates()
+    share = leak_checks.containment_elsewhere(
+        unique["sequence"].tolist(), unique["contig"].tolist()
+    )
+    window = frame.groupby(place, sort=False).ngroup()  # numbers them in the same order
+    copies = share[window] > leak_checks.MAX_CONTAINMENT
     if copies.mean() > leak_checks.MAX_REMOVED:
         raise InputError(
             "too many variants lie in windows that stand on several contigs",
