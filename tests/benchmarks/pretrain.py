@@ -1,4 +1,4 @@
-"""The measures of pre-training: kills, leaks, resuming, processes, controls, waiting, and the rival.
+"""The measures of pre-training: kills, leaks, resuming, processes, controls, learning, waiting, the rival.
 
     pip install -r tests/benchmarks/requirements.txt
     python tests/benchmarks/pretrain.py [--device cuda] [--only NAME]
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import signal
 import socket
@@ -31,10 +32,18 @@ from peers import compare
 from safetensors.torch import load_file
 
 from genebert import tokens
+from genebert.ahead import Ahead
+from genebert.evaluation import FixedSet
 from genebert.masking import KEPT, Masking, mask
-from genebert.pretrain import EXIT_STOPPED, StopFlag, run
+from genebert.mgm_reference import fit_reference, mgm_figures
+from genebert.plan import Plan
+from genebert.population import build_population
+from genebert.pretrain import EXIT_STOPPED, StopFlag, open_place, run
 from genebert.rng import fold, words
+from genebert.sampler import Sampler
+from genebert.samples import TRAIN, VALID, Corpus
 from genebert.train_state import StateDirectory
+from genebert.trainer import Trainer
 from pretrain_toys import toy_block, toy_shards
 
 Result = tuple[str, float, float | None, bool]
@@ -211,6 +220,29 @@ def controls(steps: int = 400) -> list[Result]:
     return out
 
 
+def learns(steps: int = 1000) -> list[Result]:
+    """Positive control of MGM: on a first-order chain, the share of the chain's knowledge learned.
+
+    The Markov reference is the truth there: it is given the bases that visible tokens show.
+    """
+    shards: Any = toy_shards(1500, cells=6, chain=True, width=500, flank=64)
+    block = {**DEMO, "objectives": {"mgm": {}}}
+    corpus, plan = Corpus.from_shards(shards), Plan.from_pretrain(block, 1)
+    training, validation = (
+        build_population(corpus, plan, split, "training") for split in (TRAIN, VALID)
+    )
+    trainer = Trainer(Sampler(training), block, steps, open_place("cpu"))
+    with Ahead(trainer.sample, steps, trainer.place.device) as source:
+        for step in range(steps):
+            trainer.train_step(source(step))
+    chain = fit_reference(training, validation)
+    fixed = FixedSet.of("valid", validation, 256)
+    figures: list[Any] = mgm_figures(trainer.losses, fixed, chain, (5,))
+    nats = next(f for f in figures if (f["stratum"], f["metric"]) == ("span-5", "nats"))
+    share = (math.log(4) - nats["value"]) / (math.log(4) - nats["reference"])
+    return [("share-of-a-chain-learned", share, 0.9, share >= 0.9)]
+
+
 def rival(device: str) -> list[Result]:
     """Measure against BertForMaskedLM, side by side; short where it is not installed."""
     try:
@@ -234,6 +266,7 @@ def main() -> int:
         "resuming": resuming,
         "processes": processes,
         "controls": controls,
+        "learns": learns,
         "demo": lambda: demo(options.device),
         "rival": lambda: rival(options.device),
     }
