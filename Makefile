@@ -28,6 +28,7 @@ $(VENV)/.ready: requirements.lock
 	    { apt-get install -qq -y bedtools || { apt-get update -qq && apt-get install -qq -y bedtools; }; } >/dev/null 2>&1; fi; \
 	  command -v bedtools >/dev/null \
 	  || { echo "error: the program bedtools is missing; install it with 'apt install bedtools', 'brew install bedtools' or 'conda install -c bioconda bedtools', then run make again"; exit 1; }; }
+	@echo "$(CURDIR)/workflow/scripts" > "$$($(VENV)/bin/python -c 'import site; print(site.getsitepackages()[0])')/genebert.pth"
 	@touch $@
 
 demo: setup ## run the whole pipeline on the simulated genome (5 to 13 minutes on two cores)

@@ -93,9 +93,7 @@ def report_page(name):
 
 
 # What stands above every page of the report.
-CAPTION = (
-    "demo: not evidence" if layout.is_simulated(config) else config["genome"]["name"]
-)
+CAPTION = layout.caption(config)
 
 
 # A regular expression of the datasets that are cohorts (one that matches nothing if there are none).

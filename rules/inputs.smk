@@ -86,7 +86,7 @@ def cohort_of(wildcards):
 
 def weights_of(wildcards):
     """Return the pre-trained weights that a model uses."""
-    return layout.weights(config, wildcards.model)
+    return or_exit(layout.weights_of, config, row_of(wildcards), wildcards.model)
 
 
 def first_weights_of(wildcards):
@@ -106,4 +106,4 @@ def fits_of(wildcards):
 
 def tables_of(wildcards):
     """Return the tables of all datasets of a task."""
-    return layout.dataset_files(config, "table.tsv", wildcards.task)
+    return or_exit(layout.task_tables, config, wildcards.task)

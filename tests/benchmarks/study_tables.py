@@ -16,12 +16,12 @@ Row = dict[str, str]
 
 MODELS = (
     "genebert", "genebert-sequence", "genebert-motif_reading", "genebert-shuffled_matrix",
-    "scratch", "cnn", "kmer-lr", "motif-lr", "context-lr", "accessibility", "cell-average",
+    "genebert-shuffled_cells", "scratch", "cnn", "kmer-lr", "motif-lr", "context-lr", "accessibility", "cell-average",
     "cell-average-pred", "genebert-wrongcell", "pwm", "gt-ag", "tss-distance", "gc", "oracle",
 )  # fmt: skip
 WIDE = (("promoter", "epd"), ("tfbs", "chip"), ("splicing", "sites"))
 FEW = WIDE
-FEW_MODELS = MODELS[:9]
+FEW_MODELS = MODELS[:10]
 OBJECTIVES = (
     ("mgm", "span-5", "nats_minus_markov"), ("mgm", "span-5:repeat", "nats_minus_markov"),
     ("ngsp", "", "auroc_minus_probe"), ("srm", "n1", "auroc_minus_p0"),

@@ -137,6 +137,28 @@ def test_warnings_say_what_to_do(config: Config) -> None:
     assert "none is held out -> name one" in "".join(of(config, "splits", "warn"))
 
 
+def test_a_run_as_short_as_the_demo_is_told(config: Config) -> None:
+    assert "60 steps of pre-training" in of(config, "effort", "warn")[0]
+    config["effort"]["pretrain_steps"] = 5000
+    assert not of(config, "effort", "warn")
+
+
+def test_the_users_own_files_are_looked_at(config: Config, tmp_path: Path) -> None:
+    assert not [finding for finding in found(config) if finding.topic in ("yours", "model")]
+    table = tmp_path / "mine.tsv"
+    (tmp_path / "a.bed").touch()
+    table.write_text("name\tkind\tpath\tcell_types\na\tbed\ta.bed\tNK\n")
+    config["user_files"] = str(table)
+    assert of(config, "yours", "ok")
+    assert "results/pretrain/full/seed-1" in of(config, "model", "ok")[0]
+    table.write_text("name\tkind\tpath\tcell_types\na\tbed\ta.bd\tNKK\n")
+    missing, unknown = of(config, "yours", "error")
+    assert "no such file; did you mean" in missing
+    assert "'NKK' is no cell type of the atlas; did you mean 'NK'?" in unknown
+    config["pretrained"] = str(tmp_path / "nix")
+    assert of(config, "model", "error")
+
+
 def test_all_lines_are_printed_and_an_error_ends_the_run(config: Config) -> None:
     lines: list[str] = []
     checks.check(config=config, resources=[], tell=lines.append)

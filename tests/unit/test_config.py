@@ -79,6 +79,12 @@ def test_default_configuration_is_valid_and_complete(config, schema):
         ("effort.label_fractions", [0], "key effort.label_fractions[0]"),
         ("datasets.0.copies", "keeep", "did you mean 'keep'?"),
         ("datasets.2.only", {"MC": []}, "key datasets[2].only.MC"),
+        ("datasets.0.kind", "regions", "task 'promoter' cannot read labels of kind 'regions'"),
+        ("splits.train", [1], "a text that looks like a number needs quotes: '1'"),
+        ("splits.train", "chr1", "a list has brackets: [chr1]"),
+        ("pretrain.optimizer.learning_rate", "1e-3", "YAML reads a text here, write 1.0e-03"),
+        ("seed", "1.0", "YAML reads a text here, write 1;"),
+        ("genome", "files", "a block of keys, such as {key: value}"),
     ],
 )
 def test_one_line_for_each_mistake(config, schema, key, value, text):
@@ -87,6 +93,18 @@ def test_one_line_for_each_mistake(config, schema, key, value, text):
     assert text in str(error.value)
     assert str(error.value).startswith("config")
     assert "\n" not in str(error.value)
+
+
+def test_cell_types_of_the_demo_are_held_out_of_no_other_atlas(config, schema):
+    assert check_config(config, schema)["splits"]["held_out_cell_types"] == ["Mono", "NK"]
+    config["splits"]["held_out_cell_types"] = []
+    assert check_config(config, schema)["splits"]["held_out_cell_types"] == []
+    del config["splits"]["held_out_cell_types"]
+    config["genome"] |= {"source": "files", "fasta": "a.fa"}
+    config["atlas"]["cell_types"] = "cells.tsv"
+    config["motifs"]["sources"] = [{"path": "jaspar:2024:vertebrates", "format": "pyjaspar"}]
+    config["datasets"] = [{"task": "accessibility", "name": "atlas", "kind": "regions"}]
+    assert check_config(config, schema)["splits"]["held_out_cell_types"] == []
 
 
 def test_files_of_an_atlas_format(config, schema):

@@ -97,6 +97,33 @@ def test_variant_overrides_the_block(config):
         layout.pretrain_settings(config, "fulll")
 
 
+def test_a_model_that_is_not_there_is_refused_while_planning(config):
+    row = config["datasets"][0]
+    assert layout.weights_of(config, row, "genebert-sequence") == layout.weights(
+        config, "genebert-sequence"
+    )
+    assert layout.weights_of(config, row, "gc") == []
+    with pytest.raises(InputError, match="no such model on promoter/epd; did you mean 'genebert'"):
+        layout.weights_of(config, row, "genbert")
+
+
+def test_a_task_without_datasets_has_no_table(config):
+    assert layout.task_tables(config, "tfbs") == ["results/tasks/tfbs/chip/table.tsv"]
+    with pytest.raises(InputError, match="no dataset of the task 'accessibility'"):
+        layout.task_tables(config, "accessibility")
+
+
+def test_short_trainings_are_captioned_as_such(config):
+    assert config["effort"]["pretrain_steps"] == layout.SMOKE_STEPS
+    assert layout.caption(config) == "demo: not evidence"
+    config["genome"] |= {"source": "files", "name": "mm10"}
+    assert layout.caption(config) == "mm10, 60 steps of pre-training: not evidence"
+    config["effort"]["pretrain_steps"] = 5000
+    assert layout.caption(config) == "mm10"
+    config["genome"]["source"] = "simulated"
+    assert layout.caption(config) == "simulated genome mm10"
+
+
 def test_only_variants_trained_on_the_background_need_it(config):
     rows = [{"name": "genome", "objectives": ["mgm"], "samples": "background"}, {"name": "pairs"}]
     config["pretrain"]["variants"] += rows
@@ -127,7 +154,7 @@ def test_cell_type_table_errors(config, tmp_path):
     with pytest.raises(InputError, match="no such table"):
         layout.cell_type_peaks(config)
     table.write_text("cell_type\tpeak\tformat\nB\tb.bed\tbed\n")
-    with pytest.raises(InputError, match="column 'peaks' is missing; did you mean 'peak'"):
+    with pytest.raises(InputError, match="column 'peaks' is missing; rename 'peak'"):
         layout.cell_type_peaks(config)
     table.write_text("cell_type\tpeaks\tformat\nB\tb.bed\tbed\nB\tb.bed\tbed\n")
     with pytest.raises(InputError, match="line 3: row repeats line 2"):

@@ -37,6 +37,8 @@ def explain(kind: str, message: str) -> str:
         ("promoter", "did you mean 'results/promoter.tsv'?"),
         ("promotor.tsv", "did you mean 'results/promoter.tsv'?"),
         ("results/tasks/tfbs/chp/table.tsv", "did you mean 'results/tasks/tfbs/chip/table.tsv'?"),
+        ("results/figs/table.tsv", "did you mean 'results/tasks/tfbs/chip/table.tsv'?"),
+        ("report.html", "the report is made by --report report.html"),
         ("zzz", "there is no target 'zzz' (`snakemake --list`"),
         ("/home/me/results/promoter.tsv", "relative to the working directory (--directory)"),
     ],

@@ -40,7 +40,7 @@ def test_read_rows(tmp_path, monkeypatch):
     [
         ("", "is empty"),
         ("name\tpath\n", "has no rows"),
-        ("nam\tpath\na\tb\n", "column 'name' is missing; did you mean 'nam'"),
+        ("nam\tpath\na\tb\n", "column 'name' is missing; rename 'nam'"),
         ("name\tpath\na\n", "line 2: wrong number of fields; found 1; expected 2"),
         ("name\tpath\na\tb\tc\n", "line 2: wrong number of fields; found 3; expected 2"),
         ("name\tpath\na\t\n", "line 2: path is empty"),

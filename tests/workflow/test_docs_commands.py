@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,3 +51,13 @@ def test_configurations_that_the_commands_name_exist(root):
 def test_rules_that_the_pages_name_exist(root, rule):
     text = "".join(path.read_text() for path in (root / "rules").glob("*.smk"))
     assert f"rule {rule}:" in text
+
+
+def test_the_package_can_be_imported_anywhere_after_set_up(tmp_path):
+    """As docs/api.md says of `make setup`."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", "import genebert; print(genebert.load)"],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr

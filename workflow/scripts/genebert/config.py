@@ -18,6 +18,7 @@ from genebert.errors import InputError, nearest
 from genebert.layout import ATLAS_FILES, DATASET_FILES, LISTINGS
 from genebert.splits import Splits
 from genebert.tables import check_resource, expand_path
+from genebert.tasks import check_kind
 
 SIMULATED = "results/simulated/"
 OPTIONAL = ("gtf", "blacklist")  # files of the genome that a run can do without
@@ -75,6 +76,25 @@ def key_of(error: ValidationError) -> str:
     return key or "(top level)"
 
 
+def _written(value: Any, wanted: str) -> str:
+    """Return a hint how YAML wants a value of another type to be written, or an empty string."""
+    if wanted == "string" and isinstance(value, int | float):
+        return f"; a text that looks like a number needs quotes: '{value}'"
+    if wanted == "array" and isinstance(value, str | int | float):
+        return f"; a list has brackets: [{value}]"
+    if wanted == "object" and not isinstance(value, list):
+        return "; here stands a block of keys, such as {key: value}"
+    if wanted in ("number", "integer") and isinstance(value, str):
+        try:
+            number = float(value)
+        except ValueError:
+            return ""
+        plain = int(number) if wanted == "integer" and number.is_integer() else number
+        text = f"{number:.1e}" if "e" in value.lower() and wanted == "number" else str(plain)
+        return f"; YAML reads a text here, write {text}"
+    return ""
+
+
 def _one_line(error: ValidationError, file: str) -> InputError:
     schema: Any = error.schema
     if error.validator == "additionalProperties":
@@ -92,6 +112,8 @@ def _one_line(error: ValidationError, file: str) -> InputError:
     close = ""
     if error.validator == "enum" and isinstance(error.instance, str):
         close = nearest(error.instance, [str(v) for v in error.validator_value])
+    if error.validator == "type":
+        close = _written(error.instance, str(error.validator_value))
     return InputError(
         f"key {key_of(error)} has a wrong value{close}",
         file=file,
@@ -135,8 +157,11 @@ def check_config(
     if error is not None:
         raise _one_line(error, file)
     full: dict[str, Any] = fill_defaults(config, schema, schema)
-    Splits.from_config(full["splits"])
     simulated = full["genome"]["source"] == "simulated"
+    if simulated and "held_out_cell_types" not in config["splits"]:
+        names = full.get("simulate", {}).get("held_out_cell_types", [])
+        full["splits"]["held_out_cell_types"] = list(names)
+    Splits.from_config(full["splits"])
     if not simulated:  # a genome of the user's has neither unless they say so
         for key in OPTIONAL:
             if str(full["genome"].get(key, "")).startswith(SIMULATED):
@@ -231,6 +256,7 @@ def _check_names(config: Mapping[str, Any], file: str) -> None:
                 expected=f"one of {', '.join(known)}",
             )
     for number, row in enumerate(config["datasets"]):
+        check_kind(row)
         needs_gtf = row["kind"] == "gtf" and "path" not in row
         if needs_gtf and not config["genome"].get("gtf"):
             raise InputError(f"key datasets[{number}] needs genome.gtf", file=file)

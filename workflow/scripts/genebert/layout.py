@@ -34,6 +34,7 @@ DATASET_FILES = ("path", "valid", "test", "phenotypes", "truth")  # keys that na
 TASKS = ("promoter", "tfbs", "disease", "splicing", "accessibility")
 CONVERTED = ("descartes", "h5ad", "mtx")  # atlas formats that become a long table first
 MANIFEST = ("name", "version", "url", "mirror_url", "md5", "sha256", "bytes", "licence", "used_by")
+SMOKE_STEPS = 60  # of pre-training, in config/config.yaml
 ATLAS_FILES = ("cell_types", "chain", "peaks", "names")  # keys of `atlas` that name files
 # table of cell types or ChIP-seq sets -> the row of the manifest with the provider's own listing
 LISTINGS = {
@@ -128,6 +129,19 @@ def source(config: Config, value: str) -> str:
 def is_simulated(config: Config) -> bool:
     """Tell whether the stage ``simulate`` writes the input files."""
     return bool(config["genome"]["source"] == "simulated")
+
+
+def is_smoke(config: Config) -> bool:
+    """Tell whether pre-training is as short as in the smoke run: enough to try, not to learn."""
+    return bool(config["effort"]["pretrain_steps"] <= SMOKE_STEPS)
+
+
+def caption(config: Config) -> str:
+    """Return what stands above every page of the report."""
+    name, steps = config["genome"]["name"], config["effort"]["pretrain_steps"]
+    if is_simulated(config):
+        return "demo: not evidence" if is_smoke(config) else f"simulated genome {name}"
+    return f"{name}, {steps} steps of pre-training: not evidence" if is_smoke(config) else name
 
 
 def simulated_peaks(config: Config) -> list[str]:
@@ -322,6 +336,26 @@ def weights(config: Config, model: str) -> list[str]:
     ]
 
 
+def weights_of(config: Config, row: Row, model: str) -> list[str]:
+    """Return the pre-trained weights that a model of a dataset uses.
+
+    Raises
+    ------
+    InputError
+        If the dataset has no such model. Variants that are defined but not run count.
+    """
+    defined = [f"genebert-{variant['name']}" for variant in config["pretrain"]["variants"]]
+    known = list(dict.fromkeys([*models(config, row), *defined]))
+    if model not in known:
+        raise InputError(
+            f"no such model on {row['task']}/{row['name']}{nearest(model, known)}",
+            file="model",
+            found=model,
+            expected=f"one of {', '.join(known)}",
+        )
+    return weights(config, model)
+
+
 def ablation_models(config: Config) -> list[str]:
     """Return a model name for every variant that is run beyond `full` and `sequence`."""
     if not config["effort"]["ablation"]:
@@ -361,6 +395,18 @@ def dataset_files(config: Config, file: str, task: str | None = None) -> list[st
         for row in config["datasets"]
         if task is None or row["task"] == task
     ]
+
+
+def task_tables(config: Config, task: str) -> list[str]:
+    """Return the tables of all datasets of a task; InputError if it has none."""
+    files = dataset_files(config, "table.tsv", task)
+    if not files:
+        raise InputError(
+            f"no dataset of the task {task!r}",
+            file="config datasets",
+            expected=f"a row of it, or one of results/{{{','.join(tasks(config))}}}.tsv",
+        )
+    return files
 
 
 def all_predictions(config: Config, file: str) -> list[str]:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from genebert import layout
 from genebert.errors import nearest
 from genebert.hints import similar_file
+from genebert.use import sources
 
 _NO_RULE = re.compile(r"No rule to produce (.+?) \(if you use input")
 _INPUT_ERROR = re.compile(r"^\s*InputError: (.+)$", re.MULTILINE)
@@ -24,7 +25,8 @@ _AFFECTED = "affected files:"
 
 def targets(config: layout.Config) -> list[str]:
     """Return the files that people ask for by name: tables, models, datasets, matrices."""
-    files = ["metrics.tsv", "ablation.tsv", "comparisons.tsv", "pretraining.tsv", "provenance.json"]
+    files = ["metrics.tsv", "ablation.tsv", "comparisons.tsv", "chosen.tsv", "pretraining.tsv"]
+    files += ["provenance.json"]
     files += ["reference/genome.fa.gz", "motifs/matrix.h5ad", "shards/index.json"]
     files += [f"regions/{name}" for name in ("regions.bed", "accessibility.h5ad", "qc.tsv")]
     return [
@@ -35,6 +37,8 @@ def targets(config: layout.Config) -> list[str]:
         *layout.dataset_files(config, "table.tsv"),
         *layout.dataset_files(config, "dataset.parquet"),
         *layout.all_predictions(config, "predictions.parquet"),
+        *layout.report_files(config),
+        *sources.targets(config),
     ]
 
 
@@ -46,12 +50,16 @@ def target_hint(name: str, targets: Iterable[str]) -> str:
     targets : rules and files that can be asked for.
     """
     known = list(targets)
-    if hint := nearest(name, known):
-        return hint
     base = os.path.basename(name).removesuffix(".tsv")
     names: dict[str, str] = {}
     for target in known:
         names.setdefault(os.path.basename(target).removesuffix(".tsv"), target)
+    if base in names:  # the right name, elsewhere
+        return f"; did you mean {names[base]!r}?"
+    if name.endswith(".html") and "/" not in name:
+        return f"; the report is made by --report {name}"
+    if hint := nearest(name, known):
+        return hint
     close = difflib.get_close_matches(base, names, n=1)
     return f"; did you mean {names[close[0]]!r}?" if close else ""
 

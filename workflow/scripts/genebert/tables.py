@@ -85,6 +85,13 @@ def expand_path(value: str, *, file: str, row: int | None = None) -> str:
         ) from None
 
 
+def _meant(column: str, header: Sequence[str], required: Sequence[str]) -> str:
+    """Return a hint at the column that was probably meant to be ``column``."""
+    others = [name for name in header if name not in required]
+    close = nearest(column, others).partition("'")[2].partition("'")[0]
+    return f"; rename {close!r}" if close else ""
+
+
 def read_rows(
     path: str | Path,
     required: Sequence[str],
@@ -118,7 +125,10 @@ def read_rows(
         with path.open(newline="", encoding="utf-8-sig") as handle:  # with or without its mark
             lines = list(csv.reader(handle, delimiter="\t"))
     except FileNotFoundError:
-        raise InputError(f"no such table{similar_file(path)}", file=path) from None
+        hint = similar_file(path)
+        if not hint and not path.is_absolute():
+            hint = f"; relative paths are seen from {os.getcwd()!r}"
+        raise InputError(f"no such table{hint}", file=path) from None
     except IsADirectoryError:
         raise InputError("is a folder", file=path, expected="a table") from None
     except UnicodeDecodeError:
@@ -130,7 +140,7 @@ def read_rows(
         if column not in header:
             raise InputError(
                 f"column {column!r} is missing"
-                + (separator("\t".join(header), required) or nearest(column, header)),
+                + (separator("\t".join(header), required) or _meant(column, header, required)),
                 file=path,
                 row=1,
                 found="\t".join(header),

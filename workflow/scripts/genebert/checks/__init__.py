@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from genebert.checks import data, machine
+from genebert.checks import data, machine, use
 from genebert.checks.finding import Finding
 from genebert.errors import InputError
-from genebert.layout import is_simulated
+from genebert.layout import is_simulated, is_smoke
 from genebert.progress import duration
 
 VERSION = 1
@@ -31,11 +31,18 @@ def find(config: Mapping[str, Any], resources: list[Mapping[str, str]]) -> Itera
     """
     if is_simulated(config):
         yield Finding("ok", "data", "simulated: the run writes its own genome, peaks and labels")
-        regions = data.simulated_regions(config)
+        regions, cell_types = data.simulated_regions(config), config["simulate"]["cell_types"]
     else:
         found = data.Data(config, resources)
         yield from found.check()
-        regions = found.n_regions
+        regions, cell_types = found.n_regions, found.cell_types
+        if is_smoke(config):
+            yield Finding(
+                "warn", "effort", f"{config['effort']['pretrain_steps']} steps of pre-training, as "
+                "in the smoke run of config.yaml: enough to try, not to learn",
+                "set effort.pretrain_steps and pretrain.model.size (config/example.yaml)",
+            )  # fmt: skip
+    yield from use.check(config, cell_types)
     yield from machine.check(config, resources, regions)
 
 

@@ -47,6 +47,11 @@ def build_dataset(*, row: Mapping[str, Any], **arguments: Any) -> None:
     InputError
         If no builder knows the row's task and kind.
     """
+    import_module(BUILDERS[check_kind(row)]).build(row=row, **arguments)
+
+
+def check_kind(row: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the task and the kind of a dataset's row; InputError if no builder knows the pair."""
     key = (str(row.get("task")), str(row.get("kind")))
     if key not in BUILDERS:
         known = [kind for task, kind in BUILDERS if task == key[0]]
@@ -56,4 +61,4 @@ def build_dataset(*, row: Mapping[str, Any], **arguments: Any) -> None:
             found=key[1],
             expected=", ".join(known or sorted({task for task, _ in BUILDERS})),
         )
-    import_module(BUILDERS[key]).build(row=row, **arguments)
+    return key

@@ -77,6 +77,19 @@ def user_files(config: Config) -> list[dict[str, str]]:
     return rows
 
 
+def targets(config: Config) -> list[str]:
+    """Return the files that can be asked for of the user's files; none where the table is wrong."""
+    try:
+        rows = user_files(config)
+    except InputError:
+        return []
+    of_kind = {
+        "bed": ("embeddings/{}.h5ad", "attributions/{}.bedgraph", "attributions/{}.bw"),
+        "vcf": ("variants/{}.tsv", "variants/{}.vcf.gz"),
+    }
+    return [f"results/{file.format(row['name'])}" for row in rows for file in of_kind[row["kind"]]]
+
+
 def user_file(config: Config, name: str, kind: str) -> dict[str, str]:
     """Return the row of a user's file; its ``path`` is that of the file itself.
 
