@@ -1,6 +1,7 @@
-"""Print the tables of docs/study.md, as Markdown, from a finished run.
+"""Print the tables of docs/study.md and docs/pretraining.md, as Markdown, from a finished run.
 
     python tests/benchmarks/study_tables.py runs/study_small
+    python tests/benchmarks/study_tables.py runs/hg19_all --pretraining
 
 Nothing is computed: every number stands in `results/*.tsv` of the run.
 """
@@ -23,7 +24,9 @@ WIDE = (("promoter", "epd"), ("tfbs", "chip"), ("splicing", "sites"))
 FEW = WIDE
 FEW_MODELS = MODELS[:10]
 OBJECTIVES = (
-    ("mgm", "span-5", "nats_minus_markov"), ("mgm", "span-5:repeat", "nats_minus_markov"),
+    ("mgm", "span-1", "nats_minus_markov"), ("mgm", "span-5", "nats_minus_markov"),
+    ("mgm", "span-5:unique", "nats_minus_markov"), ("mgm", "span-5:repeat", "nats_minus_markov"),
+    ("mgm", "span-10", "nats_minus_markov"),
     ("ngsp", "", "auroc_minus_probe"), ("srm", "n1", "auroc_minus_p0"),
     ("srm", "n2", "auroc_minus_p0"), ("motif", "", "mse_minus_mean"),
 )  # fmt: skip
@@ -177,7 +180,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("run", type=Path)
-    results = parser.parse_args().run / "results"
+    parser.add_argument("--pretraining", action="store_true", help="only what objectives learned")
+    options = parser.parse_args()
+    results = options.run / "results"
+    if options.pretraining:
+        objectives(results)
+        return
     for task, dataset in WIDE:
         wide(results, task, dataset)
     wide(results, "disease", "variants-supervised")
