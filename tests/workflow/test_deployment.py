@@ -130,3 +130,13 @@ def test_every_job_runs_in_the_image_that_is_named(snakemake, stand_in, tmp_path
     done = snakemake("--sdm", "apptainer", *run, GENEBERT_CONTAINER=str(image))
     assert done.returncode == 0, done.stdout + done.stderr
     assert (stand_in / "record").read_text().split() == [str(image)]
+
+
+def test_jobs_import_the_library_of_their_own_workflow(snakemake, tmp_path):
+    """Another copy in the environment, such as that of a clone which shares it, is not used."""
+    other = tmp_path / "other" / "genebert"
+    other.mkdir(parents=True)
+    (other / "__init__.py").write_text("raise ImportError('the wrong copy')\n")
+    done = snakemake("--cores", "1", "--", "check", PYTHONPATH=str(other.parent))
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert ", 0 wrong (" in done.stdout
