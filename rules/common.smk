@@ -1,7 +1,6 @@
 # Configuration, constraints of all wildcards, and paths. Everything that computes is in
 # workflow/scripts/genebert/layout.py (pure functions, unit-tested).
 
-import os
 import re
 import sys
 from pathlib import Path
@@ -11,18 +10,14 @@ import yaml
 ROOT = Path(str(workflow.current_basedir)).parent
 LIBRARY = ROOT / "workflow" / "scripts"
 sys.path.insert(0, str(LIBRARY))
-# jobs, too, import the library of this workflow, whatever else their interpreter finds
-if os.environ.get("PYTHONPATH", "").split(os.pathsep)[0] != str(LIBRARY):
-    os.environ["PYTHONPATH"] = os.pathsep.join(
-        filter(None, [str(LIBRARY), os.environ.get("PYTHONPATH")])
-    )
 
 from genebert import config as configuration
 from genebert import layout
 from genebert.errors import InputError
-from genebert.tables import declare_home
+from genebert.tables import declare_home, declare_library
 from genebert.use import sources
 
+declare_library(LIBRARY)
 declare_home(ROOT)  # paths in a configuration may start with $GENEBERT_HOME
 
 

@@ -64,6 +64,13 @@ def check_resource(value: str, *, file: str, row: int | None = None) -> None:
         )
 
 
+def declare_library(folder: Path) -> None:
+    """Have all jobs import the library of this workflow, whatever else their interpreter finds."""
+    others = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    kept = [other for other in others if other and other != str(folder)]
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), *kept])
+
+
 def declare_home(repository: str | Path) -> None:
     """Let paths start with ``$GENEBERT_HOME``, the folder of the repository."""
     os.environ["GENEBERT_HOME"] = str(repository)
