@@ -58,5 +58,5 @@ rule all:
         layout.variant_scores(config),
         "results/pretraining.tsv",
         "results/provenance.json",
-        layout.report_files(config),
+        report_layout.report_files(config),
     localrule: True

@@ -25,7 +25,8 @@ checkpoint listing_table:
 rule atlas_table:
     input:
         expand(
-            f"{RESOURCES}/{{listing}}.table.tsv", listing=layout.listings_used(config)
+            f"{RESOURCES}/{{listing}}.table.tsv",
+            listing=downloads.listings_used(config),
         ),
     localrule: True
     message:
@@ -45,7 +46,7 @@ if layout.is_converted(config):
             peaks="results/atlas/peaks.tsv.gz",
             cell_types=report(
                 "results/atlas/cell_types.tsv",
-                category=layout.SECTIONS["data"],
+                category=report_layout.SECTIONS["data"],
                 caption="../workflow/report/atlas.rst",
             ),
         log:

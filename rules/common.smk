@@ -12,7 +12,7 @@ LIBRARY = ROOT / "workflow" / "scripts"
 sys.path.insert(0, str(LIBRARY))
 
 from genebert import config as configuration
-from genebert import layout
+from genebert import downloads, layout, report_layout
 from genebert.errors import InputError
 from genebert.tables import declare_home, declare_library
 from genebert.use import sources
@@ -46,7 +46,7 @@ config = or_exit(
         ["config.yaml", *(Path(name).name for name in workflow.overwrite_configfiles)]
     ),
 )
-MANIFEST = or_exit(layout.manifest_rows, config, ROOT / "resources/manifest.tsv")
+MANIFEST = or_exit(downloads.manifest_rows, config, ROOT / "resources/manifest.tsv")
 
 
 def version(module):
@@ -77,24 +77,28 @@ def in_report(path, section, title, caption):
     """Return a file as the report shows it: its section, its title and its caption."""
     return report(
         path,
-        category=layout.SECTIONS[section],
+        category=report_layout.SECTIONS[section],
         labels={"shown": title},
         caption=f"../workflow/report/{caption}.rst",
     )
 
 
 def figure(name):
-    """Return a figure of layout.FIGURES as the report shows it."""
-    return in_report(f"results/figures/{name}.svg", *layout.FIGURES[name], caption=name)
+    """Return a figure of report_layout.FIGURES as the report shows it."""
+    return in_report(
+        f"results/figures/{name}.svg", *report_layout.FIGURES[name], caption=name
+    )
 
 
 def report_page(name):
-    """Return a page of layout.PAGES as the report shows it."""
-    return in_report(f"results/report/{name}.html", *layout.PAGES[name], caption=name)
+    """Return a page of report_layout.PAGES as the report shows it."""
+    return in_report(
+        f"results/report/{name}.html", *report_layout.PAGES[name], caption=name
+    )
 
 
 # What stands above every page of the report.
-CAPTION = layout.caption(config)
+CAPTION = report_layout.caption(config)
 
 
 # A regular expression of the datasets that are cohorts (one that matches nothing if there are none).

@@ -84,7 +84,7 @@ rule cost:
     input:
         done=[
             path
-            for path in layout.report_files(config)
+            for path in report_layout.report_files(config)
             if Path(path).stem not in ("cost", "stages")
         ],
         metrics=layout.training_metrics(config),
@@ -103,7 +103,7 @@ rule cost:
         benchmarks=lambda wildcards, output: str(
             Path(output.table).parent.parent / "benchmarks"
         ),
-        plan=layout.plan_numbers(config),
+        plan=report_layout.plan_numbers(config),
         caption=CAPTION,
         version=version("cost"),
     message:

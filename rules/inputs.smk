@@ -3,12 +3,12 @@
 
 def manifest_row(name):
     """Return the row of the manifest of a download."""
-    return layout.resource_row(MANIFEST, name, "resources/manifest.tsv")
+    return downloads.resource_row(MANIFEST, name, "resources/manifest.tsv")
 
 
 def listed_row(wildcards):
     """Return the row of a download that a listing names."""
-    return or_exit(layout.listed_row, config, wildcards.listing, wildcards.resource)
+    return or_exit(downloads.listed_row, config, wildcards.listing, wildcards.resource)
 
 
 def wait_for(value):
@@ -27,15 +27,15 @@ def all_files(function):
     """Return an input function of files that are known once all tables of listings are there."""
 
     def files(wildcards):
-        for name in layout.listings_used(config):
+        for name in downloads.listings_used(config):
             wait_for(f"listing:{name}")
         return or_exit(function, config)
 
     return files
 
 
-all_resources = all_files(layout.resources_used)
-local_files = all_files(layout.local_files)
+all_resources = all_files(downloads.resources_used)
+local_files = all_files(downloads.local_files)
 
 
 def all_records(wildcards):

@@ -123,11 +123,11 @@ rule comparisons_table:
 
 rule html_tables:
     input:
-        tables=expand("results/{table}.tsv", table=layout.tables(config)),
+        tables=expand("results/{table}.tsv", table=report_layout.tables(config)),
     output:
         html=[
             in_report(f"results/tables/{table}.html", "tables", table, "tables")
-            for table in layout.tables(config)
+            for table in report_layout.tables(config)
         ],
     log:
         "logs/tables/html.log",

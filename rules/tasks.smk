@@ -16,7 +16,7 @@ rule dataset:
         description="results/tasks/{task}/{dataset}/dataset.json",
         leaks=report(
             "results/tasks/{task}/{dataset}/leaks.tsv",
-            category=layout.SECTIONS["leaks"],
+            category=report_layout.SECTIONS["leaks"],
             subcategory="{task}",
             labels={"dataset": "{dataset}"},
             caption="../workflow/report/leaks.rst",

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from docutils.core import publish_parts
 from jinja2 import Environment, StrictUndefined
 
-from genebert import layout
+from genebert import report_layout
 
 CONFIG = {
     "genome": {"name": "sim1", "source": "simulated"},
@@ -31,17 +31,26 @@ def test_captions_are_valid_and_the_demo_says_so(root):
 
 
 def test_every_figure_and_page_has_a_caption_that_says_what_to_look_for(root):
-    for name in (*layout.FIGURES, *layout.PAGES, "tables", "logos", "qc", "leaks"):
+    for name in (*report_layout.FIGURES, *report_layout.PAGES, "tables", "logos", "qc", "leaks"):
         text = (root / f"workflow/report/{name}.rst").read_text(encoding="utf-8")
         assert "Look for" in " ".join(text.split()) or "Click a column" in text, name
 
 
 def test_every_caption_is_of_something(root):
-    named = {*layout.FIGURES, *layout.PAGES, "tables", "logos", "qc", "leaks", "atlas", "workflow"}
+    named = {
+        *report_layout.FIGURES,
+        *report_layout.PAGES,
+        "tables",
+        "logos",
+        "qc",
+        "leaks",
+        "atlas",
+        "workflow",
+    }
     assert {path.stem for path in (root / "workflow/report").glob("*.rst")} == named
 
 
 def test_sections_of_figures_and_pages_exist():
-    for section, title in [*layout.FIGURES.values(), *layout.PAGES.values()]:
-        assert section in layout.SECTIONS
+    for section, title in [*report_layout.FIGURES.values(), *report_layout.PAGES.values()]:
+        assert section in report_layout.SECTIONS
         assert title

@@ -11,7 +11,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from genebert import curves, evaluate, interpret, layout, pretraining_table, regions, result_tables
+from genebert import (
+    curves,
+    downloads,
+    evaluate,
+    interpret,
+    pretraining_table,
+    regions,
+    result_tables,
+)
 from genebert.items import prediction_rows, read_items
 from genebert.matrix import LAYERS
 from genebert.shard_export import export_shards
@@ -65,7 +73,7 @@ def page(root: Path) -> Page:
         ("`results/regions/regions.tsv`", regions.COLUMNS),
         ("`results/tasks/TASK/DATASET/dataset.parquet`", ITEM_COLUMNS),
         ("`results/tasks/TASK/DATASET/curves.tsv`", evaluate.CURVES),
-        ("`resources/manifest.tsv`", layout.MANIFEST),
+        ("`resources/manifest.tsv`", downloads.MANIFEST),
     ],
 )
 def test_tables_have_the_documented_columns_in_their_order(page, heading, columns):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from genebert import layout, listings
+from genebert import downloads, layout, listings
 from genebert.errors import InputError
 from genebert.tables import read_rows
 
@@ -174,7 +174,9 @@ def test_chip_set_without_antibody(tmp_path):
 
 
 def test_every_listing_is_a_row_of_the_manifest_and_has_a_reader(root, tmp_path):
-    rows = {row["name"]: row for row in layout.manifest_rows({}, root / "resources/manifest.tsv")}
+    rows = {
+        row["name"]: row for row in downloads.manifest_rows({}, root / "resources/manifest.tsv")
+    }
     for name, resource in layout.LISTINGS.items():
         assert rows[resource]["url"]
         text = INDEX if name == "catlas" else CHIP if name == "encode_tfbs" else DNASE
@@ -189,13 +191,13 @@ def test_table_gives_the_rows_that_downloads_need(tmp_path):
     with pytest.raises(
         InputError, match="no such table; expected `snakemake .*encode_dnase.table.tsv`"
     ):
-        layout.listed_row(config, "encode_dnase", "labXCell1UniPk.narrowPeak.gz")
+        downloads.listed_row(config, "encode_dnase", "labXCell1UniPk.narrowPeak.gz")
     listings.write_table(listing=str(listing), table=table, name="encode_dnase", row=ENCODE)
-    row = layout.listed_row(config, "encode_dnase", "labXCell1UniPk.narrowPeak.gz")
+    row = downloads.listed_row(config, "encode_dnase", "labXCell1UniPk.narrowPeak.gz")
     assert row["url"] == "http://one.example/dcc/labXCell1UniPk.narrowPeak.gz"
     assert row["name"] == "labXCell1UniPk.narrowPeak.gz"
     assert row["md5"] == SUM.lower()
     with pytest.raises(InputError, match="did you mean 'labXCell1UniPk.narrowPeak.gz'"):
-        layout.listed_row(config, "encode_dnase", "labXCell1Unipk.narrowPeak.gz")
+        downloads.listed_row(config, "encode_dnase", "labXCell1Unipk.narrowPeak.gz")
     names = [r["peaks"] for r in read_rows(table, ("cell_type",), paths=("peaks",))]
     assert all(name.startswith("resource:encode_dnase/") for name in names)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from genebert import layout, stages
+from genebert import report_layout, stages
 
 
 def rule_blocks(root: Path) -> dict[str, str]:
@@ -69,5 +69,5 @@ def test_arrows_drawn_lead_everywhere_that_stages_read_from():
 
 def test_list_of_figures_is_that_of_the_rules(root):
     text = "".join(path.read_text() for path in (root / "rules").glob("*.smk"))
-    assert sorted(re.findall(r'figure\("(\w+)"\)', text)) == sorted(layout.FIGURES)
-    assert sorted(re.findall(r'report_page\("(\w+)"\)', text)) == sorted(layout.PAGES)
+    assert sorted(re.findall(r'figure\("(\w+)"\)', text)) == sorted(report_layout.FIGURES)
+    assert sorted(re.findall(r'report_page\("(\w+)"\)', text)) == sorted(report_layout.PAGES)

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from browser import Browser, find_chromium
-from genebert import html, layout
+from genebert import html, report_layout
 from workflow_tools import TINY_EFFORT, TINY_GENOME, last_line
 
 TINY = {
@@ -134,10 +134,12 @@ def test_report_opens_in_a_browser(run, root, tmp_path):
         browser.wait("document.querySelectorAll('#app li').length > 5")
         browser.screenshot(pictures / "report.png")
         shown = browser.run("Object.keys(results)")
-        assert {f"results/figures/{name}.svg" for name in layout.FIGURES} <= set(shown)
-        assert {f"results/report/{name}.html" for name in layout.PAGES} <= set(shown)
+        assert {f"results/figures/{name}.svg" for name in report_layout.FIGURES} <= set(shown)
+        assert {f"results/report/{name}.html" for name in report_layout.PAGES} <= set(shown)
         sections = browser.run("Object.keys(categories)")
-        wanted = {key: name for key, name in layout.SECTIONS.items() if key != "interpretation"}
+        wanted = {
+            key: name for key, name in report_layout.SECTIONS.items() if key != "interpretation"
+        }
         assert set(sections) == set(wanted.values())
         for path in shown:
             kind = MEDIA.get(Path(path).suffix)

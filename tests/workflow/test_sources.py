@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 import yaml
 
-from genebert.layout import MANIFEST
+from genebert.downloads import MANIFEST
 from workflow_tools import last_line
 
 CELLS = ["Alpha", "T cell (CD8+)", "Islet cell, 10%", "Beta & Gamma"]

@@ -40,9 +40,14 @@ class InputError(ValueError):
         super().__init__(" ".join(text.split()))
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the closest known name, or an empty string."""
+def closest(name: str, known: Iterable[str]) -> str:
+    """Return the known name that was probably meant, or an empty string."""
     names = list(known)
     close = [other for other in names if other.casefold() == name.casefold()]
-    close = close or difflib.get_close_matches(name, names, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return next(iter(close or difflib.get_close_matches(name, names, n=1)), "")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the closest known name, or an empty string."""
+    close = closest(name, known)
+    return f"; did you mean {close!r}?" if close else ""

@@ -6,7 +6,6 @@ configuration; out go paths of inputs, of the outputs of a stage, and the settin
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import os
@@ -33,49 +32,12 @@ EXTRA_MODELS = {
 DATASET_FILES = ("path", "valid", "test", "phenotypes", "truth")  # keys that name files
 TASKS = ("promoter", "tfbs", "disease", "splicing", "accessibility")
 CONVERTED = ("descartes", "h5ad", "mtx")  # atlas formats that become a long table first
-MANIFEST = ("name", "version", "url", "mirror_url", "md5", "sha256", "bytes", "licence", "used_by")
-SMOKE_STEPS = 60  # of pre-training, in config/config.yaml
 ATLAS_FILES = ("cell_types", "chain", "peaks", "names")  # keys of `atlas` that name files
 # table of cell types or ChIP-seq sets -> the row of the manifest with the provider's own listing
 LISTINGS = {
     "catlas": "catlas_cCRE_by_cell_type.html",
     "encode_dnase": "wgEncodeAwgDnaseUniform.files.txt",
     "encode_tfbs": "wgEncodeAwgTfbsUniform.files.txt",
-}
-# sections of the report by their key; the report sorts them by name
-SECTIONS = {
-    "overview": "1 Overview",
-    "data": "2 Data",
-    "leaks": "3 Leakage checks",
-    "pretraining": "4 Pre-training",
-    "tables": "5 Result tables",
-    "evaluation": "6 Evaluation",
-    "interpretation": "7 Interpretation",
-    "cost": "8 Cost",
-}
-# every figure of a run: its section and what the report calls it; its caption has the same name
-FIGURES = {
-    "stages": ("overview", "Stages of this run"),
-    "regions": ("data", "Regions: counts, losses, widths, GC content"),
-    "overlap": ("data", "Overlap of cell types"),
-    "window": ("data", "TF x region matrix"),
-    "enrichment": ("data", "Motif enrichment of cell types"),
-    "motif_ridge": ("data", "Accessibility predicted from motifs"),
-    "similarity": ("leaks", "AUROC by similarity to training items"),
-    "training_curves": ("pretraining", "Training losses of all variants"),
-    "variant_curves": ("pretraining", "Every variant on held-out loci, with references"),
-    "beyond_references": ("pretraining", "End of training: objectives minus references"),
-    "forest": ("evaluation", "Models and baselines"),
-    "comparisons": ("evaluation", "Paired differences"),
-    "ablation": ("evaluation", "Variants of pre-training"),
-    "few_shot": ("evaluation", "Few-shot curves"),
-    "roc_pr": ("evaluation", "ROC and precision-recall curves"),
-    "calibration": ("evaluation", "Calibration"),
-}
-PAGES = {
-    "data_card": ("overview", "Data card"),
-    "leakage": ("leaks", "Leakage checks of all datasets"),
-    "cost": ("cost", "Time, memory, GPU-hours, throughput"),
 }
 
 
@@ -129,19 +91,6 @@ def source(config: Config, value: str) -> str:
 def is_simulated(config: Config) -> bool:
     """Tell whether the stage ``simulate`` writes the input files."""
     return bool(config["genome"]["source"] == "simulated")
-
-
-def is_smoke(config: Config) -> bool:
-    """Tell whether pre-training is as short as in the smoke run: enough to try, not to learn."""
-    return bool(config["effort"]["pretrain_steps"] <= SMOKE_STEPS)
-
-
-def caption(config: Config) -> str:
-    """Return what stands above every page of the report."""
-    name, steps = config["genome"]["name"], config["effort"]["pretrain_steps"]
-    if is_simulated(config):
-        return "demo: not evidence" if is_smoke(config) else f"simulated genome {name}"
-    return f"{name}, {steps} steps of pre-training: not evidence" if is_smoke(config) else name
 
 
 def simulated_peaks(config: Config) -> list[str]:
@@ -439,139 +388,6 @@ def training_metrics(config: Config) -> list[str]:
         for row in variants(config)
         for seed in pretrain_seeds(config)
     ]
-
-
-def tables(config: Config) -> list[str]:
-    """Return the names of the tables that the report shows, in its order."""
-    shown = [*tasks(config), "ablation", "comparisons", "chosen", "pretraining"]
-    return [*shown, *(["interpretation"] if interpret_rows(config) else [])]
-
-
-def report_files(config: Config) -> list[str]:
-    """Return every figure, page and sortable table of the report."""
-    return [
-        *(f"results/figures/{name}.svg" for name in FIGURES),
-        *(f"results/report/{name}.html" for name in PAGES),
-        *(f"results/tables/{name}.html" for name in tables(config)),
-        *interpretation(config),
-    ]
-
-
-def plan_numbers(config: Config) -> dict[str, str]:
-    """Return what the stages of this run work on, as far as the configuration tells, by stage."""
-    seeds, fits = len(pretrain_seeds(config)), config["effort"]["finetune_seeds"]
-    names = [name for row in config["datasets"] for name in models(config, row)]
-    numbers = {
-        "sources": "simulated genome" if is_simulated(config) else "files",
-        "reference": config["genome"]["name"],
-        "pretrain": f"{_counted(len(variants(config)), 'variant')} x {_counted(seeds, 'seed')}",
-        "datasets": _counted(len(config["datasets"]), "dataset"),
-        "models": f"{_counted(len(set(names)), 'model')}, {_counted(fits, 'seed')}",
-        "evaluation": _counted(len(tasks(config)), "task"),
-        "report": _counted(len(report_files(config)), "file"),
-    }
-    interpreted = len(interpret_rows(config))
-    return numbers | ({"interpretation": _counted(interpreted, "dataset")} if interpreted else {})
-
-
-def _counted(count: int, noun: str) -> str:
-    """Return a number with its noun: ``1 seed``, ``2 seeds``."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def manifest_rows(config: Config, path: str | Path) -> list[dict[str, str]]:
-    """Return the manifest at ``path``; rows of the user's own replace their namesakes."""
-    rows: dict[str, dict[str, str]] = {}
-    for file in (path, *filter(None, [config.get("manifest")])):
-        listed = read_rows(file, MANIFEST, names=("name",))
-        check_unique(listed, ("name",), file)
-        rows |= {row["name"]: row for row in listed}
-    return list(rows.values())
-
-
-def resource_row(rows: Sequence[Mapping[str, str]], name: str, file: str) -> dict[str, str]:
-    """Return the row of the manifest with this name."""
-    for row in rows:
-        if row["name"] == name:
-            return dict(row)
-    raise InputError(
-        f"no such resource{nearest(name, [row['name'] for row in rows])}", file=file, found=name
-    )
-
-
-@functools.lru_cache
-def _listed(table: str, _modified: int) -> dict[str, dict[str, str]]:
-    """Return the rows of a listing's table by the name of their file."""
-    rows = read_rows(table, ("peaks", "version", "url", "mirror_url", "md5", "bytes", "licence"))
-    return {row["peaks"].rpartition("/")[2]: row for row in rows}
-
-
-def listed_row(config: Config, listing: str, name: str) -> dict[str, str]:
-    """Return a row of a listing's table in the form of a row of the manifest.
-
-    Raises
-    ------
-    InputError
-        If there is no table yet, or the listing does not name the file.
-    """
-    table = source(config, f"listing:{listing}")
-    if not os.path.exists(table):
-        raise InputError(
-            "no such table", file=table, expected=f"`snakemake {table}` to have been run"
-        )
-    rows = _listed(table, os.stat(table).st_mtime_ns)
-    if name not in rows:
-        raise InputError(f"no such file{nearest(name, rows)}", file=table, found=name)
-    row = rows[name]
-    keys = ("version", "url", "mirror_url", "md5", "bytes", "licence")
-    return {"name": name, "sha256": "", **{key: row[key] for key in keys}}
-
-
-def _sources(config: Config) -> list[str]:
-    """Return what the configuration itself names as a source, except what ``simulate`` writes."""
-    return [
-        *(config["genome"].get(key, "") for key in ("fasta", "gtf", "blacklist")),
-        *(config["atlas"].get(key, "") for key in ATLAS_FILES),
-        *(row["path"] for row in config["motifs"]["sources"]),
-        config["motifs"].get("clusters", ""),
-        *(row.get(k, "") for row in config["datasets"] for k in DATASET_FILES),
-    ]
-
-
-def listings_used(config: Config) -> list[str]:
-    """Return the names of the listings whose tables this configuration reads."""
-    names = {value.partition(":")[2] for value in _sources(config) if value.startswith("listing:")}
-    return sorted(names)
-
-
-def files_used(config: Config) -> list[str]:
-    """Return every file that this configuration reads and no stage writes, downloads included.
-
-    The tables of :func:`listings_used` must be there: the files that they name are read too.
-    """
-    files = [source(config, value) for value in _sources(config) if value]
-    if not is_simulated(config):
-        files += cell_type_peaks(config)
-        for row in config["datasets"]:
-            files += dataset_extra(config, row)
-    return sorted(
-        {file for file in files if not file.startswith((f"{SIMULATED}/", "jaspar:"))} - {""}
-    )
-
-
-def resources_used(config: Config) -> list[str]:
-    """Return the downloads that this configuration needs (`snakemake fetch_all`)."""
-    inside = config["resources_dir"].rstrip("/") + "/"
-    tables = {source(config, f"listing:{name}") for name in LISTINGS}
-    return [f for f in files_used(config) if f.startswith(inside) and f not in tables]
-
-
-def local_files(config: Config) -> list[str]:
-    """Return the files that this configuration reads and that are no downloads.
-
-    These are the user's own, and the tables that listings became, which are written once.
-    """
-    return sorted(set(files_used(config)) - set(resources_used(config)))
 
 
 def interpret_rows(config: Config) -> list[Row]:

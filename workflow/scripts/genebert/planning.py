@@ -7,14 +7,13 @@ that is not understood stays as it is.
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
 import re
 from collections.abc import Callable, Iterable
 
-from genebert import layout
-from genebert.errors import nearest
+from genebert import layout, report_layout
+from genebert.errors import closest, nearest
 from genebert.hints import similar_file
 from genebert.use import sources
 
@@ -37,7 +36,7 @@ def targets(config: layout.Config) -> list[str]:
         *layout.dataset_files(config, "table.tsv"),
         *layout.dataset_files(config, "dataset.parquet"),
         *layout.all_predictions(config, "predictions.parquet"),
-        *layout.report_files(config),
+        *report_layout.report_files(config),
         *sources.targets(config),
     ]
 
@@ -60,8 +59,8 @@ def target_hint(name: str, targets: Iterable[str]) -> str:
         return f"; the report is made by --report {name}"
     if hint := nearest(name, known):
         return hint
-    close = difflib.get_close_matches(base, names, n=1)
-    return f"; did you mean {names[close[0]]!r}?" if close else ""
+    close = closest(base, names)
+    return f"; did you mean {names[close]!r}?" if close else ""
 
 
 def _affected(message: str) -> list[str]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
 
-from genebert.errors import InputError, nearest
+from genebert.errors import InputError, closest
 from genebert.hints import file_kind, separator, similar_file
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
@@ -95,7 +95,7 @@ def expand_path(value: str, *, file: str, row: int | None = None) -> str:
 def _meant(column: str, header: Sequence[str], required: Sequence[str]) -> str:
     """Return a hint at the column that was probably meant to be ``column``."""
     others = [name for name in header if name not in required]
-    close = nearest(column, others).partition("'")[2].partition("'")[0]
+    close = closest(column, others)
     return f"; rename {close!r}" if close else ""
 
 

@@ -15,8 +15,9 @@ from typing import Any
 from genebert.checks import data, machine, use
 from genebert.checks.finding import Finding
 from genebert.errors import InputError
-from genebert.layout import is_simulated, is_smoke
+from genebert.layout import is_simulated
 from genebert.progress import duration
+from genebert.report_layout import is_smoke
 
 VERSION = 1
 

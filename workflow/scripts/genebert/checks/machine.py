@@ -12,6 +12,7 @@ from typing import Any
 from genebert import layout, slurm
 from genebert.checks.finding import Finding
 from genebert.disk import free_bytes, size_text
+from genebert.downloads import resources_used
 from genebert.errors import InputError
 
 # Bytes per region and motif: measured on 1.15 million regions x 1,000 motifs (docs/benchmarks.md):
@@ -42,7 +43,7 @@ def downloads(
     """Return (number, known bytes, number of unknown size) of downloads that are not there yet."""
     sizes = {row["name"]: row["bytes"] for row in resources}
     try:
-        files = [] if layout.is_simulated(config) else layout.resources_used(config)
+        files = [] if layout.is_simulated(config) else resources_used(config)
     except InputError:  # a table that is not there, or wrong: told elsewhere
         return 0, 0, 0
     absent = [Path(path).name for path in files if not os.path.exists(path)]

@@ -90,8 +90,7 @@ def containment(
     """
     known = np.unique(kmer_sets(references, k)[0])
     own, owner = kmer_sets(sequences, k)
-    shared = np.bincount(owner, np.isin(own, known), minlength=len(sequences))
-    return shared / np.maximum(np.bincount(owner, minlength=len(sequences)), 1)
+    return _shares(owner, np.isin(own, known), len(sequences))
 
 
 def containment_elsewhere(
@@ -100,14 +99,27 @@ def containment_elsewhere(
     """Return float[N]: the share of a sequence's k-mers that sequences of other groups have.
 
     As :func:`containment` with the sequences of all other groups as references, in one pass.
+
+    Parameters
+    ----------
+    sequences, groups : a text and the name of its group for each of N sequences.
     """
     names, group = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
     own, owner = kmer_sets(sequences, k)
     kmer = np.unique(own, return_inverse=True)[1]
     held = np.unique(kmer * len(names) + group[owner])  # each (k-mer, group) once
     elsewhere = np.bincount(held // max(len(names), 1)) > 1
-    shared = np.bincount(owner, elsewhere[kmer], minlength=len(sequences))
-    return shared / np.maximum(np.bincount(owner, minlength=len(sequences)), 1)
+    return _shares(owner, elsewhere[kmer], len(sequences))
+
+
+def _shares(owner: NDArray[np.int64], hit: NDArray[np.bool_], n: int) -> NDArray[np.float64]:
+    """Return float[n]: the share of each sequence's k-mers that hit, 0 where it has none.
+
+    Parameters
+    ----------
+    owner : int64[k-mers], the sequence of each. hit : bool[k-mers].
+    """
+    return np.bincount(owner, hit, minlength=n) / np.maximum(np.bincount(owner, minlength=n), 1)
 
 
 def find_copies(sequences: Sequence[str], references: Sequence[str]) -> pd.DataFrame:
