@@ -146,14 +146,19 @@ def launch(
     return RUNS[-1]
 
 
-def until(true: Callable[[], Any], what: str, seconds: float = 400) -> Any:
-    """Wait until something is true; return it."""
+def until(
+    true: Callable[[], Any],
+    what: str,
+    seconds: float = 400,
+    found: Callable[[], Any] = lambda: "",
+) -> Any:
+    """Wait until something is true; return it. What is found instead is told where it fails."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if value := true():
             return value
         time.sleep(0.1)
-    raise AssertionError(f"{what}: not within {seconds:.0f} s")
+    raise AssertionError(f"{what}: not within {seconds:.0f} s {found()}")
 
 
 def ask(*command: str) -> list[str]:

@@ -207,7 +207,10 @@ def test_ctrl_c_cancels_all_jobs_of_this_run_and_no_other(copy):
     assert run.end(60) != 0
     mine = ",".join(run.jobs)
     until(lambda: not ask("squeue", "-h", "-j", mine), "no job is left", 30)
-    until(lambda: not run.processes("pretrain"), "no process is left", 30)
+    until(
+        lambda: not run.processes("pretrain"), "no process is left", 30,
+        lambda: ask("ps", "-eo", "pid,ppid,stat,etimes,args"),
+    )  # fmt: skip
     assert ask("squeue", "-h", "-j", other, "-o", "%T") == ["RUNNING"]
     subprocess.run(["scancel", other], check=True)
     assert not (copy / WEIGHTS).exists()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -40,6 +42,12 @@ def test_command_line_is_a_list_without_a_shell():
     assert "--standalone" in many
     assert "SIGTERM,SIGINT,SIGUSR1" in many
     assert many[-2:] == ["--stop-after", "90"]
+    assert launch.command("r.json", "out", launch.Layout(), launcher=7) == [
+        *launch.command("r.json", "out", launch.Layout()),
+        "--launcher",
+        "7",
+    ]
+    assert "--launcher" not in launch.command("r.json", "out", launch.Layout(4), launcher=7)
 
 
 def test_several_nodes_are_started_by_srun_one_launcher_each(monkeypatch):
@@ -121,3 +129,21 @@ def test_signals_reach_the_program(tmp_path, monkeypatch):
     threading.Thread(target=send).start()
     with pytest.raises(InputError, match="was stopped at a checkpoint; run again"):
         launch.run_pretrain(run="r", output="o", processes=1, log_path=str(tmp_path / "log"))
+
+
+def test_a_signal_while_the_program_starts_is_not_lost(tmp_path, monkeypatch):
+    program = tmp_path / "program.py"
+    program.write_text("import time; time.sleep(30); print('nobody stopped me')")
+    monkeypatch.setattr(launch, "PROGRAM", program)
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*arguments: Any, **named: Any) -> subprocess.Popen[bytes]:
+        started.append(real(*arguments, **named))
+        os.kill(os.getpid(), signal.SIGTERM)  # as scancel does, before anybody holds the process
+        return started[-1]
+
+    real = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", start)
+    with pytest.raises(InputError, match="was killed by signal 15; run again"):
+        launch.run_pretrain(run="r", output="o", processes=1, log_path=str(tmp_path / "log"))
+    assert started[0].returncode == -signal.SIGTERM

@@ -389,6 +389,33 @@ def test_signals_and_the_clock_ask_to_stop():
     assert not StopFlag(1000.0)
 
 
+def test_before_the_first_step_a_signal_ends_the_program_at_once(tmp_path, caplog, monkeypatch):
+    index, config = written_shards(SHARDS, tmp_path), tmp_path / "run.json"
+    settings = {**settings_of(steps=3), "index": str(index), "output": str(tmp_path / "out")}
+    config.write_text(json.dumps(settings))
+    before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)}
+
+    def interrupted(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        pytest.fail("it goes on")
+
+    monkeypatch.setattr(pretrain, "build_population", interrupted)
+    try:
+        with caplog.at_level(logging.INFO), pytest.raises(SystemExit) as end:
+            main(["--config", str(config), "--device", "cpu"])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert end.value.code == EXIT_STOPPED
+    assert "stopped before the first step" in caplog.messages
+    assert not list((tmp_path / "out").glob("**/*.safetensors"))
+
+
+def test_a_run_whose_launcher_is_gone_stops():
+    assert not StopFlag(None, os.getppid())
+    assert StopFlag(None, os.getpid())  # what started this process is another one
+
+
 def test_the_program_trains_once_resumes_and_reports_bad_input(tmp_path, caplog):
     (tmp_path / "shards").mkdir()
     index, config = written_shards(SHARDS, tmp_path / "shards"), tmp_path / "run.json"
@@ -398,6 +425,7 @@ def test_the_program_trains_once_resumes_and_reports_bad_input(tmp_path, caplog)
     try:
         arguments = ["--config", str(config), "--device", "cpu"]
         assert main([*arguments, "--stop-after", "0"]) == EXIT_STOPPED
+        assert main([*arguments, "--launcher", "1073741824"]) == EXIT_STOPPED  # nobody
         assert main(arguments) == 0
         changed = (tmp_path / "out" / "model.safetensors").stat().st_mtime_ns
         assert main(arguments) == 0

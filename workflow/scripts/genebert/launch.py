@@ -19,7 +19,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import IO, Any
 
 from genebert import refusal
 from genebert.errors import InputError
@@ -107,7 +107,13 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
-def command(run: str, output: str, layout: Layout, seconds: float | None = None) -> list[str]:
+def command(
+    run: str,
+    output: str,
+    layout: Layout,
+    seconds: float | None = None,
+    launcher: int | None = None,
+) -> list[str]:
     """Return the argument list that starts the program.
 
     Parameters
@@ -115,24 +121,26 @@ def command(run: str, output: str, layout: Layout, seconds: float | None = None)
     run, output : the JSON file, the directory of the outputs.
     layout : where it runs: plain, one process per GPU, or that on every node.
     seconds : after which it stops itself.
+    launcher : this process, without which a single program stops itself.
     """
     program = [str(PROGRAM), "--config", run, "--output", output]
     if seconds is not None:
         program += ["--stop-after", f"{seconds:.0f}"]
     if layout.nodes == layout.processes == 1:
-        return [sys.executable, *program]
-    launcher = [sys.executable, "-m", "torch.distributed.run"]
-    launcher += [f"--nproc-per-node={layout.processes}", "--shutdown-timeout", "120"]
-    launcher += ["--signals-to-handle", "SIGTERM,SIGINT,SIGUSR1"]
+        parent = [] if launcher is None else ["--launcher", str(launcher)]
+        return [sys.executable, *program, *parent]
+    torchrun = [sys.executable, "-m", "torch.distributed.run"]
+    torchrun += [f"--nproc-per-node={layout.processes}", "--shutdown-timeout", "120"]
+    torchrun += ["--signals-to-handle", "SIGTERM,SIGINT,SIGUSR1"]
     if layout.nodes == 1:
-        return [*launcher, "--standalone", *program]
-    launcher += [f"--nnodes={layout.nodes}", "--rdzv-backend=c10d"]
-    launcher += [f"--rdzv-id={os.environ.get('SLURM_JOB_ID', '0')}"]
-    launcher += [f"--rdzv-endpoint={socket.gethostname()}:{free_port()}"]
+        return [*torchrun, "--standalone", *program]
+    torchrun += [f"--nnodes={layout.nodes}", "--rdzv-backend=c10d"]
+    torchrun += [f"--rdzv-id={os.environ.get('SLURM_JOB_ID', '0')}"]
+    torchrun += [f"--rdzv-endpoint={socket.gethostname()}:{free_port()}"]
     # a node that is done must not end the others: the first process may still be writing
     srun = ["srun", f"--nodes={layout.nodes}", f"--ntasks={layout.nodes}", "--ntasks-per-node=1"]
     srun += [f"--cpus-per-task={layout.threads}", "--kill-on-bad-exit=0", "--wait=0"]
-    return [*srun, *launcher, *program]
+    return [*srun, *torchrun, *program]
 
 
 def reason(text: str) -> str:
@@ -140,6 +148,28 @@ def reason(text: str) -> str:
     lines = text.strip().splitlines()
     errors = [line.partition(" ERROR ")[2] for line in lines if re.match(r"[\d:]+ ERROR ", line)]
     return (errors or lines or [""])[-1]
+
+
+def wait_for(call: list[str], sink: IO[bytes]) -> int:
+    """Start a program, pass signals on to it, also the early ones, and return its exit code."""
+    child: subprocess.Popen[bytes] | None = None
+    early: list[int] = []
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        if child is None:
+            early.append(number)
+        else:
+            child.send_signal(number)
+
+    previous = {number: signal.signal(number, forward) for number in SIGNALS}
+    try:
+        child = subprocess.Popen(call, stdout=sink, stderr=sink)
+        for number in early:
+            child.send_signal(number)
+        return child.wait()
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def run_pretrain(
@@ -170,22 +200,13 @@ def run_pretrain(
         With the program's last error, if it does not end with exit code 0.
     """
     refusal.check(output, attempt)
-    call = command(run, output, Layout.of(processes, gpus, nodes, threads), stop_after(minutes))
+    places = Layout.of(processes, gpus, nodes, threads)
+    call = command(run, output, places, stop_after(minutes), os.getpid())
     devices = os.environ.get("CUDA_VISIBLE_DEVICES", "not set")
     log.info("CUDA_VISIBLE_DEVICES is %s; starting %s", devices, " ".join(call))
     with open(log_path or os.devnull, "ab") as sink:
         start = sink.tell()
-        child = subprocess.Popen(call, stdout=sink, stderr=sink)
-
-        def forward(number: int, frame: FrameType | None) -> None:
-            child.send_signal(number)
-
-        previous = {number: signal.signal(number, forward) for number in SIGNALS}
-        try:
-            code = child.wait()
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+        code = wait_for(call, sink)
     if code == 0:
         return
     text = ""

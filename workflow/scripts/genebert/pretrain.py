@@ -4,10 +4,11 @@ One process:     python pretrain.py --config run.json --output results/pretrain/
 Several:         python -m torch.distributed.run --nproc-per-node=8 pretrain.py --config ...
 
 The program resumes from ``state/{hash}`` in its output directory; the hash covers the settings,
-the seed and the shards. On SIGTERM, SIGUSR1, SIGINT or after ``--stop-after`` seconds it writes its
-state and ends with exit code 75; on bad input, and when a loss is no longer finite, with 1 and one
-line, which it leaves for the retries (`genebert.refusal`). ``metrics.jsonl`` is the same for the
-same run but for the groups named ``timing``.
+the seed and the shards. On SIGTERM, SIGUSR1, SIGINT, after ``--stop-after`` seconds and when the
+process ``--launcher`` is gone it writes its state and ends with exit code 75; on bad input, and
+when a loss is no longer finite, with 1 and one line, which it leaves for the retries
+(`genebert.refusal`). ``metrics.jsonl`` is the same for the same run but for the groups named
+``timing``.
 """
 
 from __future__ import annotations
@@ -63,26 +64,33 @@ log = logging.getLogger("genebert")
 
 
 class StopFlag:
-    """Set by signals and by the clock; asks the run to write its state and end."""
+    """Set by signals, by the clock and by the launcher's end; asks to write the state and end."""
 
-    def __init__(self, seconds: float | None) -> None:
+    def __init__(self, seconds: float | None, launcher: int | None = None) -> None:
+        self.launcher = launcher
+        self.exits = False
         self.started = time.monotonic()
         self.deadline = None if seconds is None else self.started + seconds
         self.signalled = False
 
-    def listen(self) -> None:
-        """Take SIGTERM, SIGUSR1 and SIGINT."""
+    def listen(self, *, exits: bool = False) -> None:
+        """Take SIGTERM, SIGUSR1 and SIGINT; end at once as long as ``exits``: no state to write."""
+        self.exits = exits
         with suppress(ValueError):  # not in the main thread
             for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
                 signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.signalled = True
+        if self.exits:
+            log.info("stopped before the first step")
+            raise SystemExit(EXIT_STOPPED)
 
     def __bool__(self) -> bool:
         """Whether to stop now."""
         late = self.deadline is not None and time.monotonic() >= self.deadline
-        return self.signalled or late
+        orphan = self.launcher is not None and os.getppid() != self.launcher  # nobody waits for it
+        return self.signalled or late or orphan
 
 
 class Run:
@@ -165,6 +173,7 @@ class Run:
     def loop(self, batches: Ahead[list[Rows]], stop: StopFlag, every: float) -> bool:
         """Take all steps that are left; return False if asked to stop before the last."""
         trainer, saved = self.trainer, time.monotonic()
+        stop.exits = False  # from here on a state is written
         self.clock.start(batches)
         while trainer.step < self.steps:
             with self.clock.waiting():
@@ -438,14 +447,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", required=True, help="JSON file of the run")
     parser.add_argument("--output", help="directory; default: `output` of the file")
     parser.add_argument("--stop-after", type=float, help="seconds; then write the state and end")
+    parser.add_argument(
+        "--launcher", type=int, help="process that started this one; stop when it is gone"
+    )
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     options = parser.parse_args(argv)
     output = options.output
     try:
         settings = read_settings(options.config)
         limit = settings.get("stop_after") if options.stop_after is None else options.stop_after
-        stop = StopFlag(limit)
-        stop.listen()
+        stop = StopFlag(limit, options.launcher)
+        stop.listen(exits=int(os.environ.get("WORLD_SIZE", "1")) == 1)  # several stop together
         torch.set_num_threads(int(settings.get("threads") or 1))
         output = output or settings.get("output")
         if output is None:
