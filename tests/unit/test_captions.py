@@ -4,30 +4,42 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import pytest
 from docutils.core import publish_parts
 from jinja2 import Environment, StrictUndefined
 
 from genebert import report_layout
 
 CONFIG = {
-    "genome": {"name": "sim1", "source": "simulated"},
     "splits": {"train": ["chr1"], "valid": ["chr2"], "test": ["chr3"], "held_out_cell_types": []},
-    "effort": {"pretrain_seeds": 2, "finetune_seeds": 1, "bootstrap_draws": 2000},
 }
 
 
-def test_captions_are_valid_and_the_demo_says_so(root):
+@pytest.mark.parametrize(
+    ("steps", "seeds", "source", "said"),
+    [
+        (report_layout.SMOKE_STEPS, 2, "simulated", {"not evidence", "demo: not evidence"}),
+        (report_layout.SMOKE_STEPS, 3, "files", {"not evidence"}),
+        (report_layout.SMOKE_STEPS + 1, 2, "simulated", {"Few seeds"}),
+        (report_layout.SMOKE_STEPS + 1, 3, "simulated", set()),
+    ],
+)
+def test_captions_are_valid_and_say_what_the_run_is_worth(root, steps, seeds, source, said):
+    effort = {"pretrain_steps": steps, "pretrain_seeds": seeds, "finetune_seeds": 1}
+    config = CONFIG | {
+        "effort": effort | {"bootstrap_draws": 2000},
+        "genome": {"name": "sim1", "source": source},
+    }
+    environment = Environment(trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
     captions = sorted((root / "workflow" / "report").glob("*.rst"))
     assert captions
-    environment = Environment(trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
     for path in captions:
         template = environment.from_string(path.read_text(encoding="utf-8"))
-        for seeds, demo in ((2, True), (3, False)):
-            config = CONFIG | {"effort": CONFIG["effort"] | {"pretrain_seeds": seeds}}
-            text = template.render(snakemake=SimpleNamespace(config=config))
-            strict = {"report_level": 1, "halt_level": 2}  # any warning is an error
-            body = publish_parts(text, writer="html", settings_overrides=strict)["html_body"]
-            assert ("demo: not evidence" in body) == demo, path.name
+        text = template.render(snakemake=SimpleNamespace(config=config))
+        strict = {"report_level": 1, "halt_level": 2}  # any warning is an error
+        body = publish_parts(text, writer="html", settings_overrides=strict)["html_body"]
+        known = ("not evidence", "demo: not evidence", "Few seeds")
+        assert {words for words in known if words in body} == said, path.name
 
 
 def test_every_figure_and_page_has_a_caption_that_says_what_to_look_for(root):
@@ -54,3 +66,14 @@ def test_sections_of_figures_and_pages_exist():
     for section, title in [*report_layout.FIGURES.values(), *report_layout.PAGES.values()]:
         assert section in report_layout.SECTIONS
         assert title
+
+
+def test_short_trainings_are_captioned_as_such(config):
+    assert config["effort"]["pretrain_steps"] == report_layout.SMOKE_STEPS
+    assert report_layout.caption(config) == "demo: not evidence"
+    config["genome"] |= {"source": "files", "name": "mm10"}
+    assert report_layout.caption(config) == "mm10, 60 steps of pre-training: not evidence"
+    config["effort"]["pretrain_steps"] = 5000
+    assert report_layout.caption(config) == "mm10"
+    config["genome"]["source"] = "simulated"
+    assert report_layout.caption(config) == "simulated genome mm10"

@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import pytest
-import yaml
 
-from genebert import downloads, layout, report_layout
-from genebert.config import check_config
+from genebert import layout
 from genebert.errors import InputError
-
-
-@pytest.fixture
-def config(root: Path) -> dict[str, Any]:
-    schema = yaml.safe_load((root / "workflow/schemas/config.schema.yaml").read_text())
-    return check_config(yaml.safe_load((root / "config/config.yaml").read_text()), schema)
 
 
 def test_models_of_every_dataset(config):
@@ -55,7 +44,6 @@ def test_files_of_ready_made_sequences(config):
     config["datasets"].append(row)
     assert layout.dataset_labels(config, row) == "train.csv"
     assert layout.dataset_extra(config, row) == ["resources/downloads/test.csv"]
-    assert {"train.csv", "resources/downloads/test.csv"} <= set(downloads.files_used(config))
     assert "context-lr" not in layout.models(config, row)
 
 
@@ -111,17 +99,6 @@ def test_a_task_without_datasets_has_no_table(config):
     assert layout.task_tables(config, "tfbs") == ["results/tasks/tfbs/chip/table.tsv"]
     with pytest.raises(InputError, match="no dataset of the task 'accessibility'"):
         layout.task_tables(config, "accessibility")
-
-
-def test_short_trainings_are_captioned_as_such(config):
-    assert config["effort"]["pretrain_steps"] == report_layout.SMOKE_STEPS
-    assert report_layout.caption(config) == "demo: not evidence"
-    config["genome"] |= {"source": "files", "name": "mm10"}
-    assert report_layout.caption(config) == "mm10, 60 steps of pre-training: not evidence"
-    config["effort"]["pretrain_steps"] = 5000
-    assert report_layout.caption(config) == "mm10"
-    config["genome"]["source"] = "simulated"
-    assert report_layout.caption(config) == "simulated genome mm10"
 
 
 def test_only_variants_trained_on_the_background_need_it(config):
@@ -182,7 +159,6 @@ def test_cell_type_table_errors(config, tmp_path):
 def test_resources_become_downloads(config):
     config["genome"]["fasta"] = "resource:hg38.fa.gz"
     assert layout.source(config, "resource:hg38.fa.gz") == "resources/downloads/hg38.fa.gz"
-    assert downloads.resources_used(config) == ["resources/downloads/hg38.fa.gz"]
 
 
 def test_versions_are_read_without_import(tmp_path):
@@ -202,29 +178,6 @@ def test_sources(config):
     assert layout.source(config, "my/peaks.tsv") == "my/peaks.tsv"
 
 
-def test_files_that_listings_name_are_downloads_too(config, tmp_path):
-    config["genome"] = {"source": "files", "fasta": "resource:hg38.fa.gz", "gtf": "mine.gtf"}
-    config["resources_dir"] = str(tmp_path)
-    config["atlas"] |= {"cell_types": "listing:catlas", "chain": "resource:x.chain"}
-    config["splits"]["held_out_cell_types"] = []
-    config["motifs"]["sources"] = [{"path": "jaspar:2024", "format": "pyjaspar"}]
-    config["datasets"] = [{"task": "splicing", "name": "sites", "kind": "gtf"}]
-    assert downloads.listings_used(config) == ["catlas"]
-    with pytest.raises(InputError, match="no such table"):
-        downloads.resources_used(config)
-    (tmp_path / "catlas.table.tsv").write_text(
-        "cell_type\tpeaks\tformat\nB\tresource:catlas/B.bed\tbed\nT\tmine/T.bed\tbed\n"
-    )
-    wanted = ["catlas/B.bed", "hg38.fa.gz", "mine/T.bed", "x.chain"]
-    assert downloads.resources_used(config) == [str(tmp_path / name) for name in wanted]
-    assert downloads.local_files(config) == [str(tmp_path / "catlas.table.tsv"), "mine.gtf"]
-
-
-def test_simulated_files_are_not_local_files(config):
-    assert downloads.local_files(config) == []
-    assert downloads.resources_used(config) == []
-
-
 def test_converted_atlases_are_read_from_one_table(config):
     assert layout.atlas_table(config) == config["atlas"]["cell_types"]
     config["genome"]["source"] = "files"
@@ -237,36 +190,10 @@ def test_converted_atlases_are_read_from_one_table(config):
     assert layout.atlas_settings(config, ("min_replicates",)) == {"min_replicates": 1}
 
 
-def test_own_manifest_replaces_rows(tmp_path):
-    header = "\t".join(downloads.MANIFEST) + "\n"
-    shipped, own = tmp_path / "manifest.tsv", tmp_path / "own.tsv"
-    shipped.write_text(
-        header + "a\t1\thttp://one" + "\t" * 6 + "\nb\t1\thttp://two" + "\t" * 6 + "\n"
-    )
-    own.write_text(header + "b\t2\t/mirror/b" + "\t" * 6 + "\n")
-    rows = downloads.manifest_rows({"manifest": str(own)}, shipped)
-    assert [(row["name"], row["url"]) for row in rows] == [("a", "http://one"), ("b", "/mirror/b")]
-    own.write_text(own.read_text() * 1 + "b\t3\t/mirror/c" + "\t" * 6 + "\n")
-    with pytest.raises(InputError, match="line 3: row repeats line 2"):
-        downloads.manifest_rows({"manifest": str(own)}, shipped)
-
-
 def test_versions_of_all_stages(root):
     found = layout.versions(root / "workflow/scripts")
     assert {"regions", "fetch", "listings", "simulate", "tasks"} <= set(found)
     assert found["regions"] == layout.version(root / "workflow/scripts", "regions")
-
-
-def test_every_source_of_the_shipped_manifest_says_what_a_user_needs(root):
-    rows = downloads.manifest_rows({}, root / "resources/manifest.tsv")
-    assert len(rows) > 30
-    for row in rows:
-        assert row["version"], row["name"]
-        assert row["licence"], row["name"]
-        assert row["used_by"], row["name"]
-        assert row["url"].startswith(("https://", "http://")), row["name"]
-        assert not row["mirror_url"] or row["mirror_url"].startswith(("https://", "http://"))
-        assert row["url"] != row["mirror_url"], row["name"]
 
 
 def test_interpretation_is_off_in_the_smoke_run_and_takes_the_first_tfbs_dataset(config):

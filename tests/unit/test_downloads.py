@@ -1,0 +1,64 @@
+"""What a run downloads: resources, files that listings name, the manifest of their addresses."""
+
+from __future__ import annotations
+
+import pytest
+
+from genebert import downloads
+from genebert.errors import InputError
+
+
+def test_files_of_a_dataset_are_used(config):
+    row = {"task": "promoter", "name": "gue", "kind": "sequences", "path": "train.csv"}
+    config["datasets"].append(row | {"test": "resource:test.csv"})
+    assert {"train.csv", "resources/downloads/test.csv"} <= set(downloads.files_used(config))
+    assert downloads.resources_used(config) == ["resources/downloads/test.csv"]
+
+
+def test_files_that_listings_name_are_downloads_too(config, tmp_path):
+    config["genome"] = {"source": "files", "fasta": "resource:hg38.fa.gz", "gtf": "mine.gtf"}
+    config["resources_dir"] = str(tmp_path)
+    config["atlas"] |= {"cell_types": "listing:catlas", "chain": "resource:x.chain"}
+    config["splits"]["held_out_cell_types"] = []
+    config["motifs"]["sources"] = [{"path": "jaspar:2024", "format": "pyjaspar"}]
+    config["datasets"] = [{"task": "splicing", "name": "sites", "kind": "gtf"}]
+    assert downloads.listings_used(config) == ["catlas"]
+    with pytest.raises(InputError, match="no such table"):
+        downloads.resources_used(config)
+    (tmp_path / "catlas.table.tsv").write_text(
+        "cell_type\tpeaks\tformat\nB\tresource:catlas/B.bed\tbed\nT\tmine/T.bed\tbed\n"
+    )
+    wanted = ["catlas/B.bed", "hg38.fa.gz", "mine/T.bed", "x.chain"]
+    assert downloads.resources_used(config) == [str(tmp_path / name) for name in wanted]
+    assert downloads.local_files(config) == [str(tmp_path / "catlas.table.tsv"), "mine.gtf"]
+
+
+def test_simulated_files_are_not_local_files(config):
+    assert downloads.local_files(config) == []
+    assert downloads.resources_used(config) == []
+
+
+def test_own_manifest_replaces_rows(tmp_path):
+    header = "\t".join(downloads.MANIFEST) + "\n"
+    shipped, own = tmp_path / "manifest.tsv", tmp_path / "own.tsv"
+    shipped.write_text(
+        header + "a\t1\thttp://one" + "\t" * 6 + "\nb\t1\thttp://two" + "\t" * 6 + "\n"
+    )
+    own.write_text(header + "b\t2\t/mirror/b" + "\t" * 6 + "\n")
+    rows = downloads.manifest_rows({"manifest": str(own)}, shipped)
+    assert [(row["name"], row["url"]) for row in rows] == [("a", "http://one"), ("b", "/mirror/b")]
+    own.write_text(own.read_text() * 1 + "b\t3\t/mirror/c" + "\t" * 6 + "\n")
+    with pytest.raises(InputError, match="line 3: row repeats line 2"):
+        downloads.manifest_rows({"manifest": str(own)}, shipped)
+
+
+def test_every_source_of_the_shipped_manifest_says_what_a_user_needs(root):
+    rows = downloads.manifest_rows({}, root / "resources/manifest.tsv")
+    assert len(rows) > 30
+    for row in rows:
+        assert row["version"], row["name"]
+        assert row["licence"], row["name"]
+        assert row["used_by"], row["name"]
+        assert row["url"].startswith(("https://", "http://")), row["name"]
+        assert not row["mirror_url"] or row["mirror_url"].startswith(("https://", "http://"))
+        assert row["url"] != row["mirror_url"], row["name"]
