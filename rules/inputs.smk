@@ -48,6 +48,19 @@ def row_of(wildcards):
     return layout.dataset_row(config, wildcards.task, wildcards.dataset)
 
 
+def dataset_version(wildcards):
+    """Return the versions of what builds a dataset; those of disease have one more, their own."""
+    kind = row_of(wildcards)["kind"]
+    common = version("tasks/__init__")
+    return [common, version(f"tasks/{kind}")] if kind in ("variants", "cohort") else common
+
+
+def predict_version(wildcards):
+    """Return the versions of what fits a model; models of disease have one more."""
+    common = version("predict")
+    return [common, version("disease_models")] if wildcards.task == "disease" else common
+
+
 def dataset_labels(wildcards):
     """Return the label file of a dataset."""
     return layout.dataset_labels(config, row_of(wildcards))

@@ -36,7 +36,7 @@ rule dataset:
         splits=config["splits"],
         seed=config["seed"],
         max_items=dataset_items,
-        version=version("tasks/__init__"),
+        version=dataset_version,
     message:
         "Building dataset {wildcards.dataset} of task {wildcards.task}"
     script:
@@ -87,7 +87,7 @@ rule predict:
         pretrain=layout.pretrain_settings(config, "full"),
         seed=config["seed"],
         threads=config["torch_threads"],
-        version=version("predict"),
+        version=predict_version,
     message:
         "Fitting and predicting {wildcards.task}/{wildcards.dataset} with {wildcards.model}"
     script:

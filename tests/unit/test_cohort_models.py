@@ -173,6 +173,15 @@ def test_populations_left_out_are_centred() -> None:
     for k in (0, 1):
         assert odds[population == k].mean() == pytest.approx(0, abs=1e-6)
         assert cm.auroc(people.labels[population == k], result.test[population == k]) > 0.65
+        inner = np.log(result.valid / (1 - result.valid))[population == k]
+        assert inner.mean() == pytest.approx(0, abs=1e-6)  # thresholds are of the same scale
+
+
+def test_shuffled_labels_are_not_below_chance() -> None:
+    """Folds that balance the true labels would tell shuffled ones, were those drawn over folds."""
+    people, _ = make_people(n=200)
+    found = [cm.permutation_control(folds(people, None), [seed], 40)["auroc"] for seed in range(3)]
+    assert np.mean(found) == pytest.approx(0.5, abs=0.02)
 
 
 def test_haplotype_features_add_both_copies() -> None:

@@ -240,6 +240,18 @@ def test_scores_beyond_one_have_no_brier(tmp_path):
     assert np.isfinite(row["mcc"])
 
 
+def test_ranks_and_centred_scores_are_no_probabilities(tmp_path):
+    frame = make_frame(400)
+    home = write_home(tmp_path, frame, task="disease", name="cohort", kind="variants")
+    for model in ("accessibility", "covariates"):
+        rows = [predict(frame, model, 1.0, track=track) for track in ("", "lopo")]
+        home.add(model, pd.concat(rows))
+    wide = run(home)[0].set_index(["dataset", "model"])
+    known = np.isfinite(wide[["brier", "ece"]].astype(float)).all(axis=1)
+    assert known[known].index.tolist() == [("cohort", "covariates")]
+    assert np.isfinite(wide["mcc"]).all()
+
+
 def test_groups_are_macro_averaged_with_a_row_each(tmp_path):
     frame = make_frame(1200, groups=("CTCF", "SPI1", "MAX"))
     home = write_home(tmp_path, frame, task="tfbs", name="chip")
@@ -280,9 +292,40 @@ def test_classes_are_macro_averaged_with_a_row_each(tmp_path):
     assert np.isnan(macro["n_positive"])
     mcc = value(long, dataset="sites", metric="mcc_multiclass")
     assert mcc["value"] == pytest.approx(sk.matthews_corrcoef(label, called), abs=6e-5)
-    donor = value(long, dataset="sites:donor", metric="top_k")["value"]
-    found = metrics.top_k(label == 1, score[:, 1], (label == 1).sum() + 100)
-    assert donor == pytest.approx(found, abs=6e-5)
+    donor, acceptor = (
+        metrics.top_k(label == k, score[:, k], (label == k).sum() + more)
+        for k, more in ((1, 100), (2, 0))
+    )
+    found = value(long, dataset="sites:donor", metric="top_k")["value"]
+    assert found == pytest.approx(donor, abs=6e-5)
+    found = value(long, dataset="sites", metric="top_k")["value"]
+    assert found == pytest.approx((donor + acceptor) / 2, abs=6e-5)  # "none" is no site
+
+
+def test_missed_sites_are_those_of_the_headline_alone(tmp_path):
+    frame = make_frame(900, classes=3)
+    frame["stratum"] = np.where(np.arange(900) % 2, "odd", "")
+    more = {"kind": "multiclass", "classes": ["none", "donor", "acceptor"]}
+    missed = {"missed_noncanonical": {"donor": 100}}
+    home = write_home(tmp_path, frame, task="splicing", name="sites", **more, **missed)
+    home.add("pwm", predict(frame, "pwm", 50.0, classes=3))  # all right
+    _, long = run(home)
+    assert value(long, dataset="sites", metric="top_k", stratum="odd")["value"] == 1
+    assert value(long, dataset="sites", metric="top_k")["value"] < 1
+
+
+def test_of_classes_with_one_score_the_last_is_called(tmp_path):
+    frame = make_frame(300, classes=3)
+    more = {"kind": "multiclass", "classes": ["none", "donor", "acceptor"]}
+    home = write_home(tmp_path, frame, task="splicing", name="sites", **more)
+    rows = predict(frame, "gt-ag", 0.0, classes=3)
+    rows[["score_0", "score_1", "score_2"]] = 0.0
+    site = frame["label"].isin((1, 2)).to_numpy()
+    rows["score_0"] = np.where(site, 0.5, 1.0)  # the rule allows none everywhere
+    for k in (1, 2):
+        rows[f"score_{k}"] = np.where(frame["label"] == k, 0.5, 0.0)
+    home.add("gt-ag", rows)
+    assert run(home)[0].loc[0, ["accuracy", "mcc", "recall"]].tolist() == [1, 1, 1]
 
 
 @pytest.fixture(scope="module")
@@ -455,7 +498,7 @@ def test_a_label_that_is_a_number_has_an_interval_and_is_chosen_by_correlation(t
     frame["effect"] = frame["label"]
     home = write_home(tmp_path, frame, kind="variants", task="disease", label="effect")
     home.add("cnn", rows)
-    _, long = run(home)
+    wide, long = run(home)
     row = value(long, metric="spearman")
     assert row["low"] < row["value"] < row["high"]
     valid = frame["split"] == "valid"
@@ -463,6 +506,20 @@ def test_a_label_that_is_a_number_has_an_interval_and_is_chosen_by_correlation(t
     assert value(long, stratum="valid", metric="spearman")["value"] == pytest.approx(
         wanted, abs=6e-5
     )
+    of_classes = ["auroc", "auprc", *THRESHOLD, "brier", "ece", "prevalence", "n_positive"]
+    assert wide.loc[0, of_classes].isna().all()
+    assert "few_positives" not in wide.loc[0, "flags"]
+
+
+def test_an_effect_of_one_is_no_class(tmp_path):
+    frame = make_frame(300)
+    rows = predict(frame, "cnn", 2.0)
+    frame["label"] = frame["effect"] = frame["label"] * 2 - 1  # -1 and 1
+    home = write_home(tmp_path, frame, kind="variants", task="disease", label="effect")
+    home.add("cnn", rows)
+    wide, long = run(home)
+    assert wide.loc[0, ["auroc", "auprc", "mcc", "n_positive"]].isna().all()
+    assert np.isfinite(value(long, metric="spearman")["low"])
 
 
 def test_permuted_labels_of_a_cohort_stand_in_the_long_table(tmp_path):

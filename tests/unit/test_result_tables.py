@@ -186,6 +186,36 @@ def test_too_few_positives_make_no_claim(tmp_path):
     assert np.isnan([row["low"], row["p"], row["p_holm"], row["detectable"]]).all()
 
 
+def test_too_few_loci_make_no_claim_whatever_the_number_of_positives(tmp_path):
+    frame = make_frame(1000)
+    locus = np.where(np.arange(1000) < 200, np.arange(1000) // 5, 40 + np.arange(1000))
+    frame["region"], frame["stratum"] = locus, "both"  # 40 places with several cell types
+    home = write_home(tmp_path, frame, task="tfbs", name="chip")
+    for model in ("genebert", "gc"):
+        home.add(model, predict(frame, model, 1.0))
+    rows = compare([home], tmp_path / "out.tsv").query("kind == 'exploratory'")
+    within = rows.set_index("stratum").loc["within-locus"]
+    assert within["n_positive"] > 50
+    assert within["n_blocks"] <= 40
+    assert within["note"] == "fewer than 50 loci"
+    assert np.isfinite(within["difference"])
+    assert np.isnan([within["low"], within["p"]]).all()
+    assert np.isfinite(rows.query("stratum == 'all' and metric == 'auprc'")["p"]).all()
+
+
+def test_effects_are_compared_by_correlation(tmp_path):
+    frame = make_frame(400)
+    rows = [predict(frame, model, 1.5, number) for number, model in enumerate(("genebert", "gc"))]
+    frame["label"] = frame["effect"] = frame["label"] * 2 - 1
+    home = write_home(tmp_path, frame, kind="variants", task="disease", name="mpra", label="effect")
+    for model, part in zip(("genebert", "gc"), rows, strict=True):
+        home.add(model, part)
+    found = compare([home], tmp_path / "out.tsv").query("kind == 'exploratory'")
+    assert found["metric"].tolist() == ["spearman"]
+    assert found["n_positive"].isna().all()
+    assert np.isfinite(found[["low", "p"]].to_numpy(float)).all()
+
+
 def test_best_rival_is_chosen_on_validation_among_fair_ones(table, homes):
     p5 = table.iloc[4]
     assert p5["rival"] == "context-lr"  # not the oracle, cell-average or scratch

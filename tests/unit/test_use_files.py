@@ -292,7 +292,9 @@ def test_overlapping_pieces_are_averaged_and_gaps_kept():
 
 
 def test_a_track_is_sorted_and_a_browser_reads_it(run, tmp_path):
-    bed = run.write("t.bed", "b\t40\t60\na\t110\t112\na\t100\t103\na\t0\t4\n")
+    bed = run.write(  # one row lies inside another, whose window starts later
+        "t.bed", "b\t40\t60\na\t110\t112\na\t100\t103\na\t0\t4\na\t60\t140\na\t70\t80\n"
+    )
     out = {"bedgraph": str(tmp_path / "t.bedgraph"), "summary": str(tmp_path / "t.json")}
     job: dict[str, Any] = {
         **run.files("weights", "shards", "head"), "bed": bed, "fitted": [], "name": "t",

@@ -218,6 +218,20 @@ def test_vcf_with_a_flag(place: Path, genome: Genome) -> None:
     assert (merged["cell_type_x"] == merged["cell_type_y"]).all()
 
 
+def test_only_a_flag_that_is_absent_is_a_label(place: Path, genome: Genome) -> None:
+    source = table(genome, [200, 500, 900])
+    lines = ["##fileformat=VCFv4.2", '##INFO=<ID=EFF,Number=1,Type=Float,Description="x">',
+             "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"]  # fmt: skip
+    for number, row in enumerate(source.itertuples()):
+        info = ("EFF=0.5", "EFF=-1", "EFF=.", "DP=3")[min(number, 3)]
+        lines.append(f"{row.contig}\t{row.position}\t.\t{row.ref}\t{row.alt}\t.\t.\t{info}")
+    path = place / "effects.vcf"
+    path.write_text("\n".join(lines) + "\n")
+    frame, info = build(place, path, label_info="EFF")
+    assert sorted(frame["effect"]) == [-1, 0.5]
+    assert info["dropped"] == {"no label": len(source) - 2}
+
+
 def assay(genome: Genome) -> pd.DataFrame:
     source = table(genome, [200, 201, 202, 203, 204, 205], ("chr1",))
     return source[["contig", "position", "ref", "alt"]].assign(
@@ -480,6 +494,19 @@ def test_clinvar(place: Path, genome: Genome) -> None:
         build(place, path, **row, without={"CLNREV": ["x"]})
     with pytest.raises(InputError, match="line 4: contig is not in the genome; found 'xx1'"):
         build(place, path, **{**row, "contig_prefix": "xx"})
+
+
+def test_without_a_word_for_negatives_a_missing_word_is_no_label(
+    place: Path, genome: Genome
+) -> None:
+    source = table(genome, [200, 500, 900])
+    rows = source[["contig", "position", "ref", "alt"]].assign(label="benign")
+    rows.loc[:1, "label"] = "pathogenic"
+    rows.loc[2, "label"] = ""
+    path = write(place, rows, "words.tsv")
+    frame, info = build(place, path, positive={"values": ["Pathogenic"]})
+    assert info["dropped"] == {"no label": 1}
+    assert (len(frame), frame["label"].sum()) == (len(source) - 1, 2)
 
 
 def test_saturation_mutagenesis(place: Path, genome: Genome) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 
 from genebert import metrics
 from genebert.metrics import Bools, Floats, Ints
-from genebert.scores import Fit, Items, Track, model_rank
+from genebert.scores import CENTRED, RANKS, Fit, Items, Track, model_rank
 
 MIN_POSITIVES = 50
 ALL = "all"
@@ -82,6 +82,7 @@ class Scored:
     estimates: Mapping[tuple[str, str], Estimate]
     probability: bool
     multiclass: bool
+    effect: bool
 
     def n_items(self, unit: str) -> int:
         """Return the number of test items of a unit, or of all."""
@@ -90,7 +91,12 @@ class Scored:
         return sum(len(u.rows) for u in self.units if unit in ("", u.name))
 
     def n_positives(self, unit: str) -> int:
-        """Return the number of positives of a unit or of all groups; of classes, the smallest."""
+        """Return the number of positives of a unit or of all groups; of classes, the smallest.
+
+        Effects have none.
+        """
+        if self.effect:
+            return 0
         counts = [int(u.labels.sum()) for u in self.units if unit in ("", u.name)]
         return min(counts) if self.multiclass else sum(counts)
 
@@ -179,7 +185,8 @@ def is_zero_shot(track: str) -> bool:
 
 def calls_probability(items: Items, fits: Sequence[Fit]) -> bool:
     """Tell whether all test scores of a model can be read as probabilities."""
-    if is_zero_shot(fits[0].track):
+    track, model = fits[0].track, fits[0].model
+    if is_zero_shot(track) or track == CENTRED or model in RANKS or is_effect(items):
         return False
     return all(bool(((fit.scores >= 0) & (fit.scores <= 1)).all()) for fit in fits)
 
@@ -187,15 +194,16 @@ def calls_probability(items: Items, fits: Sequence[Fit]) -> bool:
 def make_calls(items: Items, track: Track, fit: Fit) -> Floats:
     """Return 1 where a fit says yes, 0 where no, NaN where there is no threshold; float[T, K].
 
-    Multi-class: the class with the largest score. Else each group's threshold is the one with the
-    largest MCC on this fit's validation items.
+    Multi-class: the class with the largest score, of several the last (``none`` is the first).
+    Else each group's threshold is the one with the largest MCC on this fit's validation items.
     """
     calls = np.full(fit.scores.shape, np.nan)
-    if is_zero_shot(fit.track):
+    if is_zero_shot(fit.track) or is_effect(items):
         return calls
     if items.multiclass:
-        best = fit.scores.argmax(axis=1)
-        return np.asarray(best[:, None] == np.arange(fit.scores.shape[1]), dtype=float)
+        count = fit.scores.shape[1]
+        best = count - 1 - fit.scores[:, ::-1].argmax(axis=1)
+        return np.asarray(best[:, None] == np.arange(count), dtype=float)
     group, valid_group = items.group[track.rows], items.group[fit.valid_rows]
     label = items.label[fit.valid_rows] == 1
     for name in sorted(set(group)):
@@ -212,10 +220,13 @@ def score(items: Items, track: Track, fits: Sequence[Fit], place: Slice, boot: B
     units = make_units(items, track, place)
     probability = calls_probability(items, fits)
     weights = seed_weights(fits, boot)
+    missed = items.missed if place.stratum == ALL else {}  # nobody knows the stratum of those
     values: dict[tuple[str, str], list[Floats]] = {}
     for fit in fits:
         calls = make_calls(items, track, fit)
-        parts = [_unit_draws(items, track, fit, calls, unit, boot, probability) for unit in units]
+        parts = [
+            _unit_draws(items, track, fit, calls, unit, boot, probability, missed) for unit in units
+        ]
         for unit, part in zip(units, parts, strict=True):
             for metric, value in part.items() if unit.name else ():
                 values.setdefault((unit.name, metric), []).append(value)
@@ -229,7 +240,7 @@ def score(items: Items, track: Track, fits: Sequence[Fit], place: Slice, boot: B
         stack = np.stack(rows)
         mean = (stack * weights[:, : stack.shape[1]]).sum(axis=0)
         estimates[key] = Estimate(stack[:, 0], mean)
-    return Scored(fits, units, estimates, probability, items.multiclass)
+    return Scored(fits, units, estimates, probability, items.multiclass, is_effect(items))
 
 
 def seed_weights(fits: Sequence[Fit], boot: Bootstrap) -> Floats:
@@ -247,12 +258,20 @@ def _unit_draws(
     unit: Unit,
     boot: Bootstrap,
     probability: bool,
+    missed: Mapping[str, int],
 ) -> dict[str, Floats]:
+    """Return the draws of every metric of a unit; NaN where it has no meaning.
+
+    Effects have correlations only; ``top_k`` is of sites, not of the class ``none``.
+    """
     block, counts = boot.block[unit.rows], boot.counts
     scores, called = fit.scores[unit.rows, unit.column], calls[unit.rows, unit.column]
     nothing = np.full(counts.shape[1], np.nan)
     out: dict[str, Floats] = {}
-    out["auroc"], out["auprc"] = metrics.rank_draws(unit.labels, scores, block, counts)
+    ranked = not is_effect(items)
+    out["auroc"], out["auprc"] = (
+        metrics.rank_draws(unit.labels, scores, block, counts) if ranked else (nothing, nothing)
+    )
     if np.isfinite(called).all():
         cells = metrics.confusion_draws(unit.labels, called == 1, block, counts)
         out |= metrics.threshold_metrics(*cells)
@@ -265,15 +284,16 @@ def _unit_draws(
         out["brier"] = np.where(size > 0, error / np.maximum(size, 1), np.nan)
         out["ece"] = np.array([metrics.expected_calibration_error(unit.labels, scores)])
     if items.task == "splicing":
-        k = int(unit.labels.sum()) + items.missed.get(unit.name, 0)
-        out["top_k"] = np.array([metrics.top_k(unit.labels, scores, k)])
+        k = int(unit.labels.sum()) + missed.get(unit.name, 0)
+        site = unit.name != items.classes[0]
+        out["top_k"] = np.array([metrics.top_k(unit.labels, scores, k) if site else np.nan])
     rows = track.rows[unit.rows]
     if items.effect is not None:
         known = np.isfinite(items.effect[rows])
         out["spearman"], out["pearson"] = metrics.correlation_draws(
             items.effect[rows][known], scores[known], block[known], counts
         )
-    if items.kind == "variants":
+    if items.kind == "variants" and ranked:
         # models that leave contigs out: scores of two contigs come from two fits
         by_contig = _by_contig(unit.labels, scores, items.contig[rows])
         out["auroc_by_contig"], out["auprc_by_contig"] = (np.array([x]) for x in by_contig)
@@ -335,11 +355,11 @@ def is_effect(items: Items) -> bool:
 
 def within_locus(
     items: Items, track: Track, fits: Sequence[Fit], place: Slice, boot: Bootstrap
-) -> tuple[Estimate | None, int]:
-    """Return the mean AUROC within loci (averaged over TFs) and the number of loci."""
+) -> tuple[Estimate | None, int, int]:
+    """Return the mean AUROC within loci (averaged over TFs), the number of loci and of blocks."""
     units = make_units(items, track, place)
     weights = seed_weights(fits, boot)
-    stack, loci = [], 0
+    stack, loci, blocks = [], 0, set[int]()
     for fit in fits:
         parts, loci = [], 0
         for unit in units:
@@ -352,8 +372,9 @@ def within_locus(
             total = metrics.block_sums(value, block, boot.counts)
             parts.append(np.where(size > 0, total / np.maximum(size, 1), np.nan))
             loci += len(value)
+            blocks.update(block.tolist())
         stack.append(metrics.mean_defined(np.stack(parts)))
     if not loci:
-        return None, 0
+        return None, 0, 0
     values = np.stack(stack)
-    return Estimate(values[:, 0], (values * weights).sum(axis=0)), loci
+    return Estimate(values[:, 0], (values * weights).sum(axis=0)), loci, len(blocks)

@@ -334,8 +334,9 @@ def nested(folds: Sequence[Fold], key: Sequence[int], *, centre: bool = False) -
     Parameters
     ----------
     folds : of :func:`make_folds`. key : seeds of the inner folds.
-    centre : give the people left out together the mean log odds 0. For populations: how prevalent
-        a disease is in one cannot be known from the others, who is at risk within it can.
+    centre : give the people of a fold the mean log odds 0, where they are left out and where they
+        choose thresholds. For populations: how prevalent a disease is in one cannot be known from
+        the others, who is at risk within it can. Such scores are no probabilities.
     """
     people = folds[0].people
     n = len(people.labels)
@@ -346,7 +347,12 @@ def nested(folds: Sequence[Fold], key: Sequence[int], *, centre: bool = False) -
         choice, inner = tune(fold, [*key, k])
         kernel = fold.genetic(choice, train, fold.y)
         odds = fold.predict(train, out, choice, kernel, fold.y)[0]
-        test[out] = sigmoid(odds - odds.mean() if centre else odds)
+        if centre:
+            odds = odds - odds.mean()
+            for other in folds:
+                if other is not fold:
+                    inner[other.out] -= inner[other.out].mean()
+        test[out] = sigmoid(odds)
         sums[train] += sigmoid(inner[train])
         counts[train] += 1
         chosen.append(choice)
@@ -360,14 +366,16 @@ def permutation_control(
     """Return the AUROC after shuffling the labels: mean and central 95 % of ``draws`` shuffles.
 
     The same outer folds and estimates as :func:`nested`, at one fixed point of the grid that does
-    use the features. If the interval leaves out 0.5, the training knows something of the people
-    left out.
+    use the features; labels are shuffled within the folds, which keep their numbers of cases. If
+    the interval leaves out 0.5, the training knows something of the people left out.
     """
     labels = folds[0].people.labels
     choice = Choice() if folds[0].x is None else CONTROL
     areas = []
     for draw in progress(range(draws), "shuffling the labels", "draws"):
-        y = np.random.default_rng([*key, draw]).permutation(labels).astype(float)
+        generator, y = np.random.default_rng([*key, draw]), labels.astype(float)
+        for fold in folds:
+            y[fold.out] = generator.permutation(y[fold.out])
         scores = np.zeros(len(labels))
         for fold in folds:
             kernel = fold.genetic(choice, fold.train, y)

@@ -31,7 +31,7 @@ from genebert.variant_models import Features, Problem, sequence_change
 if TYPE_CHECKING:
     from genebert.pretrained import Pretrained
 
-VERSION = 3
+VERSION = 4
 
 log = logging.getLogger("genebert")
 

@@ -30,7 +30,7 @@ from genebert.errors import InputError
 from genebert.progress import progress
 from genebert.scores import BOUNDS, Fit, Items, Track, model_rank, read_items, read_tracks
 
-VERSION = 3
+VERSION = 4
 
 Row = dict[str, Any]
 
@@ -117,7 +117,7 @@ def evaluate(
                     wide_rows += _wide_rows(meta, items, track, boot, scored)
                     values, proper = [fit.scores for fit in part], scored.probability
                     points = curve_rows(scored.units, values, probability=proper)
-                    curve_points += [{**meta, **row} for row in points]
+                    curve_points += [{**meta, **row} for row in points if not scored.effect]
             for place in bootstrap.locus_slices(items, places):
                 long_rows += _locus_rows(meta, place.stratum, items, track, part, place, boot)
         long_rows += _recovered_rows(items, track, headline)
@@ -186,7 +186,7 @@ def _locus_rows(
     place: Slice,
     boot: Bootstrap,
 ) -> list[Row]:
-    estimate, loci = bootstrap.within_locus(items, track, fits, place, boot)
+    estimate, loci, _ = bootstrap.within_locus(items, track, fits, place, boot)
     if estimate is None:
         return []
     row = {**meta, "stratum": stratum, "metric": "auroc", "n": loci}
@@ -266,16 +266,17 @@ def _wide_rows(meta: Row, items: Items, track: Track, boot: Bootstrap, scored: S
         units = [unit for unit in scored.units if name in ("", unit.name)]
         rows = np.unique(np.concatenate([unit.rows for unit in units]))
         positives, blocks = scored.n_positives(name), len(np.unique(boot.block[rows]))
+        prevalence = float(np.mean([unit.labels.mean() for unit in units]))
         row: Row = {
             **meta,
             "dataset": f"{meta['dataset']}:{name}" if name else meta["dataset"],
             "n_seeds": len(scored.fits),
             "n_train": _n_train(items, info.n_train, name),
             "n_test": len(rows),
-            "n_positive": None if items.multiclass and not name else positives,
+            "n_positive": None if scored.effect or (items.multiclass and not name) else positives,
             "n_pretrain_seeds": len(pretrain_seeds),
             "n_blocks": blocks,
-            "prevalence": float(np.mean([unit.labels.mean() for unit in units])),
+            "prevalence": None if scored.effect else prevalence,
         }
         for metric in (*WITH_INTERVAL, "f1", "accuracy", "precision", "recall", "brier", "ece"):
             estimate = scored.estimates[name, metric]
@@ -284,7 +285,7 @@ def _wide_rows(meta: Row, items: Items, track: Track, boot: Bootstrap, scored: S
                 row[f"{metric}_low"], row[f"{metric}_high"] = estimate.interval(positives)
         flags = {
             "few_blocks": blocks < MIN_BLOCKS,
-            "few_positives": positives < MIN_POSITIVES,
+            "few_positives": positives < MIN_POSITIVES and not scored.effect,
             "few_seeds": 0 < len(pretrain_seeds) < MIN_SEEDS,
             f"collapsed={info.collapsed}": info.collapsed > 0,
             "no_threshold": not np.isfinite(scored.estimates[name, "mcc"].value),

@@ -24,7 +24,7 @@ from genebert.metrics import Floats
 from genebert.progress import progress
 from genebert.scores import BOUNDS, Fit, Items, Track, model_rank, read_items, read_tracks
 
-VERSION = 1
+VERSION = 2
 
 log = logging.getLogger("genebert")
 
@@ -270,24 +270,36 @@ class _Run:
         return f"{self.items.name}-{self.track.name}" if self.track.name else self.items.name
 
     def draws(self, model: str, fraction: float, stratum: str) -> dict[str, Floats]:
-        """Return {metric: float[1 + D]} of AUROC and AUPRC, or only of the AUROC within loci."""
+        """Return {metric: float[1 + D]}: AUROC and AUPRC, AUROC in loci, or Spearman of effects."""
         fits, place = self.models[model, fraction], self.slices[stratum]
         if stratum.endswith(bootstrap.WITHIN):
-            estimate, _ = bootstrap.within_locus(self.items, self.track, fits, place, self.boot)
+            estimate, *_ = bootstrap.within_locus(self.items, self.track, fits, place, self.boot)
             return {} if estimate is None else {"auroc": estimate.draws}
         scored = bootstrap.score(self.items, self.track, fits, place, self.boot)
-        return {metric: scored.estimates["", metric].draws for metric in ("auroc", "auprc")}
+        names = ("spearman",) if scored.effect else ("auroc", "auprc")
+        return {metric: scored.estimates["", metric].draws for metric in names}
 
     def sizes(self, stratum: str) -> Row:
-        """Return the numbers of test items, positives and blocks of a stratum."""
+        """Return the numbers of test items, positives and blocks of a stratum.
+
+        ``units`` says what an interval needs enough of: positives, loci within loci (whose blocks
+        are counted then), items that have effects.
+        """
         place = self.slices[stratum]
         units = bootstrap.make_units(self.items, self.track, place)
         counts = [int(unit.labels.sum()) for unit in units]
-        return {
+        sizes: Row = {
             "n_test": int(place.mask.sum()),
             "n_positive": min(counts) if self.items.multiclass else sum(counts),
             "n_blocks": len(np.unique(self.boot.block[place.mask])),
         }
+        if stratum.endswith(bootstrap.WITHIN):
+            fits = next(iter(self.models.values()))
+            _, loci, blocks = bootstrap.within_locus(self.items, self.track, fits, place, self.boot)
+            return sizes | {"n_blocks": blocks, "units": (loci, "loci")}
+        if bootstrap.is_effect(self.items):
+            return sizes | {"n_positive": None, "units": (sizes["n_test"], "items")}
+        return sizes | {"units": (sizes["n_positive"], "positives")}
 
 
 def _plan_row(plan: Comparison) -> Row:
@@ -326,10 +338,11 @@ def _compare(run: _Run, plan: Comparison) -> Row:
 
 
 def _difference(a: Floats, b: Floats, sizes: Row, note: str) -> Row:
-    """Return difference, interval and p; without interval where there are too few positives."""
+    """Return difference, interval and p; without interval where there is too little to draw."""
     found = metrics.paired_difference(a, b)
-    if sizes["n_positive"] < MIN_POSITIVES:
-        few = f"fewer than {MIN_POSITIVES} positives"
+    count, units = sizes["units"]
+    if count < MIN_POSITIVES:
+        few = f"fewer than {MIN_POSITIVES} {units}"
         return {"difference": found.value, "p": float("nan"), "note": _join(note, few)}
     if sizes["n_blocks"] < MIN_BLOCKS:
         note = _join(note, f"fewer than {MIN_BLOCKS} blocks")

@@ -159,7 +159,9 @@ def read_parquet(path: str, columns: Mapping[str, str]) -> Iterator[Record]:
 
 
 def read_vcf(path: str, columns: Mapping[str, str]) -> Iterator[Record]:
-    """Yield the sites of a VCF; fields beyond the alleles come from INFO (a flag reads as 1).
+    """Yield the sites of a VCF; fields beyond the alleles come from INFO.
+
+    A flag reads as 1, an absent flag as 0; any other label that is absent is no label.
 
     Raises
     ------
@@ -167,11 +169,12 @@ def read_vcf(path: str, columns: Mapping[str, str]) -> Iterator[Record]:
         If the header is not that of a VCF, the label's INFO key is not declared, or a line is bad.
     """
     keys = {field: str(columns.get(field, field)) for field in FIELDS}
-    declared: set[str] = set()
+    declared: dict[str, bool] = {}  # INFO key -> is it a flag
     header = False
     for number, line in text_lines(path):
         if line.startswith("##INFO=<ID="):
-            declared.add(line.removeprefix("##INFO=<ID=").split(",")[0])
+            key, *rest = line.removeprefix("##INFO=<ID=").split(",")
+            declared[key] = "Type=Flag" in rest
         elif line.startswith("#CHROM"):
             header = True
             if keys["label"] not in declared:
@@ -194,7 +197,7 @@ def read_vcf(path: str, columns: Mapping[str, str]) -> Iterator[Record]:
                 )
             info = dict([*item.split("=", 1), "1"][:2] for item in values[7].split(";"))
             known = {field: info[key] for field, key in keys.items() if key in info}
-            known.setdefault("label", "0")  # a flag that is absent
+            known.setdefault("label", "0" if declared[keys["label"]] else "")
             position = _position(values[1], path, number)
             yield Record(
                 number, values[0], position, values[3].upper(), values[4].upper(), {**info, **known}

@@ -64,8 +64,8 @@ from genebert.tasks.variant_files import (
     windows,
 )
 
-VERSION = 2
-MISSING = ("", "NA", "NaN", "nan", ".")  # a number that a table does not have
+VERSION = 3
+MISSING = ("", "NA", "NaN", "nan", ".")  # a number or a label that a table does not have
 log = logging.getLogger("genebert")
 
 
@@ -111,6 +111,8 @@ class Labeller:
             word = record.fields["label"].strip().lower()
             if word in {str(v).lower() for v in self.positive["values"]}:
                 return 1.0, np.nan, ""
+            if record.fields["label"] in MISSING:
+                return np.nan, np.nan, "no label"
             others = self.positive.get("negative")
             if others is not None and word not in {str(v).lower() for v in others}:
                 return np.nan, np.nan, "label is neither positive nor negative"

@@ -123,10 +123,19 @@ def network_source(
     return Source(label, about.length, first, about.strand_specific, targets)
 
 
+def in_window_order(rows: Rows, source: Source) -> Rows:
+    """Return the rows sorted by contig and leftmost base of their windows.
+
+    Windows lie around the middles of rows, or (strand by strand) around sites, so that their order
+    is not that of the rows.
+    """
+    return rows.take(np.lexsort((source.first(rows), rows.contig)))
+
+
 def attribute_rows(
     source: Source, genome: Genome, rows: Rows, method: str
 ) -> Iterator[tuple[int, int, Floats]]:
-    """Yield (contig, leftmost base, contributions float64[L]) of rows in genome order.
+    """Yield (contig, leftmost base, contributions float64[L]) of rows, in their order.
 
     What lies outside the contig is cut off.
     """
@@ -221,7 +230,7 @@ def attribute_bed(
     else:
         source = accessibility_source(weights, head, shards, cells, threads)
     sequence = Genome(genome)
-    rows = read_bed(bed, sequence).in_genome_order()
+    rows = in_window_order(read_bed(bed, sequence), source)
     told = Progress("attributing", len(rows), "rows")
 
     def counted() -> Iterator[tuple[int, int, Floats]]:
