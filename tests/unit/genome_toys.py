@@ -30,6 +30,21 @@ def turned(text: str) -> str:
     return text.translate(COMPLEMENT)[::-1]
 
 
+def bgzipped(folder: Path) -> bytes:
+    """Return 60,000 lines as bgzip writes them, in several blocks."""
+    (folder / "lines").write_text("".join(f"{i * 7919 % 10007}\n" for i in range(60_000)))
+    pysam.tabix_compress(str(folder / "lines"), str(folder / "lines.gz"), force=True)
+    return (folder / "lines.gz").read_bytes()
+
+
+def block_ends(data: bytes) -> list[int]:
+    """Return where the blocks of a bgzip file end; the last one is the empty mark."""
+    ends = [0]
+    while ends[-1] < len(data):
+        ends.append(ends[-1] + int.from_bytes(data[ends[-1] + 16 : ends[-1] + 18], "little") + 1)
+    return ends[1:]
+
+
 class Toy:
     """A folder with genome.fa, regions.tsv and accessibility.h5ad, and paths for the outputs."""
 

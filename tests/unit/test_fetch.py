@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from genome_toys import bgzipped, block_ends
 
 from genebert import fetch as module
 from genebert import transfer
@@ -403,6 +404,16 @@ def test_a_web_page_is_not_the_file(server: Server, job: Job) -> None:
     server.answers = [send(200, page)]
     job(server.url, name="file.html", version="1")  # here a page is what is wanted
     assert job.file.read_bytes() == page
+
+
+def test_bgzip_cut_between_two_blocks_without_a_checksum(
+    server: Server, job: Job, tmp_path: Path
+) -> None:
+    zipped = bgzipped(tmp_path)
+    server.answers = [open_ended(zipped[: block_ends(zipped)[1]])]
+    job.fails("the block that bgzip writes last is missing", server.url, name="file.gz")
+    server.answers = [open_ended(zipped)]
+    job(server.url, name="file.gz")
 
 
 def test_gzip_cut_short_without_a_checksum(server: Server, job: Job) -> None:

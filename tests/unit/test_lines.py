@@ -6,6 +6,7 @@ import gzip
 from pathlib import Path
 
 import pytest
+from genome_toys import bgzipped, block_ends
 
 from genebert import lines
 from genebert.errors import InputError
@@ -42,6 +43,20 @@ def test_no_file_no_blocks(tmp_path: Path) -> None:
         list(line_blocks(tmp_path / "absent"))
     with pytest.raises(InputError, match="cannot be read"):
         list(line_blocks(tmp_path))
+
+
+def test_bgzip_cut_between_two_blocks_is_told(tmp_path: Path) -> None:
+    path, whole = tmp_path / "a.gz", bgzipped(tmp_path)
+    ends = block_ends(whole)
+    assert len(ends) > 3
+    path.write_bytes(whole)
+    assert len(list(numbered_lines(path))) == 60_000
+    for end in ends[:-1]:
+        path.write_bytes(whole[:end])
+        assert gzip.decompress(whole[:end])  # no checksum is wrong
+        for read in (numbered_lines, line_blocks):
+            with pytest.raises(InputError, match="bgzip file is truncated"):
+                list(read(path))
 
 
 def test_damage_is_told_with_its_line(tmp_path: Path) -> None:

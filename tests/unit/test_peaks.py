@@ -120,6 +120,13 @@ def test_duplicates_keep_the_highest_score(tmp_path: Path) -> None:
     assert peaks.counts["duplicate"] == 2
 
 
+def test_a_summit_at_the_end_itself_is_the_last_base(tmp_path: Path) -> None:
+    lines = [narrow("chr1", 100, 300, 1, 200), narrow("chr1", 400, 500, 1, 99)]  # as IDR writes
+    peaks = read_peaks(write(tmp_path, *lines), "narrowPeak", CONTIGS)
+    assert peaks.summit.tolist() == [299, 499]
+    assert peaks.counts["summit_at_end"] == 1
+
+
 def test_bed3_has_no_strength(tmp_path: Path) -> None:
     peaks = read_peaks(write(tmp_path, "chr1\t10\t21", "chr1\t5\t9"), "bed", CONTIGS)
     assert peaks.score_source == "missing"
@@ -185,7 +192,7 @@ BAD = [
     ("bed", ["chr1\t1\t5\tx\thigh"], "line 1: score is not a number; found 'high'"),
     ("bed", ["chr1\t1\t5\tx\t1", "chr1\t2\t5\tx\tnan"], "line 2: score is not finite; found 'nan'"),
     ("narrowPeak", [narrow("chr1", 1, 5, "x")], "line 1: signalValue is not a number; found 'x'"),
-    ("narrowPeak", [narrow("chr1", 10, 20, 1, 10)], "line 1: summit is outside.*10.*0 to 9"),
+    ("narrowPeak", [narrow("chr1", 10, 20, 1, 11)], "line 1: summit is outside.*11.*0 to 9"),
     ("narrowPeak", [narrow("chr1", 10, 20, 1, -2)], "line 1: summit is outside the peak"),
     ("narrowPeak", [narrow("chr1", 10, 20, 1, 2.5)], "line 1: summit is not an integer"),
     ("narrowPeak", [narrow("chr1", 10, 20, 1, "9" * 30)], "line 1: summit is outside the peak"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -53,6 +55,22 @@ def test_bins_hold_equal_shares_of_the_reference():
     values = np.random.default_rng(0).random(1000)
     assert np.bincount(bins(values, values, 4)).tolist() == [250] * 4
     assert bins(np.array([-1.0, 2.0]), values, 4).tolist() == [0, 3]
+
+
+def test_what_only_held_out_cell_types_have_does_not_move_the_bins():
+    only = (np.random.default_rng(2).random(len(SHARDS.start)) < 0.3) & (SHARDS.split == TRAIN)
+    plan = Plan.from_pretrain(toy_block(), 1)
+    found = []
+    for value in (0, 50):
+        shards = dataclasses.replace(
+            SHARDS,
+            held_out_only=SHARDS.held_out_only | only,
+            motif_count=np.where(only, value, SHARDS.motif_count).astype(np.int32),
+            breadth=np.where(only, value, SHARDS.breadth).astype(np.int32),
+        )
+        made = build_population(Corpus.from_shards(shards), plan, TRAIN, "training")
+        found.append([made.motif_bin.numpy()[~only], made.breadth_bin.numpy()[~only]])
+    np.testing.assert_array_equal(found[0], found[1])
 
 
 def test_too_many_neighbours_is_one_line():

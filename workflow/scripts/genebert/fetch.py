@@ -29,6 +29,7 @@ from urllib.parse import urlsplit
 
 from genebert.disk import disk_full, sync, whole_file
 from genebert.errors import InputError
+from genebert.lines import is_cut_bgzf
 from genebert.progress import Progress
 from genebert.tables import check_name, check_unique, expand_path, read_rows
 from genebert.transfer import Part, SourceError, download
@@ -174,6 +175,9 @@ def _malformed(path: Path, name: str) -> str:
                 pass
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             return f"not a whole gzip file ({' '.join(str(error).split())})"
+        with open(path, "rb") as handle:
+            if is_cut_bgzf(handle):
+                return "not a whole gzip file (the block that bgzip writes last is missing)"
     return ""
 
 

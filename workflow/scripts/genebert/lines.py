@@ -21,6 +21,24 @@ from genebert.progress import Progress
 
 FIRST_BLOCK = 1 << 16  # bytes: small, for whatever stands at the head of a file
 BLOCK = 1 << 24
+# the empty block at the end of a file of bgzip (SAM specification, 4.1.2)
+BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+
+
+def is_cut_bgzf(plain: IO[bytes]) -> bool:
+    """Whether an open file was written by bgzip and has lost its end.
+
+    Every block is a whole gzip member, so that a cut between two of them breaks no checksum.
+    """
+    plain.seek(0)
+    head = plain.read(14)
+    found = head[:2] == b"\x1f\x8b" and head[3:4] == b"\x04" and head[12:] == b"BC"
+    if found:
+        size = plain.seek(0, os.SEEK_END)
+        plain.seek(max(0, size - len(BGZF_END)))
+        found = plain.read() != BGZF_END
+    plain.seek(0)
+    return found
 
 
 def _unzipped(plain: IO[bytes], path: str | Path, page: bool) -> IO[bytes]:
@@ -44,6 +62,13 @@ def _unzipped(plain: IO[bytes], path: str | Path, page: bool) -> IO[bytes]:
             head = handle.read(16)
         plain.seek(0)
         handle = gzip.GzipFile(fileobj=plain)  # type: ignore[assignment]
+        if is_cut_bgzf(plain):
+            raise InputError(
+                "bgzip file is truncated",
+                file=path,
+                found="no end mark",
+                expected="the block that bgzip writes last; compress the file again if it is whole",
+            )
     if not page and (kind := file_kind(head)):
         raise InputError(f"is not a text file in UTF-8 but {kind[0]}", file=path, expected=kind[1])
     return handle

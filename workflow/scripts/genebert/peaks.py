@@ -44,7 +44,8 @@ class Peaks:
     start, end, summit : int32[N], 0-based half-open; ``summit`` is one base inside the peak.
     strength : float64[N] in (0, 1], see :func:`strengths`.
     score_source : where the strengths come from (``signalValue``, ``score`` or ``missing``).
-    counts : read, duplicate, unknown_contig, no_summit; where there is one, header_line.
+    counts : read, duplicate, unknown_contig, no_summit; where there are any, header_line
+        and summit_at_end.
     """
 
     contig: NDArray[np.int32]
@@ -142,7 +143,7 @@ def _check_places(
             found=int(columns.end[i]),
             expected=f"at most {limit[i]}",
         )
-    outside = (columns.offset < -1) | (columns.offset >= columns.end - columns.start)
+    outside = (columns.offset < -1) | (columns.offset > columns.end - columns.start)
     if outside.any():
         i = int(np.argmax(outside))
         raise InputError(
@@ -169,7 +170,8 @@ def _assemble(
     _check_places(columns, known, contigs, path)
     source, score = _score(columns, places, path)
     start, end, offset = (v.astype(np.int64) for v in (columns.start, columns.end, columns.offset))
-    summit = np.where(offset < 0, (start + end) // 2, start + offset)
+    at_end = (offset == end - start) & (offset >= 0)  # IDR writes that: the last base is meant
+    summit = np.where(offset < 0, (start + end) // 2, start + offset - at_end)
     # (contig, start) and (end, summit) as one number each: all are below 2**31 where known
     first, second = columns.contig.astype(np.int64) << 32 | start, end << 32 | summit
     order = np.flatnonzero(known)
@@ -187,6 +189,8 @@ def _assemble(
         "duplicate": int(repeats.sum()),
         "no_summit": int((offset[order] < 0).sum()),
     }
+    if at_end[order].any():
+        counts["summit_at_end"] = int(at_end[order].sum())
     return Peaks(
         columns.contig[order],
         start[order].astype(np.int32),

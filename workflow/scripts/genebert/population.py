@@ -215,7 +215,7 @@ def build_population(
     roles_cc = ~np.eye(len(cells), dtype=bool)
     if roles != "training":
         roles_cc &= is_held[:, None] | is_held[None, :]
-    in_training = corpus.split.cpu().numpy() == TRAIN
+    in_training = ((corpus.split == TRAIN) & ~corpus.held_out_only).cpu().numpy()
 
     def put(array: Array) -> Tensor:
         return torch.as_tensor(array, device=corpus.device)
