@@ -1,10 +1,10 @@
 # `make` lists the targets. Needed beforehand: Python 3.11 or newer, make, a C++ compiler.
 SHELL := /bin/bash
 PYTHON ?= python3
-VENV := $(CURDIR)/.venv
-GENEBERT_REALDATA ?= $(abspath ../shared/realdata)
+VENV := .venv
+GENEBERT_REALDATA ?= $(CURDIR)/../shared/realdata
 CORES ?= all
-export PATH := $(VENV)/bin:$(PATH)
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export GENEBERT_REALDATA
 export OMP_NUM_THREADS ?= 1
 

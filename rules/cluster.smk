@@ -4,7 +4,7 @@ from genebert import slurm
 
 # A training that is stopped by its time limit or killed resumes so many times. The job itself
 # (remote_exec) must not repeat it on its own: rules carry their retries there too.
-RESUMES = int(os.environ.get("GENEBERT_RESUMES", 3 if workflow.local_exec else 20))
+RESUMES = or_exit(slurm.whole, os.environ, "GENEBERT_RESUMES", 20, 0)
 TRAINING_RETRIES = 0 if workflow.remote_exec else RESUMES
 
 
@@ -20,5 +20,7 @@ if os.environ.get("GENEBERT_CONTAINER"):
 
 
 onstart:
+    if "check" not in sys.argv[1:]:  # which tells all at once
+        or_exit(downloads.check_local_files, config)
     if workflow.executor_plugin.name == "slurm":
         or_exit(slurm.check_site, os.environ)

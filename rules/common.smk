@@ -35,6 +35,8 @@ def read_yaml(name):
         return yaml.safe_load(handle)
 
 
+for path in workflow.overwrite_configfiles:
+    or_exit(configuration.check_keys, path)
 SCHEMA = read_yaml("workflow/schemas/config.schema.yaml")
 config = or_exit(
     configuration.check_config,

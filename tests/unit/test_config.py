@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from genebert.config import check_config
+from genebert.config import check_config, check_keys
 from genebert.errors import InputError
 
 
@@ -31,6 +31,26 @@ def put(config: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
         target = target[int(part)] if part.isdigit() else target[part]
     target[last] = value
     return config
+
+
+def test_a_key_that_stands_twice_is_told_with_both_lines(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("effort:\n  max_items: 5\nsplits: {train: [a]}\neffort: {max_items: 7}\n")
+    with pytest.raises(InputError, match=r"mine.yaml, line 4: key 'effort' stands twice.*line 1"):
+        check_keys(path)
+    path.write_text("datasets:\n- {task: a, name: b}\n- {task: a, name: c, task: d}\n")
+    with pytest.raises(InputError, match="line 3: key 'task' stands twice"):
+        check_keys(path)
+    path.write_text("a: &a {b: 1}\nc: {<<: *a, d: 1}\ne: {b: 1}\n")
+    check_keys(path)
+    check_keys(tmp_path / "none.yaml")  # told by Snakemake
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_are_finite(config, schema, value):
+    put(config, "effort.learning_rates", [1e-3, value])
+    with pytest.raises(InputError, match=r"key effort.learning_rates\[1\] has a wrong value"):
+        check_config(config, schema)
 
 
 def test_default_configuration_is_valid_and_complete(config, schema):

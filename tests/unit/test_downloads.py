@@ -38,6 +38,21 @@ def test_simulated_files_are_not_local_files(config):
     assert downloads.resources_used(config) == []
 
 
+def test_files_of_the_user_must_be_there_whatever_was_made_of_them(config, tmp_path):
+    downloads.check_local_files(config)  # simulated: none
+    (tmp_path / "genome.fa").touch()
+    config["genome"] = {"source": "files", "fasta": str(tmp_path / "genom.fa")}
+    config["splits"]["held_out_cell_types"] = []
+    config["datasets"] = []
+    (tmp_path / "cells.tsv").write_text("cell_type\tpeaks\tformat\nB\tgenome.fa\tbed\n")
+    config["atlas"]["cell_types"] = str(tmp_path / "cells.tsv")
+    config["motifs"]["sources"] = [{"path": "jaspar:2024", "format": "pyjaspar"}]
+    with pytest.raises(InputError, match="genom.fa: no such file; did you mean 'genome.fa'"):
+        downloads.check_local_files(config)
+    config["genome"]["fasta"] = str(tmp_path / "genome.fa")
+    downloads.check_local_files(config)
+
+
 def test_own_manifest_replaces_rows(tmp_path):
     header = "\t".join(downloads.MANIFEST) + "\n"
     shipped, own = tmp_path / "manifest.tsv", tmp_path / "own.tsv"

@@ -59,6 +59,15 @@ def test_bgzip_cut_between_two_blocks_is_told(tmp_path: Path) -> None:
                 list(read(path))
 
 
+def test_the_byte_order_mark_of_an_editor_is_no_part_of_the_text(tmp_path: Path) -> None:
+    raw = b"\xef\xbb\xbfchr1\t1\t5\nchr1\t\xef\xbb\xbf7\t9\n"
+    for content in (raw, gzip.compress(raw)):
+        (tmp_path / "a.bed").write_bytes(content)
+        found = [line for _, line in numbered_lines(tmp_path / "a.bed")]
+        assert found == [b"chr1\t1\t5", b"chr1\t\xef\xbb\xbf7\t9"]
+        assert b"".join(block for _, block in line_blocks(tmp_path / "a.bed")) == raw[3:]
+
+
 def test_damage_is_told_with_its_line(tmp_path: Path) -> None:
     raw = gzip.compress(b"".join(b"%d\n" % (i * 7919 % 10007) for i in range(20_000)))
     path = tmp_path / "a.gz"

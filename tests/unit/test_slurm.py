@@ -64,6 +64,7 @@ def test_what_fits_passes(site, variables):
         ({"GENEBERT_GPUS": "9"}, "no node of the cluster has that many GPUs"),
         ({"GENEBERT_GPUS": "two"}, "variable GENEBERT_GPUS is wrong; found 'two'"),
         ({"GENEBERT_NODES": "0"}, "variable GENEBERT_NODES is wrong; found '0'"),
+        ({"GENEBERT_MB_PER_GPU": "64G"}, "variable GENEBERT_MB_PER_GPU is wrong; found '64G'"),
         ({"GENEBERT_ACCOUNT": "lob"}, "may not use the account 'lob'; did you mean 'lab'?"),
     ],
 )

@@ -102,6 +102,14 @@ def test_where_each_pin_was_seen_is_recorded(root):
         assert row["channel"] in CHANNELS[:2]
         assert row["status"] in ("seen", "unverified")
         assert row["where"], row["package"]  # where it was seen, or the newest that was seen
+    told = (root / "docs/environments.md").read_text()
+    for name, row in recorded.items():
+        homes = [e for e in ENVIRONMENTS if name in {s.split("=")[0] for s in specs(root, e)}]
+        line = re.search(rf"^\| {name} \| (.*)$", told, re.MULTILINE)
+        assert line is not None, name
+        version, channel, environments, _ = line[1].split(" | ", 3)
+        assert (version, channel) == (row["version"], row["channel"])
+        assert set(environments.split(", ")) == set(homes)
 
 
 # -- what scripts import -----------------------------------------------------------------------------

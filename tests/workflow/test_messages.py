@@ -97,6 +97,10 @@ MISTAKES = {
         lambda p: change(p, "", motifs={"sources": [{"path": "results/simulated/motifs.meme", "format": "meme"}]}),
         "still names the simulated genome",
     ),
+    "twice": (
+        lambda p: p.write_text(p.read_text() + "splits: {train: [chr1]}\n"),
+        "key 'splits' stands twice in one block",
+    ),
     "offline": (lambda p: change(p, "", offline="maybe"), "key offline has a wrong value"),
 }  # fmt: skip
 

@@ -7,10 +7,14 @@ defaults, or one line that names the key, what was found and what was expected. 
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
@@ -122,6 +126,34 @@ def _one_line(error: ValidationError, file: str) -> InputError:
     )
 
 
+class _Once(yaml.SafeLoader):
+    """Reads YAML and refuses a key that stands twice in one block."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        known: dict[Any, int] = {}
+        for key_node, _ in node.value:
+            key, line = self.construct_object(key_node, deep=True), key_node.start_mark.line + 1
+            if key in known and key != "<<":
+                raise InputError(
+                    f"key {key!r} stands twice in one block", file=self.name, row=line,
+                    found=f"the same key in line {known[key]}", expected="one of the two",
+                )  # fmt: skip
+            known[key] = line
+        return super().construct_mapping(node, deep)
+
+
+def check_keys(path: str | Path) -> None:
+    """Check that no key of a YAML file stands twice; a reader of YAML takes the last one silently.
+
+    Raises
+    ------
+    InputError
+        If one does. What is no YAML at all is left to whoever reads it.
+    """
+    with contextlib.suppress(yaml.YAMLError, OSError), open(path, encoding="utf-8") as handle:
+        yaml.load(handle, Loader=_Once)
+
+
 def strings(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
     """Yield (dotted key, text) of every string in nested dicts and lists."""
     if isinstance(value, str):
@@ -132,6 +164,18 @@ def strings(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
     elif isinstance(value, list):
         for number, sub in enumerate(value):
             yield from strings(sub, f"{key}[{number}]")
+
+
+def numbers(value: Any, key: str = "") -> Iterator[tuple[str, float]]:
+    """Yield (dotted key, number) of every number in nested dicts and lists."""
+    if isinstance(value, int | float):
+        yield key, value
+    elif isinstance(value, Mapping):
+        for name, sub in value.items():
+            yield from numbers(sub, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list):
+        for number, sub in enumerate(value):
+            yield from numbers(sub, f"{key}[{number}]")
 
 
 def check_config(
@@ -153,6 +197,11 @@ def check_config(
     config = dict(config)
     if str(config.get("offline")).lower() in ("true", "false"):  # a text by `--config offline=true`
         config["offline"] = str(config["offline"]).lower() == "true"
+    for key, number in numbers(config):
+        if not math.isfinite(number):
+            raise InputError(
+                f"key {key} has a wrong value", file=file, found=number, expected="a finite number"
+            )
     error = best_match(Draft202012Validator(schema).iter_errors(config))
     if error is not None:
         raise _one_line(error, file)

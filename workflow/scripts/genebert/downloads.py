@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from genebert.errors import InputError, nearest
+from genebert.hints import similar_file
 from genebert.layout import (
     ATLAS_FILES,
     DATASET_FILES,
@@ -113,6 +114,22 @@ def resources_used(config: Config) -> list[str]:
     inside = config["resources_dir"].rstrip("/") + "/"
     tables = {source(config, f"listing:{name}") for name in LISTINGS}
     return [f for f in files_used(config) if f.startswith(inside) and f not in tables]
+
+
+def check_local_files(config: Config) -> None:
+    """Check that the user's files are there.
+
+    Snakemake asks for no input of what has been made already, so that a name mistyped in a later
+    run would go unnoticed.
+
+    Raises
+    ------
+    InputError
+        If one is not.
+    """
+    for path in local_files(config):
+        if not os.path.exists(path):
+            raise InputError(f"no such file{similar_file(path)}", file=path)
 
 
 def local_files(config: Config) -> list[str]:

@@ -189,9 +189,9 @@ def run_pretrain(
     Parameters
     ----------
     run, output, log_path : settings, directory of the outputs, log to append to.
-    processes : on every node, where the job has no GPUs.
-    gpus, nodes, threads, minutes : resources of the job: GPUs of all nodes together, CPUs of a
-        node, time limit.
+    processes : on every node, where the job has no GPUs of its own.
+    gpus, nodes, threads, minutes : resources of the job: GPUs of all nodes together (outside SLURM
+        they are not its own and only keep jobs apart), CPUs of a node, time limit.
     attempt : 1, or more for a retry, which ends at once if the run was refused before.
 
     Raises
@@ -200,7 +200,8 @@ def run_pretrain(
         With the program's last error, if it does not end with exit code 0.
     """
     refusal.check(output, attempt)
-    places = Layout.of(processes, gpus, nodes, threads)
+    own = gpus if "SLURM_JOB_ID" in os.environ else 0
+    places = Layout.of(processes, own, nodes, threads)
     call = command(run, output, places, stop_after(minutes), os.getpid())
     devices = os.environ.get("CUDA_VISIBLE_DEVICES", "not set")
     log.info("CUDA_VISIBLE_DEVICES is %s; starting %s", devices, " ".join(call))

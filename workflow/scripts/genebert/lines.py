@@ -7,6 +7,7 @@ longer than ten seconds tells the log how far it is.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import gzip
 import os
@@ -71,6 +72,8 @@ def _unzipped(plain: IO[bytes], path: str | Path, page: bool) -> IO[bytes]:
             )
     if not page and (kind := file_kind(head)):
         raise InputError(f"is not a text file in UTF-8 but {kind[0]}", file=path, expected=kind[1])
+    if head.startswith(codecs.BOM_UTF8):  # of an editor; no part of the first field
+        handle.read(len(codecs.BOM_UTF8))
     return handle
 
 

@@ -17,6 +17,12 @@ from genebert.errors import InputError, nearest
 
 CLIENTS = ("sbatch", "squeue", "scancel", "sinfo", "sacct")
 SITE = ("GENEBERT_ACCOUNT", "GENEBERT_PARTITION", "GENEBERT_GPU_PARTITION", "GENEBERT_GPUS")
+NUMBERS = {  # variables of the profile that are whole numbers, and their least values
+    "GENEBERT_NODES": 1,
+    "GENEBERT_CPUS_PER_GPU": 1,
+    "GENEBERT_MB_PER_GPU": 1,
+    "GENEBERT_GPU_MINUTES": 1,
+}
 GPU = re.compile(r"\bgpu:(?:[^:(,]+:)?(\d+)")  # gpu:4, gpu:a100:4(S:0-1), ...,gpu:4
 
 
@@ -95,7 +101,8 @@ def check_site(environment: Mapping[str, str]) -> None:
                     expected="one of " + ", ".join(sorted(gpus)),
                 )
     wanted = whole(environment, "GENEBERT_GPUS", 1, 0)
-    whole(environment, "GENEBERT_NODES", 1, 1)
+    for name, least in NUMBERS.items():
+        whole(environment, name, least, least)
     chosen = [part for part in environment.get("GENEBERT_GPU_PARTITION", "").split(",") if part]
     if chosen or environment.get("GENEBERT_GPUS"):
         there = max((gpus[part] for part in chosen or gpus), default=0)
