@@ -52,13 +52,17 @@ def dataset_version(wildcards):
     """Return the versions of what builds a dataset; those of disease have one more, their own."""
     kind = row_of(wildcards)["kind"]
     common = version("tasks/__init__")
-    return [common, version(f"tasks/{kind}")] if kind in ("variants", "cohort") else common
+    return (
+        [common, version(f"tasks/{kind}")] if kind in ("variants", "cohort") else common
+    )
 
 
 def predict_version(wildcards):
     """Return the versions of what fits a model; models of disease have one more."""
     common = version("predict")
-    return [common, version("disease_models")] if wildcards.task == "disease" else common
+    return (
+        [common, version("disease_models")] if wildcards.task == "disease" else common
+    )
 
 
 def dataset_labels(wildcards):

@@ -13,6 +13,7 @@ rule regions:
         bed="results/regions/regions.bed",
         table="results/regions/regions.tsv",
         accessibility="results/regions/accessibility.h5ad",
+        occupied="results/regions/occupied.bed.gz",
         qc=in_report("results/regions/qc.tsv", "data", "Peaks in and out", "qc"),
     log:
         "logs/regions.log",

@@ -51,6 +51,7 @@ rule background:
     input:
         **REFERENCE,
         table="results/regions/regions.tsv",
+        occupied="results/regions/occupied.bed.gz",
     output:
         background="results/shards/background.safetensors",
     log:
@@ -68,6 +69,6 @@ rule background:
         seed=config["seed"],
         version=version("background"),
     message:
-        "Drawing windows outside all regions, matched to the training regions in GC"
+        "Drawing windows outside all peaks, matched to the training regions in GC"
     script:
         "../workflow/scripts/export_background.py"

@@ -82,6 +82,7 @@ def step_regions(folder: Path, out: str, table: str, cells: int = 0) -> dict[str
         bed=f"{target}/regions.bed",
         table=f"{target}/regions.tsv",
         accessibility=f"{target}/accessibility.h5ad",
+        occupied=f"{target}/occupied.bed.gz",
         qc=f"{target}/qc.tsv",
         splits=atlas.splits,
         settings={},

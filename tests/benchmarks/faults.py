@@ -55,7 +55,7 @@ STAGES = {
     ),
     "regions": Stage(
         "build_regions",
-        tuple(f"results/regions/{name}" for name in ("regions.bed", "regions.tsv", "accessibility.h5ad", "qc.tsv")),
+        tuple(f"results/regions/{name}" for name in ("regions.bed", "regions.tsv", "accessibility.h5ad", "occupied.bed.gz", "qc.tsv")),
     ),
     "motif_set": Stage("build_motif_set", ("results/motifs/motif_set.json", "results/motifs/motifs.meme")),
     "scan_motifs": Stage("scan_motifs", ("results/motifs/chunks/0.h5",)),

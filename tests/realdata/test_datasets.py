@@ -64,6 +64,7 @@ class Run:
             bed=str(folder / "regions.bed"),
             table=str(folder / "regions.tsv"),
             accessibility=str(folder / "accessibility.h5ad"),
+            occupied=str(folder / "occupied.bed.gz"),
             qc=str(folder / "qc.tsv"),
         )
 

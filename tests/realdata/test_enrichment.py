@@ -62,6 +62,7 @@ def data(realdata: Path, tmp_path_factory: pytest.TempPathFactory) -> RegionMoti
         bed=regions["regions"],
         table=regions["table"],
         accessibility=f"{folder}/accessibility.h5ad",
+        occupied=f"{folder}/occupied.bed.gz",
         qc=f"{folder}/qc.tsv",
     )
     motif_set = f"{folder}/motif_set.json"

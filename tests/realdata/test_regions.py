@@ -61,6 +61,7 @@ class Run:
             "bed": f"{folder}/regions.bed",
             "table": f"{folder}/regions.tsv",
             "accessibility": f"{folder}/accessibility.h5ad",
+            "occupied": f"{folder}/occupied.bed.gz",
             "qc": f"{folder}/qc.tsv",
         }
         build_regions(**self.arguments)

@@ -1,4 +1,4 @@
-"""Windows outside all regions, and that no base of another split reaches a training batch."""
+"""Windows outside all peaks, and that no base of another split reaches a training batch."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.numpy import load_file
 
 from genebert import background
 from genebert.background import export_background, gaps, matched, open_background
@@ -17,6 +18,8 @@ from genebert.errors import InputError
 from genebert.genome import encode, unpack
 from genebert.plan import Plan
 from genebert.population import background_population, build_population
+from genebert.reference import build_reference
+from genebert.regions import build_regions
 from genebert.sampler import Sampler
 from genebert.samples import TRAIN, Corpus
 from genebert.shard_export import export_shards
@@ -33,6 +36,7 @@ SPLITS = {
     "test": ["a:18000-24000", "b:0-8000", "c"],
     "held_out_cell_types": ["NK"],
 }
+PEAKS = [("a", 2000, 2900), ("a", 2500, 3300), ("b", 20_000, 20_300)]
 BLOCK = toy_block(row_tokens=28, neighbours=2, batch_size=8)
 
 
@@ -85,10 +89,13 @@ def exported(toy: Toy, **changes: Any) -> tuple[Shards, Path]:
     job = {**toy.job(), "splits": SPLITS}
     export_shards(**job)
     path = Path(job["shard_index"]).with_name(background.NAME)
+    occupied = toy.folder / "occupied.bed"
+    occupied.write_text("".join(f"{c}\t{a}\t{b}\n" for c, a, b in PEAKS))
     export_background(
         **{
             **{key: job[key] for key in ("table", "genome", "index", "block_index", "settings")},
-            "background": str(path), "splits": SPLITS, "config_hash": "abc", "seed": 1, **changes,
+            "background": str(path), "occupied": str(occupied), "splits": SPLITS,
+            "config_hash": "abc", "seed": 1, **changes,
         }
     )  # fmt: skip
     return Shards.open(job["shard_index"]), path
@@ -108,7 +115,7 @@ def sampler(shards: Shards, windows: Shards | None = None, **changes: Any) -> Sa
     return Sampler(build_population(Corpus.from_shards(shards), plan, TRAIN, "training"))
 
 
-def test_windows_share_no_base_with_a_region_or_each_other(
+def test_windows_share_no_base_with_a_region_a_peak_or_each_other(
     made: tuple[Toy, Shards, Shards],
 ) -> None:
     toy, shards, windows = made
@@ -122,6 +129,8 @@ def test_windows_share_no_base_with_a_region_or_each_other(
         used = np.zeros(LENGTHS[contig], dtype=bool)
         for row in toy.table[toy.table["contig"] == contig].itertuples():
             used[row.start : row.end] = True
+        for name, start, end in PEAKS:
+            used[start:end] |= name == contig
         assert not any(used[a:b].any() for a, b in zip(first, last, strict=True))
 
 
@@ -216,7 +225,146 @@ def test_bad_files_are_one_line(made: tuple[Toy, Shards, Shards], tmp_path: Path
         open_background(path, shards)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a\t0\t12000\nb\t8000\t24000\n", "bad.bed: no window outside the peaks.*found '0 windows"),
+        ("a\t1\t5\nchrQ\t1\t5\n", "bad.bed: contig is not in the genome; found 'chrQ'"),
+        ("a\t5\t5\n", "bad.bed, line 1: interval is empty"),
+    ],
+)
+def test_bad_peaks_are_one_line(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "bad.bed").write_text(text)
+    with pytest.raises(InputError, match=message) as error:
+        exported(make(tmp_path), occupied=str(tmp_path / "bad.bed"))
+    assert "\n" not in str(error.value)
+
+
 def test_no_room_between_the_regions_is_one_line(tmp_path: Path) -> None:
     toy = make(tmp_path)
-    with pytest.raises(InputError, match="no window outside the regions"):
+    with pytest.raises(InputError, match="no window outside the peaks"):
         exported(toy, settings={"count": 2, "flank": 5000})
+
+
+# -- from peak files to windows -------------------------------------------------------------------
+
+SIZE, FLANK = 100, 10  # of a region; on each side
+AT = range(2000, 24_000, 2000)
+# start, end, cell type, signal, summit offset
+WIDE = [(x, x + 600, "B", 5, 50) for x in AT]  # six times a region
+STRONGER = [(x + 500, x + 620, "B", 9, 30) for x in AT]
+DROPPED = [(x + 560, x + 1000, "T", 1, 10) for x in AT]  # overlaps the stronger one
+HELD_OUT = [(x + 1200, x + 1350, "NK", 1, 75) for x in AT]
+LISTED = [(x + 1500, x + 1800) for x in AT]
+IN_LISTED = [(x + 1450, x + 1560, "T", 9, 55) for x in AT]
+
+
+class Atlas:
+    """Peak files of a genome that is rich in GC where the peaks are, and the stages after them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, rng = folder, np.random.default_rng(8)
+        halves = [rng.choice(list("ACGT"), 25_000, p=p) for p in ([0.2, 0.3, 0.3, 0.2], [0.32, 0.18, 0.18, 0.32])]  # fmt: skip
+        text = {"t": "".join(np.concatenate(halves)), "v": "ACGT" * 300, "x": "ACGT" * 300}
+        (folder / "in.fa").write_text("".join(f">{n}\n{letters}\n" for n, letters in text.items()))
+        self.splits = {
+            "train": ["t"], "valid": ["v"], "test": ["x"], "held_out_cell_types": ["NK"],
+        }  # fmt: skip
+        genome = f"{folder}/genome.fa.gz"
+        self.reference = {"genome": genome, "index": f"{genome}.fai", "block_index": f"{genome}.gzi"}  # fmt: skip
+        contigs = f"{folder}/contigs.tsv"
+        build_reference(
+            fasta=f"{folder}/in.fa", splits=self.splits, contigs=contigs, **self.reference
+        )
+        rows = [("t", *peak) for peak in WIDE + DROPPED + STRONGER + HELD_OUT + IN_LISTED]
+        rows += [(contig, 500, 600, "B", 5, 50) for contig in "vx"]
+        files = {cell: folder / f"{cell}.narrowPeak" for cell in ("B", "T", "NK")}
+        for cell, path in files.items():
+            peaks = (row for row in rows if row[3] == cell)
+            path.write_text(
+                "".join(
+                    f"{c}\t{a}\t{b}\t.\t0\t.\t{signal}\t-1\t-1\t{offset}\n"
+                    for c, a, b, _, signal, offset in peaks
+                )
+            )
+        table = "".join(f"{cell}\t{path.name}\tnarrowPeak\n" for cell, path in files.items())
+        (folder / "cells.tsv").write_text("cell_type\tpeaks\tformat\n" + table)
+        (folder / "black.bed").write_text("".join(f"t\t{a}\t{b}\n" for a, b in LISTED))
+        build_regions(
+            cell_types=f"{folder}/cells.tsv", peaks=[str(path) for path in files.values()],
+            contigs=contigs, blacklist=f"{folder}/black.bed", splits=self.splits,
+            settings={"width": SIZE}, bed=f"{folder}/regions.bed", table=f"{folder}/regions.tsv",
+            accessibility=f"{folder}/open.h5ad", occupied=f"{folder}/occupied.bed.gz",
+            qc=f"{folder}/qc.tsv", **self.reference,
+        )  # fmt: skip
+
+    def windows(self, out: str = "windows", **changes: Any) -> dict[str, Any]:
+        """Return the tensors of the windows."""
+        path = self.folder / out
+        job: dict[str, Any] = {
+            "table": f"{self.folder}/regions.tsv", "occupied": f"{self.folder}/occupied.bed.gz",
+            "settings": {"count": 1, "flank": FLANK}, "splits": self.splits, "config_hash": "abc",
+            "seed": 1, **self.reference,
+        }  # fmt: skip
+        export_background(**{**job, "background": str(path), **changes})
+        return load_file(path)
+
+
+@pytest.fixture(scope="module")
+def atlas(tmp_path_factory: pytest.TempPathFactory) -> Atlas:
+    return Atlas(tmp_path_factory.mktemp("atlas"))
+
+
+def touched(windows: dict[str, Any], intervals: list[Any]) -> int:
+    """Count the windows that share a base with an interval."""
+    start = windows["start"] - FLANK
+    last = start + SIZE + 2 * FLANK
+    pairs = [(start < end) & (last > first) for first, end, *_ in intervals]
+    return int(np.any(pairs, axis=0).sum())
+
+
+KINDS = {
+    "wide": WIDE, "dropped": DROPPED, "held out": HELD_OUT, "blacklist": LISTED,
+    "in blacklist": IN_LISTED,
+}  # fmt: skip
+
+
+def test_the_peaks_are_of_the_kinds_that_they_should_be(atlas: Atlas) -> None:
+    qc = pd.read_csv(atlas.folder / "qc.tsv", sep="\t").set_index(["cell_type", "reason"])["count"]
+    assert (qc["T", "overlap"], qc["T", "blacklist"]) == (len(DROPPED), len(IN_LISTED))
+    assert qc["*", "held_out_only_train"] == len(HELD_OUT)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_windows_share_no_base_with_any_peak_or_the_blacklist(atlas: Atlas, kind: str) -> None:
+    windows = atlas.windows()
+    assert len(windows["start"]) >= 20
+    assert touched(windows, KINDS[kind]) == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_the_peaks_windows_would_share_bases(atlas: Atlas, kind: str) -> None:
+    (atlas.folder / "none.bed").write_text("")
+    windows = atlas.windows(occupied=f"{atlas.folder}/none.bed")
+    assert touched(windows, KINDS[kind]) > 0
+
+
+def test_windows_beside_peaks_are_still_as_rich_in_gc(atlas: Atlas) -> None:
+    table = pd.read_csv(atlas.folder / "regions.tsv", sep="\t")
+    wanted = table["gc"][(table["split"] == "train") & (table["held_out_only"] == 0)]
+    windows = atlas.windows()
+    assert len(windows["gc"]) > 0.8 * len(wanted)
+    assert windows["gc"].mean() == pytest.approx(wanted.mean(), abs=0.03)
+
+
+def test_no_window_of_that_gc_is_one_line(atlas: Atlas) -> None:
+    table = pd.read_csv(atlas.folder / "regions.tsv", sep="\t").assign(gc=0.99)
+    table.to_csv(atlas.folder / "rich.tsv", sep="\t", index=False)
+    with pytest.raises(InputError, match=r"GC of a training region; found '[1-9]\d* windows, 22 t"):
+        atlas.windows(table=f"{atlas.folder}/rich.tsv")
+
+
+def test_the_same_peaks_write_the_same_bytes(atlas: Atlas) -> None:
+    atlas.windows("one")
+    atlas.windows("two")
+    assert (atlas.folder / "one").read_bytes() == (atlas.folder / "two").read_bytes()

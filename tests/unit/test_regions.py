@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,13 @@ from scipy.sparse import csr_matrix
 from genebert.consensus import RegionSettings
 from genebert.errors import InputError
 from genebert.reference import build_reference
-from genebert.regions import COLUMNS, build_regions, check_alignment, nearest_training
+from genebert.regions import (
+    COLUMNS,
+    build_regions,
+    check_alignment,
+    merged,
+    nearest_training,
+)
 
 WIDTH = 100
 LENGTHS = {"chr2": 2000, "chr1": 3000, "chr3": 1000, "chrM": 400}
@@ -30,6 +37,7 @@ OUTPUTS = {
     "bed": "regions.bed",
     "table": "regions.tsv",
     "accessibility": "accessibility.h5ad",
+    "occupied": "occupied.bed.gz",
     "qc": "qc.tsv",
 }
 # contig, start, end, signal, summit offset; the comment says what becomes of it
@@ -64,6 +72,18 @@ EXPECTED = [
     ("chr1", 310, 410, "train", 0),
     ("chr1", 1500, 1600, "valid", 0),
     ("chr3", 700, 800, "test", 0),
+]
+OCCUPIED = [
+    ("chr2", 0, 60),
+    ("chr2", 400, 700),
+    ("chr2", 1000, 1100),
+    ("chr2", 1500, 1600),
+    ("chr2", 1800, 1950),  # a peak and the blacklist
+    ("chr1", 200, 420),
+    ("chr1", 960, 1040),
+    ("chr1", 1500, 1600),
+    ("chr1", 2500, 2600),
+    ("chr3", 700, 800),
 ]
 
 
@@ -179,6 +199,34 @@ def test_table_and_matrix_agree(world: World) -> None:
     pd.testing.assert_frame_equal(table, var, check_dtype=False)
 
 
+def occupied(folder: Path) -> list[tuple[Any, ...]]:
+    text = gzip.decompress((folder / "occupied.bed.gz").read_bytes()).decode()
+    return [(c, int(a), int(b)) for c, a, b in (line.split("\t") for line in text.splitlines())]
+
+
+def test_occupied_is_every_peak_and_the_blacklist(world: World) -> None:
+    out = world()
+    assert occupied(out) == OCCUPIED
+    assert (out / "occupied.bed.gz").read_bytes()[4:8] == bytes(4)  # no time
+    world.blacklist.write_text("chrM\t390\t500\n")  # no peak is there
+    assert occupied(world()) == [
+        ("chr2", 1800, 1900) if row[1] == 1800 else row for row in OCCUPIED
+    ] + [("chrM", 390, 400)]  # fmt: skip
+    assert ("chrM", 390, 400) not in occupied(world(blacklist=[]))
+
+
+def test_merged_intervals_are_the_runs_of_covered_bases() -> None:
+    rng = np.random.default_rng(0)
+    for count in (0, 1, 2, 5, 20, 60):
+        start = rng.integers(0, 300, count)
+        end = start + rng.integers(1, 20, count)
+        covered = np.zeros(321, dtype=np.int8)
+        for first, last in zip(start, end, strict=True):
+            covered[first:last] = 1
+        edges = np.flatnonzero(np.diff(covered, prepend=0)).reshape(-1, 2)
+        np.testing.assert_array_equal(merged(start, end), edges)
+
+
 def test_composition(world: World) -> None:
     table = pd.read_csv(world() / "regions.tsv", sep="\t")
     last = table.iloc[-1]
@@ -238,7 +286,7 @@ def test_order_of_the_table_is_free(world: World) -> None:
     first = world()
     world.write(dict(reversed(tie.items())))
     second = world("reversed")
-    for name in ("regions.bed", "regions.tsv"):
+    for name in ("regions.bed", "regions.tsv", "occupied.bed.gz"):
         assert (first / name).read_bytes() == (second / name).read_bytes()
     a, b = (anndata.read_h5ad(f / "accessibility.h5ad") for f in (first, second))
     assert b.obs_names.tolist() == a.obs_names.tolist()[::-1]

@@ -1,4 +1,4 @@
-"""Job: export windows outside all regions; everything is in genebert.background."""
+"""Job: export windows outside all peaks; everything is in genebert.background."""
 
 from genebert import background, job
 

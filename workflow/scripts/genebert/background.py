@@ -1,9 +1,13 @@
-"""Windows outside all regions, for pre-training on the genome instead of on open chromatin.
+"""Windows outside all peaks, for pre-training on the genome instead of on open chromatin.
 
-In: the table of regions and the genome. Out: ``background.safetensors``, windows of the training
-intervals that share no base with any region, as many as training regions and with their GC as far
-as there are such windows. :func:`open_background` checks and reads them as shards without open
-regions. The splits and the training regions decide what is there: no base of another split is.
+In: the table of regions, where peaks and the blacklist lie, and the genome. Out:
+``background.safetensors``, windows of the training intervals, as many as training regions and with
+their GC as far as there are such windows. :func:`open_background` checks and reads them as shards
+without open regions. No base of another split is there.
+
+With its flanks, which crops reach into, a window shares no base with a peak of any cell type, a
+region or the blacklist. Peaks of held-out cell types are avoided, too: what is open in them must
+not be trained on as closed. Where they lie is all that is used of them.
 """
 
 from __future__ import annotations
@@ -24,13 +28,14 @@ from safetensors.numpy import save
 
 from genebert.errors import InputError
 from genebert.genome import Genome, encode, gc_content
+from genebert.peak_lines import Fields, read_columns
 from genebert.progress import progress
 from genebert.shard_export import sequence_tensors
 from genebert.shard_files import mapped_tensors
 from genebert.shards import Shards, read_region_table
 from genebert.splits import Splits
 
-VERSION = 1
+VERSION = 2
 NAME = "background.safetensors"  # beside the index of the shards
 GC_BINS = 50  # of 2 %
 _CHUNK = 1 << 15  # windows at a time
@@ -47,6 +52,7 @@ Ints = NDArray[np.int64]
 def export_background(
     *,
     table: str,
+    occupied: str,
     genome: str,
     index: str,
     block_index: str,
@@ -61,6 +67,7 @@ def export_background(
     Parameters
     ----------
     table, genome, index, block_index : input paths.
+    occupied : input, BED: every base of a peak of any cell type or of the blacklist.
     background : output path.
     settings, splits : the blocks ``shards`` and ``splits`` of the configuration.
     config_hash : that of the shards.
@@ -69,26 +76,27 @@ def export_background(
     Raises
     ------
     InputError
-        If no window fits between the regions.
+        If ``occupied`` is no BED of this genome, or no window is left.
     """
     frame, sequence, flank = read_region_table(table), Genome(genome), int(settings["flank"])
     width, rng = int((frame["end"] - frame["start"]).iloc[0]), np.random.default_rng([seed, 7])
     intervals = Splits.from_config(splits)
-    contigs = list(dict.fromkeys(frame["contig"]))
+    contigs, avoided = list(dict.fromkeys(frame["contig"])), blocked(frame, occupied, sequence)
     parts = []
-    for number, contig in enumerate(progress(contigs, "windows outside the regions", "contigs")):
-        start, end = (frame.loc[frame["contig"] == contig, c].to_numpy() for c in ("start", "end"))
+    for number, contig in enumerate(progress(contigs, "windows outside the peaks", "contigs")):
+        start, end = avoided[contig]
         first = gaps(start, end, contig, intervals, sequence.lengths, width + 2 * flank, rng)
         kept, gc = usable(sequence, contig, first, width, flank)
         parts.append(pd.DataFrame({"contig": contig, "number": number, "start": kept, "gc": gc}))
     every = pd.concat(parts, ignore_index=True)
     trained = (frame["split"] == "train") & (frame["held_out_only"] == 0)
-    if every.empty or not trained.any():
-        raise InputError(
-            "no window outside the regions", file=table, found=f"{len(frame)} regions",
-            expected=f"a gap of {width + 2 * flank} bases in a training interval",
-        )  # fmt: skip
     chosen = every.iloc[matched(every["gc"].to_numpy(), frame["gc"][trained].to_numpy(), rng)]
+    if chosen.empty:
+        raise InputError(
+            "no window outside the peaks has the GC of a training region", file=occupied,
+            found=f"{len(every)} windows, {trained.sum()} training regions",
+            expected=f"gaps of {width + 2 * flank} known bases in the training intervals",
+        )  # fmt: skip
     chosen = chosen.assign(end=chosen["start"] + width, split="train")
     log.info(
         "%d windows for %d training regions; mean GC %.3f and %.3f", len(chosen),
@@ -110,6 +118,31 @@ def export_background(
     Path(background).write_bytes(save(tensors, {"background": json.dumps(about)}))
 
 
+def blocked(frame: pd.DataFrame, occupied: str, genome: Genome) -> dict[str, tuple[Ints, Ints]]:
+    """Return what windows must not touch: by contig, starts and ends, sorted by start.
+
+    Parameters
+    ----------
+    frame : the regions, with contig, start, end.
+    occupied : BED of further intervals.
+
+    Raises
+    ------
+    InputError
+        If ``occupied`` is no BED, or names a contig that the genome lacks.
+    """
+    listed = read_columns(occupied, Fields(count=3, scores={}, what="interval"), genome.lengths)
+    if listed.unknown:
+        raise InputError("contig is not in the genome", file=occupied, found=listed.unknown[0])
+    names = np.array(list(genome.lengths), dtype=object)
+    further = {"contig": names[listed.contig], "start": listed.start, "end": listed.end}
+    every = pd.concat([frame[list(further)], pd.DataFrame(further)]).sort_values("start")
+    return {
+        str(contig): (here["start"].to_numpy(dtype=np.int64), here["end"].to_numpy(dtype=np.int64))
+        for contig, here in every.groupby("contig", sort=False)
+    }
+
+
 def gaps(
     start: Ints,
     end: Ints,
@@ -119,11 +152,11 @@ def gaps(
     length: int,
     rng: np.random.Generator,
 ) -> Ints:
-    """Return the first bases of windows, end to end in every gap between regions, ascending.
+    """Return the first bases of windows, end to end in every gap between intervals, ascending.
 
     Parameters
     ----------
-    start, end : regions of the contig, sorted by start.
+    start, end : intervals of the contig, sorted by start; they may overlap.
     lengths : of all contigs; gaps lie in training intervals.
     length : of a window.
     rng : where in a gap the first window begins.

@@ -2,7 +2,8 @@
 
 Comes in: the peaks of every cell type (:mod:`genebert.atlas`), the genome, a blacklist and the
 splits. Goes out: ``regions.bed`` and ``regions.tsv`` (row number = region id),
-``accessibility.h5ad`` (cell types x regions) and ``qc.tsv`` (what was dropped and why).
+``accessibility.h5ad`` (cell types x regions), ``occupied.bed.gz`` (where any peak or the blacklist
+lies) and ``qc.tsv`` (what was dropped and why).
 
 A region is open in a cell type if a peak of it comes within ``open_tolerance`` bases of the
 region's centre: if the peak, as it stands in the file, and [centre - tolerance, centre +
@@ -41,7 +42,7 @@ from genebert.progress import Progress
 from genebert.reference import read_contigs
 from genebert.splits import SPLITS, Splits
 
-VERSION = 2
+VERSION = 3
 PEAK_WIDTHS = (5, 25, 75, 95)  # percentiles in qc.tsv
 log = logging.getLogger("genebert")
 
@@ -119,6 +120,35 @@ def region_columns(
             "held_out_only": selected.held_out_only.astype(np.int64),
         }
     )
+
+
+def merged(start: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the union of intervals [start, end) as int64[K, 2], sorted, with gaps in between."""
+    order = np.argsort(start, kind="stable")
+    start, reach = start[order], np.maximum.accumulate(end[order])
+    if not len(start):
+        return np.zeros((0, 2), dtype=np.int64)
+    gap = start[1:] > reach[:-1]
+    return np.column_stack([start[np.append(True, gap)], reach[np.append(gap, True)]])
+
+
+def occupied_intervals(
+    contig: str,
+    peaks: Sequence[tuple[NDArray[np.int32], NDArray[np.int32]]],
+    blacklist: Sequence[tuple[int, int]],
+) -> pd.DataFrame:
+    """Return contig, start, end of all bases of a contig in a peak or the blacklist, merged.
+
+    Parameters
+    ----------
+    peaks : (starts, ends) of each cell type, held-out ones included.
+    """
+    listed = np.array(blacklist, dtype=np.int64).reshape(-1, 2)
+    start = np.concatenate([listed[:, 0], *(first for first, _ in peaks)])
+    end = np.concatenate([listed[:, 1], *(last for _, last in peaks)])
+    frame = pd.DataFrame(merged(start, end), columns=["start", "end"])
+    frame.insert(0, "contig", contig)
+    return frame
 
 
 def openness(
@@ -295,6 +325,7 @@ def build_regions(
     bed: str,
     table: str,
     accessibility: str,
+    occupied: str,
     qc: str,
     splits: Mapping[str, Any],
     settings: Mapping[str, Any],
@@ -316,6 +347,8 @@ def build_regions(
         the share of soft-masked bases. A region with held_out_only = 1 was brought by a held-out
         cell type; a peak of a training one may still come near enough to its centre to open it.
     accessibility : output, AnnData cell types x regions.
+    occupied : output, gzipped BED, merged: every base of a peak of any cell type (lifted,
+        replicates merged) or of the blacklist, whether or not it is in a region.
     qc : output, TSV cell_type, reason, count.
     splits, settings : the blocks ``splits`` and ``regions`` of the configuration.
     chain : input, a UCSC chain file from the assembly of the peaks to the genome, or an empty list.
@@ -345,19 +378,26 @@ def build_regions(
         chain=_at_most_one(chain, "chain file"),
         seed=seed,
     )
-    listed = _at_most_one(blacklist, "blacklist")
-    blocked, cut = read_blacklist(listed, lengths) if listed else ({}, 0)
+    path = _at_most_one(blacklist, "blacklist")
+    blocked, cut = read_blacklist(path, lengths) if path else ({}, 0)
 
     by_name = np.argsort(np.array(cells.names))  # names break ties, not the order of the table
     counts = np.zeros((len(cells.names), len(REASONS)), dtype=np.int64)
-    parts = []
+    parts, taken = [], []
     told = Progress("choosing regions", sum(lengths.values()) / 1e6, "Mb")
     done = 0.0
     for number, (contig, length) in enumerate(lengths.items()):
         told.at(done, contig)
         done += length / 1e6
         here = [cells.peaks[i].on(number) for i in by_name]
-        if not any(on.stop > on.start for on in here):
+        peaked, listed = any(on.stop > on.start for on in here), blocked.get(contig, [])
+        if peaked or listed:
+            places = [
+                (cells.peaks[i].start[on], cells.peaks[i].end[on])
+                for i, on in zip(by_name, here, strict=True)
+            ]
+            taken.append(occupied_intervals(contig, places, listed))
+        if not peaked:
             continue
         selected, counted = select_regions(
             contig,
@@ -368,7 +408,7 @@ def build_regions(
                 for i, on in zip(by_name, here, strict=True)
             ],
             cells.held_out[by_name],
-            blocked.get(contig, []),
+            listed,
             wanted,
             options,
         )
@@ -385,6 +425,10 @@ def build_regions(
 
     frame[["contig", "start", "end", "region"]].to_csv(bed, sep="\t", header=False, index=False)
     frame.to_csv(table, sep="\t", index=False, float_format="%.4f")
+    pd.concat(taken).to_csv(
+        occupied, sep="\t", header=False, index=False,
+        compression={"method": "gzip", "compresslevel": 6, "mtime": 0},
+    )  # fmt: skip
     write_accessibility(accessibility, cells, frame, matrix)
     rows = [*qc_rows(cells, frame, matrix, counts), ("*", "blacklist_beyond_contig", cut)]
     columns = ["cell_type", "reason", "count"]
