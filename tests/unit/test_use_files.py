@@ -73,6 +73,17 @@ def test_an_unknown_cell_type_names_the_nearest(run, tmp_path):
         embedded(run, tmp_path, "a\t0\t5\n", ("HSCs",))
 
 
+def test_a_cell_type_that_is_named_twice_is_refused(run, tmp_path):
+    with pytest.raises(InputError, match="named twice; found 'HSC'"):
+        embedded(run, tmp_path, "a\t0\t5\n", ("HSC", "B", "HSC"))
+    assert not (tmp_path / "out.h5ad").exists()
+    with pytest.raises(InputError, match="named twice"):
+        Head.load(run.head).columns(["B", "B"])
+    with pytest.raises(InputError, match="named twice"):
+        predicted(run, tmp_path, make_fitted(run, regions=True), "a\t100\t120\n", "NK", "NK")
+    assert not (tmp_path / "p.tsv").exists()
+
+
 def test_sequences_of_several_lengths_are_refused(run):
     with pytest.raises(InputError, match="not of one length"):
         genebert.embed(run.encoders, ["ACGTACGT", "ACGT"])
@@ -175,6 +186,14 @@ def test_the_annotated_vcf_keeps_every_record_and_declares_its_keys(run, tmp_pat
         ("a\t50\t.\tALT\tREF\t.\t.\t.\n", "is it another build"),
         ("a\t50\t.\tREF\t<DUP>\t.\t.\t.\n", "no variant can be scored.*symbolic"),
         ("a\t0\t.\tA\tC\t.\t.\t.\n", "no variant can be scored.*position beyond"),
+        (
+            "a\t50\t.\tREF\tALT\t.\t.\t.\na\t536870913\t.\tA\tC\t.\t.\t.\n",
+            "line 4: lies beyond what the index",
+        ),
+        (
+            "a\t50\t.\tREF\t<DEL>\t.\t.\tSVTYPE=DEL;END=536870913\n",
+            "line 3: lies beyond what the index",
+        ),
     ],
 )
 def test_a_bad_vcf_is_one_line(run, tmp_path, body, message):
@@ -183,6 +202,29 @@ def test_a_bad_vcf_is_one_line(run, tmp_path, body, message):
     with pytest.raises(InputError, match=message):
         score(run, tmp_path, text)
     assert not (tmp_path / "v.tsv").exists()
+
+
+def test_the_last_base_that_the_index_can_hold_is_scored(run, tmp_path):
+    ref = run.genome["a"][99]
+    lines = f"a\t100\t.\t{ref}\t{other(ref)}\t.\t.\t.\na\t536870912\t.\tA\tC\t.\t.\tBEND=9\n"
+    table, folder = score(run, tmp_path, HEAD + lines)
+    assert len(table) == 2
+    with pysam.VariantFile(str(folder / "v.vcf.gz")) as file:
+        assert len(list(file.fetch("a", 536870900))) == 1
+
+
+@pytest.mark.parametrize("before", ["##file", "#CHROM"])
+def test_blank_lines_within_the_header_are_left_out(run, tmp_path, before):
+    ref = run.genome["a"][99]
+    text = f"{HEAD}a\t100\t.\t{ref}\t{other(ref)}\t.\t.\t.\n"
+    _, folder = score(run, tmp_path, text.replace(before, f"\n\n{before}"))
+    with pysam.VariantFile(str(folder / "v.vcf.gz")) as file:
+        assert "GENEBERT_LLR" in file.header.info
+        assert [record.pos for record in file] == [100]
+    text = text.replace("INFO\n", "INFO\n\n#a comment among the records\n")
+    _, folder = score(run, tmp_path, text)
+    with pysam.VariantFile(str(folder / "v.vcf.gz")) as file:
+        assert [record.pos for record in file] == [100]
 
 
 def test_a_contig_that_lacks_its_chr_or_has_one_too_many_is_known(run, tmp_path):
@@ -436,3 +478,41 @@ def test_an_open_run_knows_its_files(run, tmp_path):
     (lonely / "config.json").touch()
     with pytest.raises(InputError, match="not beside it"):
         genebert.open_run(str(lonely))
+
+
+def verbs(opened: Any, mine: Path, alias: Path, free: Path) -> dict[str, Any]:
+    """Return calls of every verb, each with an output that is an input by another name."""
+    tsv, summary, other, annotated = (free / x for x in ("o.tsv", "o.json", "head", "o.vcf.gz"))
+    return {
+        "embed": lambda: opened.embed_bed(mine, alias),
+        "head": lambda: opened.fit_head(opened.weights),
+        "annotated": lambda: opened.score_vcf(mine, other, table=tsv, annotated=alias, summary=summary),
+        "variants": lambda: opened.score_vcf(mine, other, table=alias, annotated=annotated, summary=summary),
+        "read-out": lambda: opened.score_vcf(mine, other, table=tsv, annotated=annotated, summary=other),
+        "predictions": lambda: opened.predict_bed(mine, "tfbs/chip", table=tsv, summary=alias),
+        "track": lambda: opened.attribute_bed(mine, other, bedgraph=alias, summary=summary),
+        "one output": lambda: opened.predict_bed(mine, "tfbs/chip", table=tsv, summary=tsv),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", verbs(None, Path(), Path(), Path()))
+@pytest.mark.parametrize("kind", ["same", "relative", "symlink", "hardlink"])
+def test_no_verb_overwrites_what_it_reads(run, tmp_path, monkeypatch, verb, kind):
+    monkeypatch.chdir(tmp_path)
+    mine, folder, alias = tmp_path / "mine.vcf.gz", tmp_path / "written", Path("alias")
+    mine.write_text("mine")
+    folder.mkdir()
+    if kind == "symlink":
+        alias.symlink_to(mine)
+    elif kind == "hardlink":
+        alias.hardlink_to(mine)
+    else:
+        alias = mine if kind == "same" else Path("written/../mine.vcf.gz")
+    weights = Path(run.weights).read_bytes()
+    opened = genebert.open_run(str(run.results / "pretrain/full"))
+    with pytest.raises(InputError, match="would overwrite the (input|output)") as caught:
+        verbs(opened, mine, alias, folder)[verb]()
+    assert "\n" not in str(caught.value)
+    assert mine.read_text() == "mine"
+    assert Path(run.weights).read_bytes() == weights
+    assert not list(folder.iterdir())

@@ -52,6 +52,12 @@ def test_a_row_is_found_by_name_and_its_path_starts_at_the_table(tmp_path):
         ("peaks\tbed\ta.bed\t\t\tgradients\n", "peaks", "bed", "did you mean 'gradient'"),
         ("a/b\tbed\ta.bed\t\t\t\n", "a/b", "bed", "cannot be used in a file name"),
         ("a\tbed\ta.bed\t\t\t\na\tvcf\tb.vcf\t\t\t\n", "a", "bed", "repeats"),
+        (
+            "a\tbed\ta.bed\t\t\t\nb\tvcf\tb.vcf\tHSC, B,HSC\t\t\n",
+            "a",
+            "bed",
+            "line 3: cell type is named twice; found 'HSC'",
+        ),
     ],
 )
 def test_bad_rows_are_one_line(tmp_path, rows, name, kind, message):

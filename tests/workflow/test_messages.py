@@ -15,8 +15,9 @@ from workflow_tools import last_line
 @pytest.fixture
 def own(tmp_path: Path) -> Path:
     """A configuration of a user's own: a genome, two peak files, JASPAR."""
-    (tmp_path / "genome.fa").write_text("".join(f">chr{i}\n{'ACGT' * 500}\n" for i in (1, 2, 3)))
-    rows = "".join(f"chr{i}\t500\t900\nchr{i}\t1200\t1500\n" for i in (1, 2, 3))
+    (tmp_path / "genome.fa").write_text("".join(f">chr{i}\n{'ACGT' * 6000}\n" for i in (1, 2, 3)))
+    starts = range(1200, 22_000, 700)  # enough for the neighbours of a row
+    rows = "".join(f"chr{i}\t{start}\t{start + 300}\n" for i in (1, 2, 3) for start in starts)
     for cell in ("B", "Mono"):
         (tmp_path / f"{cell}.bed").write_text(rows)
     (tmp_path / "cells.tsv").write_text(
@@ -129,14 +130,14 @@ def test_what_snakemake_says_by_itself_names_the_file(snakemake, tmp_path, root)
 
 def test_check_says_all_that_is_wrong_and_a_run_ends_with_the_log(snakemake, own, tmp_path):
     edit(tmp_path / "B.bed", "chr", "")
-    edit(tmp_path / "Mono.bed", "chr3\t1200\t1500", "chr3\t1200\t15000")
+    edit(tmp_path / "Mono.bed", "chr3\t1200\t1500", "chr3\t1200\t150000")
     done = snakemake("--cores", "1", "--configfile", own, "--", "check")
     assert done.returncode != 0
     assert "ok    genome    genome.fa: 3 contigs" in done.stdout
     assert "error peaks     B: B.bed, line 1: no contig is in the genome; did you mean" in (
         done.stdout.replace(f"{tmp_path}/", "")
     )
-    assert "peak ends beyond chr3; other assembly?; found 15000" in done.stdout
+    assert "peak ends beyond chr3; other assembly?; found 150000" in done.stdout
     assert "this run would fail: " in done.stderr
     assert not (tmp_path / "results").exists()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +34,7 @@ from genebert.objectives import (
     nucleotide_loss,
     repeat_weights,
 )
-from genebert.plan import known_keys, objectives_of
+from genebert.plan import Plan, known_keys, objectives_of
 from genebert.sampler import Rows, Sampler
 
 log = logging.getLogger("genebert")
@@ -191,6 +191,35 @@ def parameter_groups(model: GeneBert, config: OptimizerConfig) -> list[dict[str,
     ]
 
 
+def micro_batches(plan: Plan, names: Sequence[str], world: int, micro_batch: int | None) -> int:
+    """Return how many micro-batches a process makes of its share of a batch.
+
+    Parameters
+    ----------
+    names : the objectives. world : processes.
+    micro_batch : rows of a micro-batch; None: the whole share.
+
+    Raises
+    ------
+    InputError
+        If the batch does not divide.
+    """
+    B = plan.batch_size
+    micro = micro_batch or B // world
+    parts, left = divmod(B, micro * world)
+    share = B // 2 // max(1, parts * world)
+    infonce = plan.srm_loss == "infonce" and SRM in names
+    if left or (B // 2) % (parts * world) or (infonce and share % plan.group):
+        raise InputError(
+            "batch does not divide",
+            file="batch_size",
+            found=B,
+            expected=f"a multiple of 2 x {world} processes x micro_batch {micro}"
+            + (f" in whole groups of {plan.group}" if infonce else ""),
+        )
+    return parts
+
+
 class Trainer:
     """Weights, optimizer and totals of a run.
 
@@ -216,7 +245,9 @@ class Trainer:
         self.sampler, self.steps, self.place = self.stages[0][1], steps, place
         sampler, plan = self.sampler, self.sampler.plan
         self.optimizer_config = OptimizerConfig.from_dict(block.get("optimizer", {}))
-        self.parts = self._micro_batches(block.get("micro_batch"))
+        self.parts = micro_batches(
+            self.sampler.plan, self.names, self.place.world, block.get("micro_batch")
+        )
         self.step = 0
         config = ModelConfig.from_pretrain(block, sampler.corpus.n_motifs)
         self.model = GeneBert(config, plan.seed).to(place.device)
@@ -250,23 +281,6 @@ class Trainer:
         n = len(OBJECTIVES) + 1
         self.first_bad = torch.full((n,), -1, dtype=torch.int64, device=place.device)
         self.grad_norm = torch.zeros((), device=place.device)
-
-    def _micro_batches(self, micro_batch: int | None) -> int:
-        """Return how many micro-batches a process makes of its share of a batch."""
-        B, world = self.sampler.plan.batch_size, self.place.world
-        micro = micro_batch or B // world
-        parts, left = divmod(B, micro * world)
-        share = B // 2 // max(1, parts * world)
-        infonce = self.sampler.plan.srm_loss == "infonce" and SRM in self.names
-        if left or (B // 2) % (parts * world) or (infonce and share % self.sampler.plan.group):
-            raise InputError(
-                "batch does not divide",
-                file="batch_size",
-                found=B,
-                expected=f"a multiple of 2 x {world} processes x micro_batch {micro}"
-                + (f" in whole groups of {self.sampler.plan.group}" if infonce else ""),
-            )
-        return parts
 
     def _freeze_unused(self) -> None:
         """Leave parts of the model that no objective reaches as they are."""

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from genebert import layout
 from genebert.atlas import AtlasSettings
 from genebert.checks import labels
 from genebert.checks.finding import Finding
+from genebert.checks.peaks import open_regions, windows
+from genebert.consensus import RegionSettings
 from genebert.errors import InputError, nearest
 from genebert.hints import similar_file
 from genebert.liftover import Chain
@@ -102,12 +103,6 @@ def assembly(lengths: Mapping[str, int]) -> str:
     return ""
 
 
-def windows(peaks: Peaks, width: int) -> NDArray[np.int64]:
-    """Return int64[K]: contig << 32 | window of ``width`` bases, once each, that hold a summit."""
-    codes = peaks.contig.astype(np.int64) << 32 | (peaks.summit // width)
-    return np.unique(codes)
-
-
 def simulated_regions(config: Mapping[str, Any]) -> int:
     """Return about how many regions a simulated genome gets."""
     settings = config["simulate"]
@@ -116,7 +111,14 @@ def simulated_regions(config: Mapping[str, Any]) -> int:
 
 
 class Data:
-    """The files of a configuration; ``n_regions`` is known after :meth:`check`.
+    """The files of a configuration; what is known of them after :meth:`check`.
+
+    Attributes
+    ----------
+    lengths : of the contigs. cell_types : of the atlas. held_out : those held out of training.
+    n_regions : about how many there are.
+    counts : int64[C, contigs], :func:`~genebert.checks.peaks.open_regions` of the training cell
+        types; of none where peaks are missing or wrong, or are lifted over.
 
     Parameters
     ----------
@@ -130,7 +132,15 @@ class Data:
         self.splits = Splits.from_config(config["splits"])
         self.lengths: dict[str, int] = {}
         self.cell_types: list[str] = []
+        self.held_out: list[str] = []
         self.n_regions = 0
+        self.counts = np.zeros((0, 0), dtype=np.int64)
+        self.whole = True  # all peaks are read
+
+    @property
+    def training(self) -> list[str]:
+        """The training cell types."""
+        return [name for name in self.cell_types if name not in self.held_out]
 
     def check(self) -> Iterator[Finding]:
         """Yield the findings about every file that the configuration names."""
@@ -240,6 +250,14 @@ class Data:
             yield from self._held_out(path)
         if found and not chain:
             yield from self._regions(found)
+            if self.whole and self.training:
+                self.counts = open_regions(
+                    {name: found[name] for name in self.training},
+                    self.lengths,
+                    self.splits,
+                    RegionSettings.from_config(self.config["regions"]),
+                    self.config["pretrain"]["neighbours"],
+                )
 
     def _long(
         self, path: str, contigs: Mapping[str, int], found: dict[str, list[Peaks]]
@@ -294,6 +312,7 @@ class Data:
         if len(rows) > MANY_FILES:
             total = sum(len(p) for peaks in found.values() for p in peaks)
             yield Finding("ok", "peaks", f"{total:,} peaks in {shown} files")
+        self.whole = not absent and not wrong
         yield from _few(found, path)
         least = AtlasSettings.from_config(self.config["atlas"]).min_replicates
         short = [name for name, peaks in found.items() if len(peaks) < least]
@@ -311,6 +330,7 @@ class Data:
             yield Finding("error", "splits", str(error), f"cell types: {_some(self.cell_types)}")
             return
         held = [name for name, out in zip(self.cell_types, mask, strict=True) if out]
+        self.held_out = held
         text = f"{len(mask) - len(held)} cell types for training"
         if held:
             yield Finding("ok", "splits", f"{text}, {_some(held)} held out")

@@ -54,15 +54,15 @@ def check(data: Data, row: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding("error", topic, f"{name}: {error}")
 
 
-def _known_contig(data: Data, contigs: set[str], path: str) -> None:
-    """Raise if the genome has none of the contigs of a file."""
-    if data.lengths and contigs and not contigs & set(data.lengths):
+def known_contig(lengths: Mapping[str, int], contigs: set[str], path: str) -> None:
+    """Raise if the genome, where it is known, has none of the contigs of a file."""
+    if lengths and contigs and not contigs & set(lengths):
         first = min(contigs)
         raise InputError(
-            "no contig of this file is in the genome" + prefix_hint(first, data.lengths),
+            "no contig of this file is in the genome" + prefix_hint(first, lengths),
             file=path,
             found=first,
-            expected=", ".join(list(data.lengths)[:3]),
+            expected=", ".join(list(lengths)[:3]),
         )
 
 
@@ -84,7 +84,7 @@ def _gtf(data: Data, row: Mapping[str, Any], path: str, name: str) -> Iterator[F
                 )
     if not exons:
         raise InputError(f"has no exon among its first {lines:,} lines", file=path)
-    _known_contig(data, contigs, path)
+    known_contig(data.lengths, contigs, path)
     yield Finding("ok", "dataset", f"{name}: {path}, {exons:,} exons in its first {lines:,} lines")
 
 
@@ -94,7 +94,7 @@ def _promoters(data: Data, row: Mapping[str, Any], path: str, name: str) -> Iter
         yield from _gtf(data, row, path, name)
         return
     table = promoter.read_promoters(path, row)
-    _known_contig(data, set(table["contig"]), path)
+    known_contig(data.lengths, set(table["contig"]), path)
     yield Finding("ok", "dataset", f"{name}: {path}, {len(table):,} promoters")
 
 
@@ -110,7 +110,7 @@ def _chip(data: Data, row: Mapping[str, Any], path: str, name: str) -> Iterator[
                 continue
             raise InputError(f"no such file{similar_file(file)}", file=path, row=number, found=file)
         head = itertools.islice(annotation.read_fields(file, columns=3), 100)
-        _known_contig(data, {fields[0] for _, fields in head}, file)
+        known_contig(data.lengths, {fields[0] for _, fields in head}, file)
     wanted = {line["cell_type"] for line in rows}
     unknown = sorted(wanted - set(data.cell_types)) if data.cell_types else []
     text = f"{name}: {len(rows)} ChIP-seq sets of {len({line['tf'] for line in rows})} TFs"
@@ -159,7 +159,7 @@ def _cohort(data: Data, row: Mapping[str, Any], path: str, name: str) -> Iterato
     with cohort_files.open_vcf(path) as vcf:
         samples = list(vcf.header.samples)
         contigs = {record.contig for record in itertools.islice(vcf, 100)}
-    _known_contig(data, contigs, path)
+    known_contig(data.lengths, contigs, path)
     people, unknown = cohort_files.read_phenotypes(file, samples, path)
     cases = int(people.labels.sum())
     text = f"{name}: {len(people.samples)} people, {cases} cases"

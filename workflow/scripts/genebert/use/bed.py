@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,20 +88,9 @@ class Rows:
         )
 
 
-def read_bed(path: str, genome: Genome) -> Rows:
-    """Read a BED.
-
-    Raises
-    ------
-    InputError
-        If it is no BED, a row leaves its contig, or no row lies on a contig of the genome.
-    """
-    codes = {name: i for i, name in enumerate(genome.lengths)}
-    contig: list[int] = []
-    numbers: list[tuple[int, int, int]] = []
-    names: list[str] = []
-    strands: list[str] = []
-    skipped: Counter[str] = Counter()
+def bed_lines(path: str) -> Iterator[tuple[int, list[str], int, int]]:
+    """Yield (line, fields, start, end) of the rows of a BED; InputError if it is none, or empty."""
+    empty = True
     for number, line in text_lines(path):
         if not line.strip() or line.startswith(_HEADS):
             continue
@@ -118,29 +107,61 @@ def read_bed(path: str, genome: Genome) -> Rows:
                 found=line[:60],
                 expected="contig, start, end, with whole numbers 0 <= start < end, after tabs",
             )
+        yield number, fields, start, end
+        empty = False
+    if empty:
+        raise InputError("has no rows", file=path, expected="a BED: contig, start, end")
+
+
+def read_bed(path: str, genome: Genome) -> Rows:
+    """Read a BED.
+
+    Raises
+    ------
+    InputError
+        If it is no BED, a row leaves its contig, or no row lies on a contig of the genome.
+    """
+    return rows_of(path, genome.lengths)
+
+
+def rows_of(path: str, lengths: Mapping[str, int], limit: int | None = None) -> Rows:
+    """Read a BED as :func:`read_bed` does.
+
+    Parameters
+    ----------
+    lengths : of the contigs of the genome.
+    limit : stop after so many rows on these contigs.
+    """
+    codes = {name: i for i, name in enumerate(lengths)}
+    contig: list[int] = []
+    numbers: list[tuple[int, int, int]] = []
+    names: list[str] = []
+    strands: list[str] = []
+    skipped: Counter[str] = Counter()
+    for number, fields, start, end in bed_lines(path):
         if fields[0] not in codes:
             skipped[fields[0]] += 1
             continue
-        if end > genome.lengths[fields[0]]:
+        if end > lengths[fields[0]]:
             raise InputError(
                 f"row leaves {fields[0]}: is the file of another build?",
                 file=path,
                 row=number,
                 found=end,
-                expected=f"an end of at most {genome.lengths[fields[0]]}",
+                expected=f"an end of at most {lengths[fields[0]]}",
             )
         contig.append(codes[fields[0]])
         numbers.append((start, end, number))
         names.append(fields[3] if len(fields) > 3 else "")
         strands.append(fields[5] if len(fields) > 5 and fields[5] in ("+", "-") else ".")
-    if not numbers and not skipped:
-        raise InputError("has no rows", file=path, expected="a BED: contig, start, end")
+        if len(numbers) == limit:
+            break
     if not numbers:
         first = next(iter(skipped))
         raise InputError(
-            f"no row lies on a contig of the genome{contig_hint(first, genome.lengths)}",
+            f"no row lies on a contig of the genome{contig_hint(first, lengths)}",
             file=path, found=first,
-            expected=f"names such as {', '.join(list(genome.lengths)[:3])}",
+            expected=f"names such as {', '.join(list(lengths)[:3])}",
         )  # fmt: skip
     if skipped:
         total = sum(skipped.values())
@@ -150,7 +171,7 @@ def read_bed(path: str, genome: Genome) -> Rows:
         )  # fmt: skip
     start_N, end_N, line_N = np.array(numbers, dtype=np.int64).T
     return Rows(
-        tuple(genome.lengths),
+        tuple(lengths),
         np.array(contig, dtype=np.int32),
         start_N,
         end_N,

@@ -15,14 +15,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from genebert.errors import InputError, nearest
 from genebert.genome import Genome, N
 from genebert.pretrained import Pretrained
 from genebert.progress import Progress
 from genebert.shards import Shards
 from genebert.use.bed import Rows, blocks, read_bed, windows
 from genebert.use.head import load_encoders
+from genebert.use.names import in_atlas
 from genebert.use.provenance import origin
+from genebert.use.sources import region_width
 
 log = logging.getLogger("genebert")
 
@@ -31,22 +32,6 @@ _ARRAY = {"encoding-type": "array", "encoding-version": "0.2.0"}
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
-
-
-def region_width(index: str | Path) -> int:
-    """Return the width of the regions of a run from its ``index.json``, without its shards.
-
-    Raises
-    ------
-    InputError
-        If it is no index of shards.
-    """
-    import json
-
-    try:
-        return int(json.loads(Path(index).read_text(encoding="utf-8"))["width"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"is no index of shards ({error})", file=index) from None
 
 
 class Neighbourhoods:
@@ -76,17 +61,8 @@ class Neighbourhoods:
         self.accessibility = bool(encoders.record.get("pretrain", {}).get("accessibility", True))
 
     def cells(self, names: Sequence[str]) -> Ints:
-        """Return the indices of cell types; InputError if one has no peaks in the atlas."""
-        known = {name: i for i, name in enumerate(self.corpus.cells)}
-        for name in names:
-            if name not in known:
-                raise InputError(
-                    f"cell type has no peaks in the atlas of the model{nearest(name, known)}",
-                    file=self.file,
-                    found=name,
-                    expected=f"one of {', '.join(list(known)[:8])}",
-                )
-        return np.array([known[name] for name in names], dtype=np.int64)
+        """Return the indices of cell types; InputError if the atlas lacks one, or one is twice."""
+        return np.array(in_atlas(names, self.corpus.cells, file=self.file), dtype=np.int64)
 
     def contig_codes(self, contigs: Sequence[str]) -> Ints:
         """Return the indices of contigs; -1 for one without regions."""

@@ -18,10 +18,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from genebert.accessibility_head import Floats, Ridge, fit_accessibility, openness
-from genebert.errors import InputError, nearest
+from genebert.errors import InputError
 from genebert.features import encode_all
 from genebert.pretrained import Pretrained
 from genebert.shards import Shards
+from genebert.use.names import predicted
 from genebert.use.provenance import origin, sha256
 
 log = logging.getLogger("genebert")
@@ -54,18 +55,9 @@ class Head:
         Raises
         ------
         InputError
-            If the head was not fitted on one of them.
+            If the head was not fitted on one of them, or one is named twice.
         """
-        known = {name: i for i, name in enumerate(self.cell_types)}
-        for name in names:
-            if name not in known:
-                raise InputError(
-                    f"no accessibility is predicted for this cell type{nearest(name, known)}",
-                    file=file,
-                    found=name,
-                    expected=f"a training cell type: {', '.join(self.cell_types[:8])}",
-                )
-        return np.array([known[name] for name in names or self.cell_types], dtype=np.int64)
+        return np.array(predicted(names, self.cell_types, file=file), dtype=np.int64)
 
     @classmethod
     def load(cls, path: str | Path, weights: str | Path | None = None) -> Head:

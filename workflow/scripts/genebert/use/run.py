@@ -6,7 +6,8 @@ Out: the same files that the workflow writes (:mod:`genebert.use`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +69,39 @@ def predict_sequences(fitted: Fitted, sequences: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(np.concatenate(parts)[:, :, 0], columns=list(about.outputs))
 
 
+def same_file(one: str | Path, other: str | Path) -> bool:
+    """Tell whether two paths are one file, through links, whether or not it exists."""
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return Path(one).resolve() == Path(other).resolve()
+
+
+def check_apart(inputs: Mapping[str, str], outputs: Mapping[str, str]) -> None:
+    """Refuse outputs that would overwrite an input or each other.
+
+    Parameters
+    ----------
+    inputs, outputs : {argument: path}.
+
+    Raises
+    ------
+    InputError
+        With both arguments and the path.
+    """
+    earlier = {f"input {key!r}": path for key, path in inputs.items()}
+    for key, path in outputs.items():
+        for other, taken in earlier.items():
+            if same_file(path, taken):
+                raise InputError(
+                    f"the output {key!r} would overwrite the {other}",
+                    file=path,
+                    found=taken,
+                    expected="another path for the output",
+                )
+        earlier[f"output {key!r}"] = path
+
+
 @dataclass(frozen=True)
 class Run:
     """A finished run.
@@ -114,9 +148,11 @@ class Run:
         """Fit the accessibility read-out and write it (minutes on a large run)."""
         from genebert.use.head import fit_head
 
+        shards = self.file("shards/index.json")
+        check_apart({"weights": self.weights, "shards": shards}, {"head": str(head)})
         fit_head(
             weights=self.weights,
-            shards=self.file("shards/index.json"),
+            shards=shards,
             head=str(head),
             seed=seed,
             threads=self.threads,
@@ -128,12 +164,17 @@ class Run:
         """Embed the rows of a BED into an ``.h5ad`` file."""
         from genebert.use.embed import embed_bed
 
-        embed_bed(
-            bed=str(bed),
+        inputs = {
+            "bed": str(bed),
             **self._genome,
-            weights=self.weights,
-            shards=self.file("shards/index.json"),
-            embeddings=str(embeddings),
+            "weights": self.weights,
+            "shards": self.file("shards/index.json"),
+        }
+        outputs = {"embeddings": str(embeddings)}
+        check_apart(inputs, outputs)
+        embed_bed(
+            **inputs,
+            **outputs,
             name=Path(bed).name,
             cell_types=cell_types,
             threads=self.threads,
@@ -152,17 +193,24 @@ class Run:
         """Score every ALT of a VCF into a table and an annotated ``.vcf.gz`` with its index."""
         from genebert.use.variants import score_vcf
 
-        score_vcf(
-            vcf=str(vcf),
+        inputs = {
+            "vcf": str(vcf),
             **self._genome,
-            weights=self.weights,
-            shards=self.file("shards/index.json"),
-            motif_set=self.file("motifs/motif_set.json"),
-            head=str(head),
-            table=str(table),
-            annotated=str(annotated),
-            vcf_index=f"{annotated}.tbi",
-            summary=str(summary),
+            "weights": self.weights,
+            "shards": self.file("shards/index.json"),
+            "motif_set": self.file("motifs/motif_set.json"),
+            "head": str(head),
+        }
+        outputs = {
+            "table": str(table),
+            "annotated": str(annotated),
+            "vcf_index": f"{annotated}.tbi",
+            "summary": str(summary),
+        }
+        check_apart(inputs, outputs)
+        score_vcf(
+            **inputs,
+            **outputs,
             name=Path(vcf).name,
             cell_types=cell_types,
             threads=self.threads,
@@ -181,13 +229,17 @@ class Run:
         """Predict the rows of a BED with the network fitted on a dataset, ``TASK/DATASET``."""
         from genebert.use.predictions import predict_bed
 
-        predict_bed(
-            bed=str(bed),
+        inputs = {
+            "bed": str(bed),
             **self._genome,
-            fitted=self.file(f"tasks/{dataset}/{model}/fitted.safetensors"),
-            shards=self.file("shards/index.json"),
-            table=str(table),
-            summary=str(summary),
+            "fitted": self.file(f"tasks/{dataset}/{model}/fitted.safetensors"),
+            "shards": self.file("shards/index.json"),
+        }
+        outputs = {"table": str(table), "summary": str(summary)}
+        check_apart(inputs, outputs)
+        predict_bed(
+            **inputs,
+            **outputs,
             name=Path(bed).name,
             cell_types=cell_types,
             threads=self.threads,
@@ -210,15 +262,19 @@ class Run:
         from genebert.use.tracks import attribute_bed
 
         fitted = self.file(f"tasks/{dataset}/{model}/fitted.safetensors")
-        attribute_bed(
-            bed=str(bed),
+        inputs = {
+            "bed": str(bed),
             **self._genome,
-            weights=self.weights,
-            shards=self.file("shards/index.json"),
-            head=str(head),
+            "weights": self.weights,
+            "shards": self.file("shards/index.json"),
+            "head": str(head),
+        }
+        outputs = {"bedgraph": str(bedgraph), "summary": str(summary)}
+        check_apart({**inputs, "fitted": fitted}, outputs)
+        attribute_bed(
+            **inputs,
+            **outputs,
             fitted=[fitted] if dataset else [],
-            bedgraph=str(bedgraph),
-            summary=str(summary),
             name=Path(bed).name,
             cell_types=cell_types,
             output=output,

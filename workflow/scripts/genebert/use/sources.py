@@ -7,6 +7,7 @@ directory, or of another one that `pretrained` names.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ from genebert.layout import (
 )
 from genebert.model_files import WEIGHTS, model_directory
 from genebert.tables import check_unique, read_rows
+from genebert.use.names import check_once
 
 Config = Mapping[str, Any]
 Row = Mapping[str, str]
@@ -46,7 +48,7 @@ def user_files(config: Config) -> list[dict[str, str]]:
     Raises
     ------
     InputError
-        If there is no table, or a value of it is wrong.
+        If there is no table, or a value of it is wrong, or a row names a cell type twice.
     """
     table = config.get("user_files")
     if not table:
@@ -74,6 +76,7 @@ def user_files(config: Config) -> list[dict[str, str]]:
                     found=row[column],
                     expected=" or ".join(known),
                 )
+        check_once(cell_types(row), file=table, row=number)
     return rows
 
 
@@ -190,6 +193,25 @@ def results(config: Config) -> str:
 def run_file(config: Config, file: str) -> str:
     """Return the path of a file of the run that goes with the weights, e.g. one of RUN_FILES."""
     return os.path.join(results(config), file)
+
+
+def _index(path: str | Path, key: str) -> Any:
+    """Return a value of an ``index.json``; InputError if it is no index of shards."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))[key]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"is no index of shards ({error})", file=path) from None
+
+
+def region_width(index: str | Path) -> int:
+    """Return the width of the regions of a run from its ``index.json``, without its shards."""
+    return int(_index(index, "width"))
+
+
+def cell_types_of_run(index: str | Path) -> tuple[list[str], list[str]]:
+    """Return the cell types of a run from its ``index.json``, and those held out by name."""
+    names, splits = _index(index, "cell_types"), _index(index, "splits")
+    return list(names), list(splits.get("held_out_cell_types", ()))
 
 
 def is_network(model: str) -> bool:

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from genebert import kept
-from genebert.errors import InputError, nearest
+from genebert.errors import InputError
 from genebert.genome import Genome
 from genebert.progress import Progress
 from genebert.use.attributions import (
@@ -27,10 +27,11 @@ from genebert.use.attributions import (
     network_target,
 )
 from genebert.use.bed import Rows, read_bed, windows
-from genebert.use.embed import region_width
 from genebert.use.head import Head, load_encoders
+from genebert.use.names import output_of
 from genebert.use.predictions import Contexts, first_bases
 from genebert.use.provenance import origin, write
+from genebert.use.sources import region_width
 
 log = logging.getLogger("genebert")
 
@@ -85,14 +86,7 @@ def network_source(
     fitted = kept.load(path, "cuda" if torch.cuda.is_available() else "cpu")
     about = fitted.about
     name = output or about.outputs[int(about.multiclass)]  # the first class is "none"
-    if name not in about.outputs:
-        raise InputError(
-            f"the model has no such output{nearest(name, about.outputs)}",
-            file="user_files, column target",
-            found=name,
-            expected=f"one of {', '.join(about.outputs)}",
-        )
-    column = about.outputs.index(name)
+    column = output_of(name, about.outputs)
     label = f"{name} by {about.model} of {about.task}/{about.dataset}"
     contexts = None
     if about.regions:

@@ -23,9 +23,9 @@ from genebert.motifs import MotifSet
 from genebert.pretrained import Pretrained
 from genebert.progress import Progress
 from genebert.tasks.variant_files import windows
-from genebert.use.embed import region_width
 from genebert.use.head import Head, load_encoders
 from genebert.use.provenance import origin, write
+from genebert.use.sources import region_width
 from genebert.use.vcf import Annotated, Counts, Site, check, read_sites
 
 log = logging.getLogger("genebert")
@@ -137,7 +137,8 @@ def score_vcf(
     Raises
     ------
     InputError
-        If the VCF is none, unsorted, of another build, or a cell type is unknown.
+        If the VCF is none, unsorted, of another build or too long for its index, or a cell type is
+        unknown.
     """
     encoders, sequence = load_encoders(weights, threads), Genome(genome)
     read_out = Head.load(head, weights)

@@ -29,6 +29,7 @@ from genebert.tasks.variant_files import (
 )
 
 PREFIX = "GENEBERT_"
+INDEXED = 2**29  # bases of a contig that a .tbi index can hold
 MAX_WRONG = 0.5  # share of REF alleles that disagree with the genome: another build
 NOT_IN_GENOME, BEYOND, OTHER_REF = (
     "contig not in the genome", "position beyond the contig", "REF disagrees with the genome",
@@ -87,16 +88,22 @@ def reason_of(genome: Genome, record: Record, width: int) -> str:
     return "N in the window" if "N" in reference + alternative else ""
 
 
-def read_sites(path: str, genome: Genome, width: int) -> Iterator[Site]:
-    """Yield the sites of a VCF.
+def last_base(fields: Sequence[str]) -> int:
+    """Return the 1-based last base of a site as an index counts it: of REF, or INFO's END."""
+    end, info = int(fields[1]) + len(fields[3]) - 1, fields[7]
+    if "END=" in info:
+        ends = (item[4:] for item in info.split(";") if item.startswith("END="))
+        end = max([end, *(int(text) for text in ends if text.isdecimal())])
+    return end
 
-    A contig whose name differs from the genome's by ``chr`` only is taken for that one: REF tells
-    whether it is. Lines keep their own names.
+
+def read_lines(path: str) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Yield (line, fields) of the sites of a VCF.
 
     Raises
     ------
     InputError
-        If it is no VCF, or its sites are not sorted.
+        If it is no VCF, has no sites, they are not sorted, or the index cannot hold one.
     """
     header, last, seen = False, ("", 0), set()
     for number, line in text_lines(path):
@@ -123,27 +130,51 @@ def read_sites(path: str, genome: Genome, width: int) -> Iterator[Site]:
                 found=f"{contig}:{position} after {last[0]}:{last[1]}",
                 expected="sites in order; `bcftools sort` makes it so",
             )
+        if (end := last_base(fields)) > INDEXED:
+            raise InputError(
+                "lies beyond what the index of the annotated VCF (.tbi) can hold",
+                file=path,
+                row=number,
+                found=f"{contig}:{position}, which ends at {end}",
+                expected=f"an end of at most {INDEXED}: leave such sites out",
+            )
         last = (contig, position)
         seen.add(contig)
-        ref = fields[3].upper()
+        yield number, fields
+    if not header:
+        raise InputError("is not a VCF", file=path, expected="a line that starts with #CHROM")
+    if not seen:
+        raise InputError("has no variants", file=path, expected="at least one line below #CHROM")
+
+
+def read_sites(path: str, genome: Genome, width: int) -> Iterator[Site]:
+    """Yield the sites of a VCF, read by :func:`read_lines`.
+
+    A contig whose name differs from the genome's by ``chr`` only is taken for that one: REF tells
+    whether it is. Lines keep their own names.
+    """
+    for number, fields in read_lines(path):
+        contig, ref = fields[0], fields[3].upper()
         known = contig if contig in genome.lengths else contig_twin(contig, genome.lengths)
         alleles = tuple(
-            Record(number, known or contig, position, ref, alt.upper(), {})
+            Record(number, known or contig, int(fields[1]), ref, alt.upper(), {})
             for alt in fields[4].split(",")
         )
         reasons = tuple(reason_of(genome, one, width) for one in alleles)
         yield Site(number, fields, alleles, reasons)
-    if not header:
-        raise InputError("is not a VCF", file=path, expected="a line that starts with #CHROM")
 
 
-def check(path: str, genome: Genome, width: int) -> Counts:
+def check(path: str, genome: Genome, width: int, limit: int | None = None) -> Counts:
     """Read a VCF once and count what can be scored.
+
+    Parameters
+    ----------
+    limit : stop after so many alleles on contigs of the genome.
 
     Raises
     ------
     InputError
-        If it is no sorted VCF, no allele can be scored, or so many REF alleles disagree with the
+        As :func:`read_lines`; if no allele can be scored, or so many REF alleles disagree with the
         genome that it must be one of another build.
     """
     sites = alleles = 0
@@ -158,8 +189,9 @@ def check(path: str, genome: Genome, width: int) -> Counts:
             wrong = site.alleles[site.reasons.index(OTHER_REF)]
         first = first or site.alleles[0]
         contigs.setdefault(site.fields[0], genome.lengths.get(site.alleles[0].contig, 0))
-    if first is None:
-        raise InputError("has no variants", file=path, expected="at least one line below #CHROM")
+        if limit is not None and alleles - skipped[NOT_IN_GENOME] >= limit:
+            break
+    assert first is not None  # a VCF has sites
     compared = alleles - skipped[NOT_IN_GENOME] - skipped[BEYOND]
     if wrong is not None and skipped[OTHER_REF] > MAX_WRONG * compared:
         check_reference(genome, wrong, path)  # raises, and tells the first of them
@@ -201,10 +233,10 @@ class Annotated:
         self.path = str(path)
         head = []
         for _, line in text_lines(original):
-            if not line.startswith("#"):
-                break
-            if not line.startswith((f"##INFO=<ID={PREFIX}", "##genebert=")):
+            if line and not line.startswith((f"##INFO=<ID={PREFIX}", "##genebert=")):
                 head.append(line)
+            if line.startswith("#CHROM"):  # read_lines has found one
+                break
         if not any(line.startswith("##contig=") for line in head):
             lines = [
                 f"##contig=<ID={name},length={n}>" if n else f"##contig=<ID={name}>"
