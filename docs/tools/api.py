@@ -32,7 +32,7 @@ STAGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "From peaks to the consensus set, its accessibility and the TF x region matrix.",
         (
             "peaks", "peak_lines", "consensus", "regions", "splits", "motif_files", "motifs",
-            "motif_order", "motif_scan", "motif_candidates", "matrix", "region_qc",
+            "motif_order", "motif_pvalues", "motif_scan", "motif_candidates", "matrix", "region_qc",
             "region_motifs", "motif_qc", "motif_ridge", "enrichment", "region_figures",
         ),
     ),

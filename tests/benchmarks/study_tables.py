@@ -2,16 +2,14 @@
 
     python tests/benchmarks/study_tables.py runs/study_small
     python tests/benchmarks/study_tables.py runs/hg19_all --pretraining
-    python tests/benchmarks/study_tables.py --genomes docs/assets/study_genomes.tsv
 
-Every number stands in `results/*.tsv` of the run; only the mean over genomes is computed here.
+Nothing is computed: every number stands in `results/*.tsv` of the run.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -176,48 +174,14 @@ def objectives(results: Path) -> None:
     show("What the objectives learned, seed by seed", ("", *variants), rows)
 
 
-def mean_of(rows: Sequence[Row]) -> tuple[float, float, float]:
-    """Return the mean difference of independent genomes, each of the same weight, with its interval.
-
-    The standard error of a genome is the width of its 95 % interval over 3.92.
-    """
-    mean = sum(float(row["difference"]) for row in rows) / len(rows)
-    errors = [(float(row["high"]) - float(row["low"])) / 3.92 for row in rows]
-    half = 1.96 * math.hypot(*errors) / len(rows)
-    return mean, mean - half, mean + half
-
-
-def genomes(table: Path) -> None:
-    """Print the comparisons of every genome, and their mean over those without choices."""
-    rows = read(table)
-    seeds = list(dict.fromkeys(row["seed"] for row in rows))
-    lines = []
-    for comparison in dict.fromkeys(row["comparison"] for row in rows):
-        mine = {row["seed"]: row for row in rows if row["comparison"] == comparison}
-        unused = [row for row in mine.values() if row["choices"] == "no"]
-        cells = [
-            interval(mine[seed], "difference", "low", "high", "+") if seed in mine else ""
-            for seed in seeds
-        ]
-        mean, low, high = mean_of(unused)
-        lines.append((comparison, *cells, f"{mean:+.3f} ({low:+.3f}, {high:+.3f})"))
-    show("Genomes", ("", *seeds, "mean of those without choices"), lines)
-
-
 def main() -> None:
     """Print all tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", type=Path, nargs="?")
-    parser.add_argument("--genomes", type=Path, help="table of the comparisons of several runs")
+    parser.add_argument("run", type=Path)
     parser.add_argument("--pretraining", action="store_true", help="only what objectives learned")
     options = parser.parse_args()
-    if options.genomes:
-        genomes(options.genomes)
-        return
-    if options.run is None:
-        parser.error("the directory of a run, or --genomes")
     results = options.run / "results"
     if options.pretraining:
         objectives(results)

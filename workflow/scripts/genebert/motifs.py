@@ -15,7 +15,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-import MOODS.tools
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +22,7 @@ from genebert.errors import InputError
 from genebert.genome import Codes, Genome
 from genebert.motif_files import Motif, read_motifs, write_meme
 from genebert.motif_order import ordered
+from genebert.motif_pvalues import ROUNDING, best_probability, threshold
 from genebert.motif_scan import (
     Hits,
     MotifRows,
@@ -38,7 +38,7 @@ from genebert.shards import read_region_table
 from genebert.splits import Splits
 from genebert.tables import check_unique, read_rows
 
-VERSION = 2
+VERSION = 3
 
 log = logging.getLogger("genebert")
 
@@ -65,7 +65,7 @@ class ScoredMotif:
     ----------
     name, source, alternate : as in :class:`genebert.motif_files.Motif`.
     cluster : the cluster that it belongs to, or "".
-    threshold : lowest score of a hit.
+    threshold : score that a hit reaches; it lies between two scores of words.
     max_score : the best score that a sequence can have.
     attainable_p : probability of ``max_score`` under the background; no hit has a lower p-value.
     kept : whether it is scanned.
@@ -144,7 +144,7 @@ class MotifSet:
         ----------
         motifs : as read from files; names must be unique.
         unattainable : ``drop`` or ``keep`` motifs whose best score is more likely than ``p_value``;
-            the threshold of one that is kept is that score.
+            of one that is kept the best words alone are hits.
         clusters : cluster of each motif that has one, by name.
         order : what the order of ``motifs`` was made by, for the record.
 
@@ -166,7 +166,7 @@ class MotifSet:
         scored = []
         for motif in motifs:
             one = score_motif(motif, background, p_value=p_value, pseudocount=pseudocount)
-            kept = unattainable == "keep" or one.attainable_p <= p_value * (1 + 1e-9)
+            kept = unattainable == "keep" or one.attainable_p <= p_value * (1 + ROUNDING)
             scored.append(replace(one, kept=kept, cluster=(clusters or {}).get(motif.name, "")))
         if not any(motif.kept for motif in scored):
             raise InputError(
@@ -307,11 +307,11 @@ class MotifSet:
 def score_motif(
     motif: Motif, background: Sequence[float], *, p_value: float, pseudocount: float
 ) -> ScoredMotif:
-    """Return the log-odds of a motif with the threshold of MOODS for a p-value.
+    """Return the log-odds of a motif with the loosest threshold of a p-value.
 
     A base of probability f at a position and g in the background scores ln((f + c g) / (1 + c) / g)
     with the pseudocount c. Counts are scaled to probabilities first, so that a motif scores the
-    same from a count file and a probability file.
+    same from a count file and a probability file. :mod:`genebert.motif_pvalues` has the threshold.
     """
     base = np.asarray(background, dtype=np.float64)[:, None]
     with np.errstate(divide="ignore"):
@@ -322,17 +322,14 @@ def score_motif(
             file=motif.source,
             expected="a pseudocount above 0",
         )
-    best = log_odds.max(axis=0)
     return ScoredMotif(
         name=motif.name,
         source=motif.source,
         alternate=motif.alternate,
         cluster="",
-        threshold=float(
-            MOODS.tools.threshold_from_p(log_odds.tolist(), base[:, 0].tolist(), p_value)
-        ),
-        max_score=float(best.sum()),
-        attainable_p=float(np.where(log_odds == best, base, 0).sum(axis=0).prod()),
+        threshold=threshold(log_odds, base[:, 0], p_value),
+        max_score=float(log_odds.max(axis=0).sum()),
+        attainable_p=best_probability(log_odds, base[:, 0]),
         kept=True,
         log_odds=log_odds,
     )
