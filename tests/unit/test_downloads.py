@@ -51,6 +51,9 @@ def test_files_of_the_user_must_be_there_whatever_was_made_of_them(config, tmp_p
         downloads.check_local_files(config)
     config["genome"]["fasta"] = str(tmp_path / "genome.fa")
     downloads.check_local_files(config)
+    config["atlas"]["cell_types"] = "listing:catlas"  # the run may be what makes it
+    config["genome"]["gtf"] = "resource:genes.gtf.gz"
+    downloads.check_local_files(config)
 
 
 def test_own_manifest_replaces_rows(tmp_path):

@@ -117,7 +117,7 @@ def resources_used(config: Config) -> list[str]:
 
 
 def check_local_files(config: Config) -> None:
-    """Check that the user's files are there.
+    """Check that the user's files are there, those that the configuration names itself.
 
     Snakemake asks for no input of what has been made already, so that a name mistyped in a later
     run would go unnoticed.
@@ -127,9 +127,10 @@ def check_local_files(config: Config) -> None:
     InputError
         If one is not.
     """
-    for path in local_files(config):
-        if not os.path.exists(path):
-            raise InputError(f"no such file{similar_file(path)}", file=path)
+    made = ("resource:", "listing:", "jaspar:", f"{SIMULATED}/", config["resources_dir"])
+    for value in _sources(config):
+        if value and not value.startswith(made) and not os.path.exists(value):
+            raise InputError(f"no such file{similar_file(value)}", file=value)
 
 
 def local_files(config: Config) -> list[str]:
