@@ -3,7 +3,7 @@
     python tests/benchmarks/study_tables.py runs/study_small
     python tests/benchmarks/study_tables.py runs/hg19_all --pretraining
 
-Nothing is computed: every number stands in `results/*.tsv` of the run.
+Nothing is computed: every number stands in `results/*.tsv` of the run; tables that it lacks are left out.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def comparisons(results: Path) -> None:
             (
                 row["comparison"], row["dataset"], row["stratum"], row["fraction"], row["rival"],
                 interval(row, "difference", "low", "high", "+"),
-                *(f"{float(row[k]):.3f}" for k in ("p", "p_holm", "detectable")),
+                *(row[k] if row[k] == "NA" else f"{float(row[k]):.3f}" for k in ("p", "p_holm", "detectable")),
             )
             for row in read(results / "comparisons.tsv") if row["kind"] == "primary"
         ),
@@ -187,13 +187,17 @@ def main() -> None:
         objectives(results)
         return
     for task, dataset in WIDE:
-        wide(results, task, dataset)
-    wide(results, "disease", "variants-supervised")
-    zero_shot(read(results / "disease.tsv"))
+        if (results / f"{task}.tsv").exists():
+            wide(results, task, dataset)
+    if (results / "disease.tsv").exists():
+        wide(results, "disease", "variants-supervised")
+        zero_shot(read(results / "disease.tsv"))
     for task, dataset in FEW:
-        few_shot(results, task, dataset)
+        if (results / f"{task}.tsv").exists():
+            few_shot(results, task, dataset)
     comparisons(results)
-    chosen(results)
+    if (results / "chosen.tsv").exists():
+        chosen(results)
     objectives(results)
 
 
