@@ -2,10 +2,23 @@
 
 from genebert import slurm
 
+or_exit(slurm.check_numbers, os.environ)
+
 # A training that is stopped by its time limit or killed resumes so many times. The job itself
 # (remote_exec) must not repeat it on its own: rules carry their retries there too.
 RESUMES = or_exit(slurm.whole, os.environ, "GENEBERT_RESUMES", 20, 0)
 TRAINING_RETRIES = 0 if workflow.remote_exec else RESUMES
+
+
+# What reads no file of the user's, or tells by itself which are missing.
+FETCHING = {
+    "atlas_table",
+    "check",
+    "checksums",
+    "download",
+    "fetch_all",
+    "listing_table",
+}
 
 
 def submission(wildcards, attempt):
@@ -20,7 +33,8 @@ if os.environ.get("GENEBERT_CONTAINER"):
 
 
 onstart:
-    if "check" not in sys.argv[1:]:  # which tells all at once
+    asked = {job.rule.name for job in workflow.dag.needrun_jobs()}
+    if asked - FETCHING:
         or_exit(downloads.check_local_files, config)
     if workflow.executor_plugin.name == "slurm":
         or_exit(slurm.check_site, os.environ)

@@ -233,7 +233,7 @@ def test_from_another_directory_the_profile_is_named_by_its_path(root, tmp_path)
     assert found.returncode == 0, found.stderr
 
 
-def test_the_link_and_the_keys_of_the_profile(root):
+def test_the_link_and_the_keys_of_the_profile(root, monkeypatch):
     assert os.readlink(root / "slurm") == "profiles/slurm"
     text = (root / "profiles/slurm/config.v8+.yaml").read_text()
     plain = yaml.safe_load("\n".join(line for line in text.splitlines() if line[:1].isalpha()))
@@ -242,9 +242,14 @@ def test_the_link_and_the_keys_of_the_profile(root):
     assert set(plain["rerun-triggers"]) == {"mtime", "params", "input"}
     assert plain["slurm-requeue"] is True
     assert not {"software-deployment-method", "sdm", "conda"} & set(plain)
-    default = (root / "profiles/default/config.v8+.yaml").read_text()
-    for key in ("executor", "jobs:", "default-resources", "set-resources", "retries", "latency"):
-        assert key not in default  # they would override those of `--profile slurm`
+    monkeypatch.setattr(sys, "argv", ["snakemake", "--profile", "slurm"])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.chdir(root)
+    with open(root / "profiles/default/config.v8+.yaml") as handle:
+        default = set(yte.process_yaml(handle))
+    theirs = {"executor", "jobs", "default-resources", "set-resources", "retries", "latency-wait"}
+    assert default  # its keys would override those of `--profile slurm`
+    assert not default & {*theirs, "cores", "resources"}
 
 
 def test_every_rule_that_can_use_a_gpu_gets_one(root, monkeypatch):

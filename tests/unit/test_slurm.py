@@ -63,8 +63,6 @@ def test_what_fits_passes(site, variables):
         ({"GENEBERT_GPU_PARTITION": "cpu"}, "no node of cpu has that many GPUs; found 1"),
         ({"GENEBERT_GPUS": "9"}, "no node of the cluster has that many GPUs"),
         ({"GENEBERT_GPUS": "two"}, "variable GENEBERT_GPUS is wrong; found 'two'"),
-        ({"GENEBERT_NODES": "0"}, "variable GENEBERT_NODES is wrong; found '0'"),
-        ({"GENEBERT_MB_PER_GPU": "64G"}, "variable GENEBERT_MB_PER_GPU is wrong; found '64G'"),
         ({"GENEBERT_ACCOUNT": "lob"}, "may not use the account 'lob'; did you mean 'lab'?"),
     ],
 )
@@ -100,3 +98,13 @@ def test_no_account_where_one_is_wanted_is_one_line(site, tmp_path):
     program(tmp_path, "scontrol", "echo 'AccountingStorageEnforce = associations,limits'")
     with pytest.raises(InputError, match="this SLURM wants an account, and .* has none"):
         slurm.check_site(site)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("NODES", "0"), ("GPUS", "two"), ("MB_PER_GPU", "64G"), ("GPU_MINUTES", "1-00:00:00")],
+)
+def test_numbers_of_the_profile_are_numbers(name, value):
+    slurm.check_numbers({f"GENEBERT_{name}": "", "GENEBERT_CPUS_PER_GPU": "8"})
+    with pytest.raises(InputError, match=f"GENEBERT_{name} is wrong; found '{value}'"):
+        slurm.check_numbers({f"GENEBERT_{name}": value})

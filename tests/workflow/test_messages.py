@@ -128,6 +128,14 @@ def test_what_snakemake_says_by_itself_names_the_file(snakemake, tmp_path, root)
     assert "No Snakefile found" in last_line(done.stderr + done.stdout)
 
 
+def test_a_file_mistyped_in_a_later_run_is_told_although_its_results_are_there(snakemake, own):
+    reference = "results/reference/genome.fa.gz"
+    assert snakemake("--cores", "1", "--configfile", own, "--", reference).returncode == 0
+    change(own, "genome", fasta="genom.fa")
+    done = snakemake("--cores", "1", "--configfile", own, "--", "results/regions/regions.bed")
+    assert "genom.fa: no such file; did you mean 'genome.fa'?" in complaint(done)
+
+
 def test_check_says_all_that_is_wrong_and_a_run_ends_with_the_log(snakemake, own, tmp_path):
     edit(tmp_path / "B.bed", "chr", "")
     edit(tmp_path / "Mono.bed", "chr3\t1200\t1500", "chr3\t1200\t150000")

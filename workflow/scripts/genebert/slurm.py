@@ -18,6 +18,7 @@ from genebert.errors import InputError, nearest
 CLIENTS = ("sbatch", "squeue", "scancel", "sinfo", "sacct")
 SITE = ("GENEBERT_ACCOUNT", "GENEBERT_PARTITION", "GENEBERT_GPU_PARTITION", "GENEBERT_GPUS")
 NUMBERS = {  # variables of the profile that are whole numbers, and their least values
+    "GENEBERT_GPUS": 0,
     "GENEBERT_NODES": 1,
     "GENEBERT_CPUS_PER_GPU": 1,
     "GENEBERT_MB_PER_GPU": 1,
@@ -68,19 +69,25 @@ def whole(environment: Mapping[str, str], name: str, default: int, least: int) -
     return int(text)
 
 
+def check_numbers(environment: Mapping[str, str]) -> None:
+    """Raise :class:`InputError` if a variable of the profile that is a number is none."""
+    for name, least in NUMBERS.items():
+        whole(environment, name, least, least)
+
+
 def check_site(environment: Mapping[str, str]) -> None:
     """Check that the variables of the profile fit the cluster.
 
     Parameters
     ----------
-    environment : with GENEBERT_PARTITION, GENEBERT_GPU_PARTITION, GENEBERT_ACCOUNT,
-        GENEBERT_GPUS (per node), GENEBERT_NODES, each of them optional.
+    environment : with GENEBERT_PARTITION, GENEBERT_GPU_PARTITION, GENEBERT_ACCOUNT and
+        GENEBERT_GPUS (per node), each of them optional.
 
     Raises
     ------
     InputError
         If a program of SLURM is missing, its controller does not answer, a partition or an account
-        is unknown, or more GPUs or nodes are asked for than there are.
+        is unknown, or more GPUs are asked for than there are.
     """
     missing = [name for name in CLIENTS if shutil.which(name, path=environment.get("PATH")) is None]
     if missing:
@@ -101,8 +108,6 @@ def check_site(environment: Mapping[str, str]) -> None:
                     expected="one of " + ", ".join(sorted(gpus)),
                 )
     wanted = whole(environment, "GENEBERT_GPUS", 1, 0)
-    for name, least in NUMBERS.items():
-        whole(environment, name, least, least)
     chosen = [part for part in environment.get("GENEBERT_GPU_PARTITION", "").split(",") if part]
     if chosen or environment.get("GENEBERT_GPUS"):
         there = max((gpus[part] for part in chosen or gpus), default=0)
