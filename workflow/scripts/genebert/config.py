@@ -154,28 +154,21 @@ def check_keys(path: str | Path) -> None:
         yaml.load(handle, Loader=_Once)
 
 
-def strings(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Yield (dotted key, text) of every string in nested dicts and lists."""
-    if isinstance(value, str):
-        yield key, value
-    elif isinstance(value, Mapping):
+def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted key, value) of everything in nested dicts and lists that is neither."""
+    if isinstance(value, Mapping):
         for name, sub in value.items():
-            yield from strings(sub, f"{key}.{name}" if key else str(name))
+            yield from leaves(sub, f"{key}.{name}" if key else str(name))
     elif isinstance(value, list):
         for number, sub in enumerate(value):
-            yield from strings(sub, f"{key}[{number}]")
-
-
-def numbers(value: Any, key: str = "") -> Iterator[tuple[str, float]]:
-    """Yield (dotted key, number) of every number in nested dicts and lists."""
-    if isinstance(value, int | float):
+            yield from leaves(sub, f"{key}[{number}]")
+    else:
         yield key, value
-    elif isinstance(value, Mapping):
-        for name, sub in value.items():
-            yield from numbers(sub, f"{key}.{name}" if key else str(name))
-    elif isinstance(value, list):
-        for number, sub in enumerate(value):
-            yield from numbers(sub, f"{key}[{number}]")
+
+
+def strings(value: Any) -> list[tuple[str, str]]:
+    """Return (dotted key, text) of every string in nested dicts and lists."""
+    return [(key, leaf) for key, leaf in leaves(value) if isinstance(leaf, str)]
 
 
 def check_config(
@@ -197,8 +190,8 @@ def check_config(
     config = dict(config)
     if str(config.get("offline")).lower() in ("true", "false"):  # a text by `--config offline=true`
         config["offline"] = str(config["offline"]).lower() == "true"
-    for key, number in numbers(config):
-        if not math.isfinite(number):
+    for key, number in leaves(config):
+        if isinstance(number, float) and not math.isfinite(number):
             raise InputError(
                 f"key {key} has a wrong value", file=file, found=number, expected="a finite number"
             )
@@ -215,7 +208,7 @@ def check_config(
         for key in OPTIONAL:
             if str(full["genome"].get(key, "")).startswith(SIMULATED):
                 full["genome"][key] = ""
-    for key, text in list(strings(full)):
+    for key, text in strings(full):
         if not simulated and not key.startswith("simulate") and SIMULATED in text:
             raise InputError(
                 f"key {key} still names the simulated genome",

@@ -170,7 +170,7 @@ def _assemble(
     _check_places(columns, known, contigs, path)
     source, score = _score(columns, places, path)
     start, end, offset = (v.astype(np.int64) for v in (columns.start, columns.end, columns.offset))
-    at_end = (offset == end - start) & (offset >= 0)  # IDR writes that: the last base is meant
+    at_end = offset == end - start  # IDR writes that: the last base is meant
     summit = np.where(offset < 0, (start + end) // 2, start + offset - at_end)
     # (contig, start) and (end, summit) as one number each: all are below 2**31 where known
     first, second = columns.contig.astype(np.int64) << 32 | start, end << 32 | summit

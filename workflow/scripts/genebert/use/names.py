@@ -20,6 +20,23 @@ def check_once(names: Sequence[str], *, file: str, row: int | None = None) -> No
             )
 
 
+def _places(
+    names: Sequence[str], known: Sequence[str], file: str, problem: str, among: str
+) -> list[int]:
+    """Return int[len(names)]: the places in ``known``; InputError for a name not there or twice."""
+    check_once(names, file=file)
+    places = {name: i for i, name in enumerate(known)}
+    for name in names:
+        if name not in places:
+            raise InputError(
+                f"{problem}{nearest(name, known)}",
+                file=file,
+                found=name,
+                expected=f"{among} {', '.join(known[:8])}",
+            )
+    return [places[name] for name in names]
+
+
 def in_atlas(names: Sequence[str], known: Sequence[str], *, file: str) -> list[int]:
     """Return the places of cell types in the atlas.
 
@@ -28,17 +45,7 @@ def in_atlas(names: Sequence[str], known: Sequence[str], *, file: str) -> list[i
     InputError
         If one has no peaks there, or is named twice.
     """
-    check_once(names, file=file)
-    places = {name: i for i, name in enumerate(known)}
-    for name in names:
-        if name not in places:
-            raise InputError(
-                f"cell type has no peaks in the atlas of the model{nearest(name, known)}",
-                file=file,
-                found=name,
-                expected=f"one of {', '.join(known[:8])}",
-            )
-    return [places[name] for name in names]
+    return _places(names, known, file, "cell type has no peaks in the atlas of the model", "one of")
 
 
 def predicted(names: Sequence[str], training: Sequence[str], *, file: str) -> list[int]:
@@ -49,17 +56,8 @@ def predicted(names: Sequence[str], training: Sequence[str], *, file: str) -> li
     InputError
         If the accessibility read-out was not fitted on one of them, or one is named twice.
     """
-    check_once(names, file=file)
-    places = {name: i for i, name in enumerate(training)}
-    for name in names:
-        if name not in places:
-            raise InputError(
-                f"no accessibility is predicted for this cell type{nearest(name, training)}",
-                file=file,
-                found=name,
-                expected=f"a training cell type: {', '.join(training[:8])}",
-            )
-    return [places[name] for name in names or training]
+    problem = "no accessibility is predicted for this cell type"
+    return _places(names or training, training, file, problem, "a training cell type:")
 
 
 def output_of(name: str, outputs: Sequence[str]) -> int:
