@@ -69,6 +69,8 @@ def test_default_configuration_is_valid_and_complete(config, schema):
         ("seed", "one", "key seed has a wrong value; found 'one'"),
         ("seed", -1, "expected at least 0"),
         ("pretrain.neighbours", 7, "a multiple of 2"),
+        ("pretrain.model.patch", [0, 1], "key pretrain.model.patch[0] has a wrong value; found 0"),
+        ("pretrain.model.window", [4], "rows and columns of patches that see each other"),
         ("datasets.1.kind", "narowpeak", "did you mean 'narrowpeak'?"),
         ("datasets.0.name", "a/b", "key datasets[0].name"),
         ("datasets.0.name", "ab\n", "key datasets[0].name"),

@@ -74,6 +74,10 @@ def test_no_description_is_cut_short_by_a_comma(schema):
         ("genome.source", ["text", "`simulated`", "`simulated`, `files`"]),
         ("motifs.p_value", ["number", "`0.0001`", "> 0, <= 0.01"]),
         ("motifs.sources", ["list of blocks", "must be given", "at least 1 of them"]),
+        (
+            "pretrain.model.patch",
+            ["list of integers", "none", "at least 2 of them, at most 2, each >= 1"],
+        ),
         ("pretrain.compile", ["boolean or text", "`auto`", "`auto`, `true`, `false`"]),
         ("pretrain.objectives.mgm.span", ["integer or list of lists", "`5`", ""]),
         ("pretrain.evaluation_spans", ["list of integers", "`[1, 5, 10]`", "each >= 1, <= 50"]),

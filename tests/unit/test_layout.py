@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
 from genebert import layout
+from genebert.config import check_config
 from genebert.errors import InputError
+from genebert.model import GeneBert, ModelConfig
 
 
 def test_models_of_every_dataset(config):
@@ -114,6 +117,21 @@ def test_the_cell_state_is_a_setting_of_the_model(config):
     full, variant = (layout.pretrain_settings(config, name) for name in ("full", "cell_state"))
     assert variant["model"] == {**full["model"], "cell_state": True}
     assert "cell_state" not in full["model"]
+
+
+def test_patch_window_and_positions_of_the_matrix_reach_the_network(root, config):
+    schema = yaml.safe_load((root / "workflow/schemas/config.schema.yaml").read_text())
+    chosen = {"patch": [2, 3], "window": [5, 2], "column_positions": False}
+    before = layout.pretrain_settings(config, "full")["model"]
+    assert not set(chosen) & set(before)  # left out, a run's settings are those it had
+    assert ModelConfig.from_pretrain({"model": before}, 40).patch == (8, 1)
+    config["pretrain"]["model"] |= chosen
+    block = layout.pretrain_settings(check_config(config, schema), "full")
+    found = ModelConfig.from_pretrain(block, 40)
+    assert (found.patch, found.window, found.column_positions) == ((2, 3), (5, 2), False)
+    region = GeneBert(found).region
+    assert region.rows.shape[0] == 21  # patches of 2 of 40 motifs and the accessibility
+    assert region.columns.shape[1] == 4  # of 3 of 11 columns
 
 
 def test_hash_sees_only_its_blocks(config):

@@ -69,6 +69,16 @@ def test_the_placeholder_hides_the_anchor_column_and_only_that(encoder):
     assert torch.allclose(some[1], model.embed_region(anchor)[1], atol=1e-5)
 
 
+@pytest.mark.parametrize(("positions", "same"), [(False, True), (True, False)])
+def test_the_order_of_the_regions_matters_unless_columns_have_no_position(positions, same):
+    model = lively(GeneBert(small(region_encoder="transformer", column_positions=positions)))
+    matrix = torch.rand(2, 11, 7, generator=torch.Generator().manual_seed(1))
+    moved = matrix[:, :, [5, 0, 6, 3, 2, 1, 4]]  # the anchor, column 3, stays
+    found, expected = model.embed_region(moved), model.embed_region(matrix)
+    assert torch.allclose(found, expected, atol=1e-4) is same
+    assert not torch.allclose(model.embed_region(matrix[:, :, [3, 1, 2, 0, 4, 5, 6]]), expected)
+
+
 def test_the_cell_state_is_needed_and_seen():
     for encoder in ("swin", "transformer"):
         model = lively(GeneBert(small(region_encoder=encoder, cell_state=True)))

@@ -29,7 +29,7 @@ _LIMITS = {
     "exclusiveMaximum": "< {}",
     "multipleOf": "a multiple of {}",
 }
-_COUNTS = {"minItems": "at least {} of them", "minLength": "not empty"}
+_COUNTS = {"minItems": "at least {} of them", "maxItems": "at most {}", "minLength": "not empty"}
 
 Schema = Mapping[str, Any]
 
