@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from genebert.config import check_config, check_keys
+from genebert.config import check_config, check_keys, merged
 from genebert.errors import InputError
 
 
@@ -58,6 +58,22 @@ def test_default_configuration_is_valid_and_complete(config, schema):
     assert full["effort"]["fraction_draws"] == 5
     assert full["pretrain"]["variants"][0]["matrix"] == "real"
     assert check_config(full, schema) == full
+
+
+SHORT = ("config.yaml", "hg19_test.yaml", "tutorial.yaml")  # of the smoke run, a test, a tutorial
+
+
+def test_runs_that_are_to_show_something_report_mgm_at_three_spans(root):
+    """All are merged over the smoke run, whose figures are few."""
+    configs = {path.name: yaml.safe_load(path.read_text()) for path in root.glob("config/*.yaml")}
+    base = configs["config.yaml"]
+    for name in set(configs) - set(SHORT):
+        below = (
+            merged(base, configs["study_small.yaml"]) if name == "study_replicate.yaml" else base
+        )
+        block = merged(below, configs[name])["pretrain"]
+        assert block["evaluation_spans"] == [1, 5, 10], name
+        assert block["evaluation_loci"] >= 512, name
 
 
 @pytest.mark.parametrize(
