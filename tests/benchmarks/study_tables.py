@@ -30,6 +30,7 @@ OBJECTIVES = (
     ("ngsp", "", "auroc_minus_probe"), ("srm", "n1", "auroc_minus_p0"),
     ("srm", "n2", "auroc_minus_p0"), ("motif", "", "mse_minus_mean"),
 )  # fmt: skip
+MATCHING = ("auroc", "auroc_p0", "auroc_p1", "auroc_matrix")  # SRM's model, and probes beside it
 
 
 def read(path: Path) -> list[Row]:
@@ -152,6 +153,13 @@ def chosen(results: Path) -> None:
     )  # fmt: skip
 
 
+def figures(table: list[Row], *key: str, sign: str = "") -> str:
+    """Return a figure of all seeds; key: variant, split, objective, stratum, metric."""
+    names = ("variant", "split", "objective", "stratum", "metric")
+    found = [row for row in table if tuple(row[name] for name in names) == key]
+    return ", ".join(interval(row, "value", "low", "high", sign) for row in found)
+
+
 def objectives(results: Path) -> None:
     """Print what every objective learned beside its reference, a column per variant."""
     table = read(results / "pretraining.tsv")
@@ -160,18 +168,17 @@ def objectives(results: Path) -> None:
     for objective, stratum, metric in OBJECTIVES:
         for split in ("valid", "held_out"):
             cells = [
-                ", ".join(
-                    interval(row, "value", "low", "high", "+")
-                    for row in table
-                    if (row["variant"], row["split"], row["objective"], row["metric"])
-                    == (variant, split, objective, metric)
-                    and row["stratum"] == stratum
-                )
-                for variant in variants
+                figures(table, v, split, objective, stratum, metric, sign="+") for v in variants
             ]
             if any(cells):
                 rows.append((f"{objective} {stratum} {metric}, {split}", *cells))
     show("What the objectives learned, seed by seed", ("", *variants), rows)
+    rows = [
+        (f"{contrast}, {split}", variant, *cells)
+        for contrast in ("n1", "n2") for split in ("valid", "held_out") for variant in variants
+        if any(cells := [figures(table, variant, split, "srm", contrast, m) for m in MATCHING])
+    ]  # fmt: skip
+    show("SRM and its probes, seed by seed", ("", "variant", *MATCHING), rows)
 
 
 def main() -> None:

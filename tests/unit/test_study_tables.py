@@ -1,0 +1,53 @@
+"""The tables that are published of a run are those of its `pretraining.tsv`."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+
+from genebert.evaluate import write_table
+from genebert.pretraining_table import COLUMNS
+
+SRM = ("auroc", "auroc_p0", "auroc_p1", "auroc_matrix")
+
+
+@pytest.fixture
+def study_tables(root):
+    path = root / "tests/benchmarks/study_tables.py"
+    spec = importlib.util.spec_from_file_location("study_tables", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_matching_stands_beside_all_its_probes_on_both_sets(study_tables, tmp_path, capsys):
+    def row(split, objective, stratum, metric, value, seed=1):
+        common = {"variant": "full", "seed": seed, "reference": 0.5, "n": 100, "flags": "NA"}
+        low, high = value - 0.1, value + 0.1
+        return {
+            **common, "split": split, "objective": objective, "stratum": stratum,
+            "metric": metric, "value": value, "low": low, "high": high,
+        }  # fmt: skip
+
+    rows = [
+        row(split, "srm", stratum, metric, 0.5 + number / 100, seed)
+        for split in ("valid", "held_out") for stratum in ("n1", "n2")
+        for number, metric in enumerate(SRM) for seed in (1, 2)
+    ]  # fmt: skip
+    rows.append(row("valid", "mgm", "span-5:unique", "nats_minus_markov", -0.006))
+    write_table(str(tmp_path / "pretraining.tsv"), COLUMNS, rows)
+    study_tables.objectives(tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    assert "| mgm span-5:unique nats_minus_markov, valid | -0.006 (-0.106, +0.094) |" in lines
+    head = lines.index("|  | variant | auroc | auroc_p0 | auroc_p1 | auroc_matrix |")
+    body = [line.strip("| ").split(" | ") for line in lines[head + 2 :]]
+    assert [cells[0] for cells in body] == [
+        "n1, valid",
+        "n1, held_out",
+        "n2, valid",
+        "n2, held_out",
+    ]
+    for cells in body:
+        two = [f"{v:.3f} ({v - 0.1:.3f}-{v + 0.1:.3f})" for v in (0.5, 0.51, 0.52, 0.53)]
+        assert cells[1:] == ["full", *(f"{one}, {one}" for one in two)]
