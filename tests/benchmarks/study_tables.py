@@ -28,7 +28,8 @@ OBJECTIVES = (
     ("mgm", "span-5:unique", "nats_minus_markov"), ("mgm", "span-5:repeat", "nats_minus_markov"),
     ("mgm", "span-10", "nats_minus_markov"),
     ("ngsp", "", "auroc_minus_probe"), ("srm", "n1", "auroc_minus_p0"),
-    ("srm", "n2", "auroc_minus_p0"), ("motif", "", "mse_minus_mean"),
+    ("srm", "n2", "auroc_minus_p0"), ("srm", "n1", "auroc_minus_matrix"),
+    ("srm", "n2", "auroc_minus_matrix"), ("motif", "", "mse_minus_mean"),
 )  # fmt: skip
 MATCHING = ("auroc", "auroc_p0", "auroc_p1", "auroc_matrix")  # SRM's model, and probes beside it
 

@@ -285,7 +285,11 @@ def test_the_metrics_name_probes_and_both_validation_sets(tmp_path):
 def test_figures_have_intervals_references_and_both_sets(tmp_path):
     go(tmp_path, steps=2, evaluation_loci=24)
     found = [row for row in rows_of(tmp_path) if row["kind"] == "figure"]
-    keys = {(r["set"], r["objective"], r["stratum"], r["metric"]) for r in found}
+    keys = {(r["set"], r["objective"], r["stratum"], r["metric"]): r["value"] for r in found}
+
+    def value(name, contrast, metric):
+        return keys[name, "srm", contrast, metric]
+
     for name in ("valid", "held_out"):
         for span in (1, 5, 10):
             assert (name, "mgm", f"span-{span}:unique", "nats_minus_markov") in keys
@@ -293,10 +297,14 @@ def test_figures_have_intervals_references_and_both_sets(tmp_path):
         for contrast in ("n1", "n2"):
             for metric in ("auroc", "auroc_p0", "auroc_sequence", "auroc_p1", "auroc_minus_p0"):
                 assert (name, "srm", contrast, metric) in keys
+            assert value(name, contrast, "auroc_sequence") == pytest.approx(0.5)
+            for probe in ("p0", "matrix"):
+                excess = value(name, contrast, f"auroc_minus_{probe}")
+                beside = value(name, contrast, f"auroc_{probe}")
+                assert value(name, contrast, "auroc") == pytest.approx(excess + beside)
     assert len(keys) == len(found)
     by = {(r["objective"], r["stratum"], r["metric"]): r for r in found if r["set"] == "valid"}
-    excess, p0 = by["srm", "n2", "auroc_minus_p0"], by["srm", "n2", "auroc_p0"]
-    assert by["srm", "n2", "auroc"]["value"] == pytest.approx(excess["value"] + p0["value"])
+    excess, p0 = by["srm", "n2", "auroc_minus_matrix"], by["srm", "n2", "auroc_p0"]
     assert excess["low"] < excess["value"] < excess["high"]
     # the same rows as the plain figures of the evaluation and of the probes
     last = next(r for r in rows_of(tmp_path) if r["kind"] == "evaluation" and r["set"] == "valid")

@@ -52,7 +52,7 @@ from genebert.trainer import Place, Trainer
 if TYPE_CHECKING:
     from genebert.shards import Shards
 
-VERSION = 5
+VERSION = 6
 EXIT_STOPPED = 75  # EX_TEMPFAIL: try again, it resumes
 METRICS = "metrics.jsonl"
 DIVERGED = 4.0  # a mean loss above this many times its chance level

@@ -28,12 +28,13 @@ from genebert.frames import read_frame
 from genebert.pretraining_table import COLUMNS
 from genebert.training_curves import SETS, draw_losses, draw_variants, read_run
 
-VERSION = 2
+VERSION = 3
 
 _DIFFERENCES = {  # metric: label of the axis
     "nats_minus_markov": "MGM - Markov chain (nats)",
     "auroc_minus_probe": "NGSP - probe (AUROC)",
     "auroc_minus_p0": "SRM - P0 (AUROC)",
+    "auroc_minus_matrix": "SRM - matrix probe (AUROC)",
     "mse_minus_mean": "MRM, motif - mean (squared error)",
 }
 

@@ -14,7 +14,7 @@ from typing import Any
 from genebert.errors import InputError
 from genebert.evaluate import write_table
 
-VERSION = 1
+VERSION = 2
 
 COLUMNS = (
     *("variant", "seed", "split", "objective", "stratum", "metric"),
@@ -62,8 +62,8 @@ def _flags(row: dict[str, Any], controls: Collection[str]) -> str:
     """Return what is wrong with a figure, comma-separated, or NA.
 
     ``control_above_probe``: SRM of a control exceeds P0 (its interval excludes 0): a defect.
-    ``unimodal_probe``: one modality alone tells matches from others, above UNIMODAL and with an
-    interval above chance: SRM is to be read as the excess over P0.
+    ``unimodal_probe``: one modality alone tells matches from others, above UNIMODAL: SRM is to be
+    read as the excess over that probe (``auroc_minus_matrix``).
     ``no_interval``: too few loci.
     """
     low = row["low"]
@@ -72,6 +72,6 @@ def _flags(row: dict[str, Any], controls: Collection[str]) -> str:
         flags.append("no_interval")
     if row["variant"] in controls and row["metric"] == "auroc_minus_p0" and (low or 0.0) > 0:
         flags.append("control_above_probe")
-    if row["metric"] in _OF_ONE_MODALITY and row["value"] > UNIMODAL and (low or 0.0) > 0.5:
+    if row["metric"] in _OF_ONE_MODALITY and row["value"] > UNIMODAL:
         flags.append("unimodal_probe")
     return ",".join(flags) or "NA"

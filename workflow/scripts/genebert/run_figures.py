@@ -27,6 +27,7 @@ from genebert.trainer import Losses
 
 CHANCE = 0.5  # AUROC
 PROBES = ("p0", "sequence", "matrix", "p1")
+EXCESS = ("p0", "matrix")  # the sequence alone is the same in right and wrong pairs: 0.5
 
 
 def final_rows(
@@ -114,7 +115,7 @@ def ngsp_figures(answers: Answers, probe: Judged) -> list[dict[str, Any]]:
 
 
 def srm_figures(pair: Pair, contrast: str, probes: dict[str, Judged]) -> list[dict[str, Any]]:
-    """Return the AUROC of SRM for one contrast, of its probes, and the excess over P0."""
+    """Return the AUROC of SRM for one contrast, of its probes, and the excess over EXCESS."""
     model = Aurocs.of(*pair, EVALUATION_SEED)
     beside = {name: _of_probe(judged) for name, judged in probes.items()}
     rows = [_row(SRM, contrast, "auroc", model.estimate(), CHANCE)]
@@ -122,7 +123,11 @@ def srm_figures(pair: Pair, contrast: str, probes: dict[str, Judged]) -> list[di
         _row(SRM, contrast, f"auroc_{name}", found.estimate(), CHANCE)
         for name, found in beside.items()
     ]
-    return [*rows, _row(SRM, contrast, "auroc_minus_p0", model.minus(beside["p0"]), 0.0)]
+    rows += [
+        _row(SRM, contrast, f"auroc_minus_{name}", model.minus(beside[name]), 0.0)
+        for name in EXCESS
+    ]
+    return rows
 
 
 def error_figures(
