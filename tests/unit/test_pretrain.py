@@ -294,6 +294,10 @@ def test_figures_have_intervals_references_and_both_sets(tmp_path):
         for span in (1, 5, 10):
             assert (name, "mgm", f"span-{span}:unique", "nats_minus_markov") in keys
         assert (name, "ngsp", "", "auroc_minus_probe") in keys
+        for negatives in (("ngsp", ""), ("srm", "n1")):
+            wider = ("negatives_matched", "negatives_gc_2", "negatives_gc_5")
+            shares = [keys[name, *negatives, metric] for metric in wider]
+            assert 0 < shares[0] <= shares[1] <= shares[2] <= 1
         for contrast in ("n1", "n2"):
             for metric in ("auroc", "auroc_p0", "auroc_sequence", "auroc_p1", "auroc_minus_p0"):
                 assert (name, "srm", contrast, metric) in keys

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from genebert import sampler
 from genebert.evaluation import FixedSet
 from genebert.plan import Plan
 from genebert.population import build_population
 from genebert.probes import Pairs, figures, fit_logistic, srm_probes
+from genebert.sampler import N1
 from genebert.samples import TRAIN, VALID, Corpus
 from pretrain_toys import toy_block, toy_shards
 
@@ -75,3 +79,37 @@ def test_the_anchor_alone_tells_nothing_of_the_label():
         assert figures(found[f"sequence:{contrast}"])["auroc"] == pytest.approx(0.5, abs=1e-6)
     assert partners.follows.mean() == 0.5
     assert b.matches.mean() == 0.5
+
+
+def test_how_well_negatives_are_matched_is_told_as_it_is(monkeypatch):
+    shards = toy_shards()
+    plan = Plan.from_pretrain(toy_block(), 1)
+    valid = build_population(Corpus.from_shards(shards), plan, VALID, "training")
+    fixed = FixedSet.of("valid", valid, 100)
+
+    def counted():
+        """GC within 2 % and same bin, GC within 2 %, GC within 5 %."""
+        out = []
+        for objective, bins in (("ngsp", valid.breadth_bin), ("srm", valid.motif_bin)):
+            total = np.zeros(3)
+            for true, false in fixed.chunks(N1):
+                a, b = (true.partner, false.partner) if objective == "ngsp" else true.place.chunk(2)
+                gc = np.abs(shards.gc[a] - shards.gc[b])
+                same = (bins[a] == bins[b]).numpy()
+                total += [((gc <= 0.02) & same).sum(), (gc <= 0.02).sum(), (gc <= 0.05).sum()]
+            out.append((objective, total.tolist()))
+        return dict(out)
+
+    def told():
+        return {
+            name: [int((tier <= most).sum()) for most in (0, 1, 3)]
+            for name, tier in fixed.mismatches().items()
+        }
+
+    matched = told()
+    assert matched == counted()
+    monkeypatch.setattr(sampler, "best_candidate", lambda tier: (tier[:, 0] * 0, tier[:, 0]))
+    assert told() == counted()  # the first candidates, however they are
+    assert all(told()[name][0] < 0.7 * matched[name][0] for name in matched)
+    blind = replace(valid, plan=replace(plan, objectives=("mgm", "ngsp")))
+    assert set(FixedSet.of("valid", blind, 20).mismatches()) == {"ngsp"}

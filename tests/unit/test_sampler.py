@@ -146,13 +146,29 @@ def test_half_of_the_pairs_follow_and_partners_are_where_they_should_be():
     assert far > 20
 
 
+def matched(wanted, found, bins):
+    """Return shares: GC within 2 % and same bin, GC within 2 %, same bin; of pairs and of chance.
+
+    Chance: each region beside what was drawn for another.
+    """
+    shares = []
+    for other in (found, found.roll(1)):
+        gc = np.abs(SHARDS.gc[wanted] - SHARDS.gc[other]) <= 0.02 + 1e-6
+        same = (bins[wanted] == bins[other]).numpy()
+        shares.append(np.array([(gc & same).mean(), gc.mean(), same.mean()]))
+    return shares
+
+
 def test_false_partners_match_true_ones_in_gc_and_breadth():
-    rows = together(FULL, steps=60)
-    gc = torch.as_tensor(SHARDS.gc)[rows["partner"]]
-    breadth = torch.as_tensor(SHARDS.breadth)[rows["partner"]].double()
-    follows = rows["follows"]
-    assert abs(float(gc[follows].mean() - gc[~follows].mean())) < 0.01
-    assert abs(float(breadth[follows].mean() - breadth[~follows].mean())) < 0.25
+    n = FULL.population.visits.numel()
+    true, false = (visited(FULL, n, follows=follows).partner for follows in (True, False))
+    assert bool((true != false).all())
+    found, chance = matched(true, false, FULL.population.breadth_bin)
+    assert found.min() > 0.7
+    assert (found - chance > [0.4, 0.4, 0.08]).all()  # three quarters are in one of the bins anyway
+    gc, breadth = (torch.as_tensor(getattr(SHARDS, name)) for name in ("gc", "breadth"))
+    assert abs(float(gc[true].mean() - gc[false].mean())) < 0.01
+    assert abs(float((breadth[true] - breadth[false]).double().mean())) < 0.25
 
 
 def pairs_of(rows_list):
@@ -208,6 +224,10 @@ def test_another_locus_is_matched_and_far_away():
     assert (gc <= 0.02 + 1e-6).mean() > 0.8
     random = np.abs(SHARDS.gc[anchor] - SHARDS.gc[np.roll(place, 1)])
     assert gc.mean() < 0.5 * random.mean()
+    loci = drawn["anchor"][n1], drawn["wrong_place"][n1]
+    found, chance = matched(*loci, FULL.population.motif_bin)
+    assert found.min() > 0.7
+    assert (found - chance > 0.4).all()
     for a, p, c in zip(anchor, place, cell, strict=True):
         low, high = min(a, p), max(a, p)
         assert SHARDS.is_open[c, low:high].sum() > FULL.plan.neighbours
@@ -237,11 +257,11 @@ def test_controls_keep_the_rows_and_change_the_matrices():
     )
 
 
-def visited(made, n=64, contrast=N1):
-    """Return rows of the first n visits, all of one contrast."""
+def visited(made, n=64, contrast=N1, follows=True):
+    """Return rows of the first n visits, all of one contrast, and all B+ or all B-."""
     zero = torch.zeros(n, dtype=torch.int64)
     visit = made.population.visits[:n]
-    return made.rows(visit, zero, zero + contrast, visit, zero, torch.ones(n, dtype=torch.bool))
+    return made.rows(visit, zero, zero + contrast, visit, zero, zero == 0 if follows else zero > 0)
 
 
 def test_shuffled_matrices_tell_nothing_of_the_label():

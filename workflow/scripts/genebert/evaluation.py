@@ -75,6 +75,22 @@ class FixedSet:
                 self.sampler.rows(locus, epoch, kind, locus, epoch, ~follows),
             )
 
+    def mismatches(self) -> dict[str, NDArray[np.int64]]:
+        """Return how badly the set's negatives are matched (:func:`~genebert.sampler.mismatch`).
+
+        Under NGSP B- beside B+, in GC and breadth; under SRM the other locus of n1 beside A, in GC
+        and motif count; int64[n] each.
+        """
+        sampler, population = self.sampler, self.sampler.population
+        found: dict[str, list[Tensor]] = {NGSP: [], SRM: []}
+        for true, false in self.chunks(N1):
+            B = true.partner, false.partner[:, None]
+            found[NGSP].append(sampler.mismatches(B[1], B[0], population.breadth_bin))
+            if true.place is not None:
+                other = true.place[true.anchor.numel() :, None]
+                found[SRM].append(sampler.mismatches(other, true.anchor, population.motif_bin))
+        return {name: torch.cat(x)[:, 0].cpu().numpy() for name, x in found.items() if x}
+
     def probe_data(self) -> tuple[probes.Pairs | None, probes.Partners]:
         """Return what the probes see of the set."""
         pairs, partners = [], []

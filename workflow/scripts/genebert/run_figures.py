@@ -27,6 +27,9 @@ from genebert.trainer import Losses
 
 CHANCE = 0.5  # AUROC
 PROBES = ("p0", "sequence", "matrix", "p1")
+MATCHED = (  # share of the negatives, by what sampler.mismatch gives at most
+    ("negatives_matched", 0), ("negatives_gc_2", 1), ("negatives_gc_5", 3),
+)  # fmt: skip
 EXCESS = ("p0", "matrix")  # the sequence alone is the same in right and wrong pairs: 0.5
 
 
@@ -61,6 +64,10 @@ def final_rows(
             fitting = tuple(s for s in spans if s <= fixed.sampler.layout.pair.length)
             found += mgm_figures(losses, fixed, chain, fitting, bf16)
             found.append(_row(MGM, "", "markov_order", Estimate(chain.order, *_NONE), chain.order))
+        mismatches = fixed.mismatches() if {NGSP, SRM} & set(names) else {}
+        for name, tier_N in mismatches.items():
+            if name in names:
+                found += negative_figures(name, "n1" if name == SRM else "", tier_N)
         if NGSP in names:
             probes["ngsp"] = ngsp_probe(partners, test_partners)
             found += ngsp_figures(answers, probes["ngsp"])
@@ -102,6 +109,22 @@ def _row(
 def _of_probe(judged: Judged) -> Aurocs:
     logit, label = judged
     return Aurocs.of(logit[label], logit[~label], EVALUATION_SEED)
+
+
+def negative_figures(
+    objective: str, stratum: str, tier_N: NDArray[np.int64]
+) -> list[dict[str, Any]]:
+    """Return the shares of a set's negatives that are matched at least so well.
+
+    ``negatives_matched``: GC within 2 % and in the same bin; ``negatives_gc_2``: GC within 2 %;
+    ``negatives_gc_5``: GC within 5 %; each includes those before it.
+    """
+    rows = []
+    for metric, most in MATCHED:
+        fits_N = (tier_N <= most).astype(np.float64)
+        share = mean_interval(fits_N, np.ones(len(fits_N)), EVALUATION_SEED)
+        rows.append(_row(objective, stratum, metric, share, 1.0))
+    return rows
 
 
 def ngsp_figures(answers: Answers, probe: Judged) -> list[dict[str, Any]]:

@@ -249,6 +249,14 @@ class Sampler:
             "repeat": corpus.repeats(region_B, stored),
         }
 
+    def mismatches(self, region_BK: Tensor, wanted_B: Tensor, bin_R: Tensor) -> Tensor:
+        """Return :func:`mismatch` of regions with one each that they are to be alike to."""
+        gc_R = self.corpus.gc
+        return mismatch(
+            look_up(gc_R, region_BK) - gc_R[wanted_B][:, None],
+            look_up(bin_R, region_BK) != bin_R[wanted_B][:, None],
+        )
+
     # -- NGSP ----------------------------------------------------------------------------------
 
     def _partner(
@@ -293,10 +301,7 @@ class Sampler:
         ).clamp(0, view.key.numel() - 1)
         region = look_up(view.region, candidate)
         true_P = view.region[next_P]
-        tier = mismatch(
-            look_up(corpus.gc, region) - corpus.gc[true_P][:, None],
-            look_up(population.breadth_bin, region) != population.breadth_bin[true_P][:, None],
-        )
+        tier = self.mismatches(region, true_P, population.breadth_bin)
         which, _ = best_candidate(tier)
         false_P = region.gather(1, which[:, None]).squeeze(1)
         return torch.where(follows_P, true_P, false_P)
@@ -353,10 +358,7 @@ class Sampler:
         entry = self._candidates(cell_S, word_SK)
         region = look_up(view.region, entry)
         own = view.seek(cell_S, corpus.contig[anchor_S], corpus.start[anchor_S])
-        tier = mismatch(
-            look_up(corpus.gc, region) - corpus.gc[anchor_S][:, None],
-            look_up(population.motif_bin, region) != population.motif_bin[anchor_S][:, None],
-        )
+        tier = self.mismatches(region, anchor_S, population.motif_bin)
         tier = tier + 8 * ~look_up(population.surrounded, entry)
         tier = tier + 16 * ((entry - own[:, None]).abs() <= self.plan.neighbours)
         which, _ = best_candidate(tier)
