@@ -88,6 +88,21 @@ def test_variant_overrides_the_block(config):
         layout.pretrain_settings(config, "fulll")
 
 
+def test_a_variant_has_its_own_neighbours_or_those_of_the_run(root, config):
+    schema = yaml.safe_load((root / "workflow/schemas/config.schema.yaml").read_text())
+    before = layout.pretrain_settings(config, "full")
+    config["pretrain"]["variants"] += [{"name": "r64", "neighbours": 64}]
+    full, wide = (
+        layout.pretrain_settings(check_config(config, schema), n) for n in ("full", "r64")
+    )
+    assert full == before
+    assert wide == {**full, "name": "r64", "neighbours": 64}
+    assert ModelConfig.from_pretrain(wide, 5).n_columns == 65
+    config["pretrain"]["variants"][-1]["neighbours"] = 63
+    with pytest.raises(InputError, match="found 63; expected a multiple of 2"):
+        check_config(config, schema)
+
+
 def test_a_model_that_is_not_there_is_refused_while_planning(config):
     row = config["datasets"][0]
     assert layout.weights_of(config, row, "genebert-sequence") == layout.weights(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import yaml
 
@@ -80,6 +82,10 @@ def test_every_variant_is_a_row_of_the_study_that_differs_in_what_it_says(root):
         assert twins <= {same.get(name), *(k for k, v in same.items() if v == name)}, name
         for key in ("row_tokens", "batch_size"):  # equal tokens
             assert getattr(plan, key) == getattr(plans["full"], key)
+    for R in (64, 256):
+        wide = Plan.from_pretrain(paths.pretrain_settings(config, f"r{R}"), 1)
+        assert wide == replace(plans["full"], neighbours=R)
+    assert plans["full"].neighbours == 10
     assert plans["cell_state"].cell_state
     assert plans["pairs"].samples == "pairs"
     assert plans["genome"].samples == "background"
