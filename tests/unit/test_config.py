@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,21 @@ def test_default_configuration_is_valid_and_complete(config, schema):
     assert full["effort"]["fraction_draws"] == 5
     assert full["pretrain"]["variants"][0]["matrix"] == "real"
     assert check_config(full, schema) == full
+
+
+def test_methods_tell_the_rates_and_warm_up_that_configurations_have(root):
+    methods = " ".join((root / "docs/methods.md").read_text().split())
+    told = re.search(r"warm-up are (\S+) and (\d+) % in the .* atlases, (\S+) and (\d+) %", methods)
+    base = yaml.safe_load((root / "config/config.yaml").read_text())
+    for places, names in (
+        (told.groups()[:2], ("catlas", "descartes", "encode_hg19")),
+        (told.groups()[2:], ("config", "study", "study_small")),
+    ):
+        for name in names:
+            config = merged(base, yaml.safe_load((root / f"config/{name}.yaml").read_text()))
+            optimizer = config["pretrain"]["optimizer"]
+            found = optimizer["learning_rate"], round(100 * optimizer["warmup_fraction"])
+            assert found == (float(places[0]), int(places[1])), name
 
 
 SHORT = ("config.yaml", "hg19_test.yaml", "tutorial.yaml")  # of the smoke run, a test, a tutorial
