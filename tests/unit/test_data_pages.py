@@ -98,6 +98,10 @@ def test_leakage_page(arguments, tmp_path):
         ({"any_copy": (2, 2)}, "copies removed"),
         ({"any_copy": (2, 0)}, "copies left in"),
         ({"any_copy": (0, 0), "remaining_duplicate": (1, 0)}, "duplicates remain"),
+        (
+            {"copy_on_another_contig": (2, 2), "copy_in_another_fold": (5, 0)},
+            "copies removed; copies left in",
+        ),
         ({}, "copies not looked for"),
     ],
 )
@@ -107,6 +111,12 @@ def test_verdict(rows, verdict):
         for name, (n, gone) in rows.items()
     }
     assert data_pages.verdict(found) == verdict
+
+
+def test_composition_of_cross_validated_items_is_in_the_verdict():
+    copies = {"found": "0", "removed": "0", "share": "0"}
+    found = {"copy_on_another_contig": copies, "gc_auroc": {**copies, "share": "0.3"}}
+    assert data_pages.verdict(found) == "GC differs"
 
 
 def test_a_damaged_description_is_named(arguments):

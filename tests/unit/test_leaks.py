@@ -73,6 +73,24 @@ def test_similarity_is_that_of_test_items(monkeypatch: pytest.MonkeyPatch) -> No
     assert leaks.add_similarity(frame)["similarity"].isna().sum() == 4
 
 
+def test_similarity_elsewhere_leaves_out_the_own_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    group = RNG.integers(0, 3, 40)
+    sequences = [text() for _ in group]
+    for i in range(0, 40, 3):
+        sequences[i] = mutated(sequences[(i + 5) % 40], 0.02)
+    sequences[7] = sequences[9]
+    expected = [
+        slow_similarity(s, [t for t, other in zip(sequences, group, strict=True) if other != g], 16)
+        for s, g in zip(sequences, group, strict=True)
+    ]
+    assert leaks.similarity_elsewhere(sequences, group) == pytest.approx(expected)
+    assert 0 < sum(np.array(expected) > 0.3) < 25
+    monkeypatch.setattr(leaks, "REFERENCES", 7)
+    assert leaks.similarity_elsewhere(sequences, group) == pytest.approx(expected)
+    monkeypatch.setattr(leaks, "MAX_QUERIES", 10)
+    assert np.isfinite(leaks.similarity_elsewhere(sequences, group)).sum() == 10
+
+
 def test_kmers_agree_with_the_text() -> None:
     sequence = text(60)
     for k in (3, 14, 31):
@@ -164,6 +182,9 @@ def test_composition_that_tells_the_classes_is_reported() -> None:
     assert report["gc_auroc:test"] == 1.0
     assert report["gc_positive:train"] > 0.9
     assert report["length_negative:valid"] == 104.5
+    whole = leaks.composition_rows(frame, splits=()).set_index("check")["share"]
+    assert whole["gc_auroc"] == 1.0
+    assert list(whole.index) == [name.split(":")[0] for name in report.index[:5]]
 
 
 @pytest.mark.parametrize(("rate", "expected"), [(0.05, True), (0.15, True), (0.5, False)])

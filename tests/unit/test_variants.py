@@ -289,6 +289,36 @@ def test_windows_on_two_contigs_are_dropped(place: Path, tmp_path: Path) -> None
     assert not ((frame["contig"] == "chr1") & (frame["position"] == 450)).any()
     leaks = pd.read_csv(tmp_path / "v.leaks", sep="\t").set_index("check")
     assert leaks.loc["copy_on_another_contig", "removed"] == 2
+    assert "copy_in_another_fold" not in leaks.index  # folds are contigs
+    assert (
+        leaks.loc["gc_auroc", "found"]
+        == len(frame)
+        == leaks["found"][["gc_positive", "gc_negative"]].sum()
+    )
+    assert leaks.loc["length_positive", "share"] == WIDTH
+    assert (frame["similarity"] == 0).all()
+
+
+def test_copies_in_another_fold_are_counted_where_folds_are_blocks(
+    place: Path, genome: Genome
+) -> None:
+    """Windows of 40 bases every 5 bases: the next one shares 5 of 10 31-mers, and 20 of 25 16-mers."""
+    source = table(genome, list(range(200, 600, 5)), ("chr1",)).drop(columns="cell_type")
+    frame, info = build(place, write(place, source), block_bp=5)
+    leaks = pd.read_csv(place / "v.leaks", sep="\t").set_index("check")
+    fold = variants.Problem.of(frame, info, 3).fold
+    beside = np.zeros(len(frame))
+    for step in (1, 2, 3, 4):  # windows further apart share no 16-mer
+        other = fold[:-step] != fold[step:]
+        for at in (slice(step, None), slice(None, -step)):
+            beside[at] = np.maximum(beside[at], other * (25 - 5 * step) / 25)
+    assert frame["similarity"].tolist() == pytest.approx(beside.tolist())
+    # both neighbours together hold all 31-mers, one of them half of them
+    both = (fold[:-2] != fold[1:-1]) & (fold[2:] != fold[1:-1])
+    assert leaks.loc["copy_in_another_fold", "found"] == both.sum() > 10
+    assert leaks.loc["copy_in_another_fold", "removed"] == 0
+    assert leaks.loc["copy_on_another_contig", "found"] == 0
+    assert "other folds" in info["captions"]["leaks"]
 
 
 def test_too_many_copies_are_an_error(place: Path, genome: Genome, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -137,7 +138,11 @@ def find_copies(sequences: Sequence[str], references: Sequence[str]) -> pd.DataF
 
 
 def nearest_similarity(
-    queries: Sequence[str], references: Sequence[str], *, k: int = SIMILARITY_K
+    queries: Sequence[str],
+    references: Sequence[str],
+    *,
+    k: int = SIMILARITY_K,
+    groups: tuple[NDArray[Any], NDArray[Any]] | None = None,
 ) -> NDArray[np.float64]:
     """Return float[Q]: the largest share of a query's k-mers that one reference has.
 
@@ -145,14 +150,20 @@ def nearest_similarity(
     (Ondov et al. 2016, doi:10.1186/s13059-016-0997-x): 0.02, 0.1 and 0.5 are 78, 87 and 96 %.
     K-mers of more than MAX_OCCURRENCES of REFERENCES references (repeats) are not looked up, but
     count in the denominator. A query without a k-mer has 0.
+
+    Parameters
+    ----------
+    groups : of each query and of each reference; references of a query's own group do not count.
     """
     own, query = kmer_sets(queries, k)
     most = np.zeros(len(queries), dtype=np.int64)
     told = Progress("looking for copies", len(references), "items")
     for first in range(0, len(references), REFERENCES):
         told.at(first)
-        part = references[first : first + REFERENCES]
-        np.maximum(most, _most_shared(own, query, len(queries), part, k), out=most)
+        part = slice(first, first + REFERENCES)
+        there = None if groups is None else (groups[0], groups[1][part])
+        found = _most_shared(own, query, len(queries), references[part], k, there)
+        np.maximum(most, found, out=most)
     return most / np.maximum(np.bincount(query, minlength=len(queries)), 1)
 
 
@@ -162,8 +173,9 @@ def _most_shared(
     queries: int,
     references: Sequence[str],
     k: int,
+    groups: tuple[NDArray[Any], NDArray[Any]] | None,
 ) -> NDArray[np.int64]:
-    """Return int[Q]: the most k-mers of each query that one reference has."""
+    """Return int[Q]: the most k-mers of each query that one reference (of another group) has."""
     known, owner = kmer_sets(references, k)
     order = np.argsort(known, kind="stable")
     known, owner = known[order], owner[order]
@@ -180,6 +192,9 @@ def _most_shared(
         rows = np.repeat(query[part], count[part])
         within = np.arange(len(rows)) - np.repeat(np.cumsum(count[part]) - count[part], count[part])
         columns = owner[np.repeat(first[part], count[part]) + within]
+        if groups is not None:
+            apart = groups[0][rows] != groups[1][columns]
+            rows, columns = rows[apart], columns[apart]
         pair, shared = np.unique(rows * len(references) + columns, return_counts=True)
         np.maximum.at(most, pair // len(references), shared)
         start = stop
@@ -200,6 +215,25 @@ def add_similarity(frame: pd.DataFrame) -> pd.DataFrame:
     similarity = np.full(len(frame), np.nan)
     similarity[test] = [found.get(text, np.nan) for text in sequence[test]]
     return frame.assign(similarity=similarity)
+
+
+def similarity_elsewhere(
+    sequences: Sequence[str], groups: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return float[N]: the :func:`nearest_similarity` of each sequence to those of other groups.
+
+    Of more than MAX_QUERIES distinct sequences, evenly spaced ones have a value, the others NaN.
+    """
+    frame = pd.DataFrame({"sequence": sequences, "group": groups})
+    unique = frame.drop_duplicates()
+    asked = unique.iloc[:: max(1, -(-len(unique) // MAX_QUERIES))]
+    similarity = nearest_similarity(
+        asked["sequence"].tolist(),
+        unique["sequence"].tolist(),
+        groups=(asked["group"].to_numpy(), unique["group"].to_numpy()),
+    )
+    found = asked.assign(similarity=similarity)
+    return frame.merge(found, "left", ["sequence", "group"])["similarity"].to_numpy(float)
 
 
 def remove_copies(
@@ -282,23 +316,26 @@ def auroc(label: NDArray[np.float64], score: NDArray[np.float64]) -> float:
     return float((ranks[positive].sum() - n * (n + 1) / 2) / (n * m))
 
 
-def composition_rows(frame: pd.DataFrame, *, negative: int = 0) -> pd.DataFrame:
+def composition_rows(
+    frame: pd.DataFrame, *, negative: int = 0, splits: Sequence[str] = SPLITS
+) -> pd.DataFrame:
     """Return what composition gives away: per split, GC and length of both sides, AUROC of GC.
 
     Columns of the leak table; ``found`` is a number of items and ``share`` the value. Items of
     class ``negative`` are one side, all others the other. The AUROC is macro-averaged over groups.
+    Without ``splits`` (items that are cross-validated) all items are taken together.
     """
     gc = frame["sequence"].str.count("[CG]") / frame["sequence"].str.count("[ACGT]").clip(lower=1)
     length = frame["sequence"].str.len()
     positive = (frame["label"] != negative).to_numpy()
+    parts = {f":{split}": (frame["split"] == split).to_numpy() for split in splits}
     rows: list[tuple[str, int, int, float]] = []
-    for split in SPLITS:
-        inside = (frame["split"] == split).to_numpy()
+    for suffix, inside in (parts or {"": np.ones(len(frame), dtype=bool)}).items():
         for name, value in (("gc", gc), ("length", length)):
             for side, mask in (("positive", positive), ("negative", ~positive)):
                 part = value[inside & mask]
                 mean = float(part.mean()) if len(part) else float("nan")
-                rows.append((f"{name}_{side}:{split}", len(part), 0, mean))
+                rows.append((f"{name}_{side}{suffix}", len(part), 0, mean))
         areas = [
             auroc(positive[rows_of].astype(float), gc.to_numpy()[rows_of])
             for rows_of in (
@@ -307,7 +344,7 @@ def composition_rows(frame: pd.DataFrame, *, negative: int = 0) -> pd.DataFrame:
             )
         ]
         area = float(np.nanmean(areas)) if np.isfinite(areas).any() else float("nan")
-        rows.append((f"gc_auroc:{split}", int(inside.sum()), 0, area))
+        rows.append((f"gc_auroc{suffix}", int(inside.sum()), 0, area))
     return pd.DataFrame(rows, columns=["check", "found", "removed", "share"])
 
 

@@ -46,6 +46,7 @@ import anndata
 import h5py
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from genebert.errors import InputError, nearest
 from genebert.genome import Genome
@@ -63,9 +64,11 @@ from genebert.tasks.variant_files import (
     skip_reason,
     windows,
 )
+from genebert.variant_models import Problem
 
-VERSION = 3
+VERSION = 4
 MISSING = ("", "NA", "NaN", "nan", ".")  # a number or a label that a table does not have
+LeakRow = tuple[str, int, int, float]  # check, found, removed, share
 log = logging.getLogger("genebert")
 
 
@@ -273,29 +276,33 @@ def read_truth(path: str, frame: pd.DataFrame) -> pd.DataFrame:
     return found.set_axis(frame.index)
 
 
-def drop_copies(frame: pd.DataFrame, *, file: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Drop variants whose window stands on another contig too, and report the leak checks.
+def copies_elsewhere(frame: pd.DataFrame, groups: pd.Series) -> NDArray[np.bool_]:
+    """Return bool[N]: windows of other groups hold over half of the window's 31-mers.
+
+    On either strand; ``groups`` names that of each variant.
+    """
+    windows = frame[["sequence"]].assign(group=groups.astype(str))
+    unique = windows.drop_duplicates()
+    share = leak_checks.containment_elsewhere(unique["sequence"].tolist(), unique["group"].tolist())
+    number = windows.groupby(["group", "sequence"], sort=False).ngroup()  # in the order of unique
+    return share[number] > leak_checks.MAX_CONTAINMENT
+
+
+def drop_copies(frame: pd.DataFrame, *, file: str) -> tuple[pd.DataFrame, list[LeakRow]]:
+    """Drop variants whose window stands on another contig too, and count them.
 
     Folds leave out a contig, so a copy elsewhere, on either strand, would be seen in training.
-    A window is a copy if another contig's windows hold more than half of its 31-mers.
 
     Returns
     -------
-    frame : without the copies.
-    leaks : ``check, found, removed, share``; for the rows ``gc_*`` the share is the mean GC.
+    frame : without the copies. rows : of the leak table.
 
     Raises
     ------
     InputError
         If more than a fifth of the variants are copies.
     """
-    place = ["contig", "sequence"]
-    unique = frame[place].drop_duplicates()
-    share = leak_checks.containment_elsewhere(
-        unique["sequence"].tolist(), unique["contig"].tolist()
-    )
-    window = frame.groupby(place, sort=False).ngroup()  # numbers them in the same order
-    copies = share[window] > leak_checks.MAX_CONTAINMENT
+    copies = copies_elsewhere(frame, frame["contig"])
     if copies.mean() > leak_checks.MAX_REMOVED:
         raise InputError(
             "too many variants lie in windows that stand on several contigs",
@@ -303,16 +310,31 @@ def drop_copies(frame: pd.DataFrame, *, file: str) -> tuple[pd.DataFrame, pd.Dat
             found=f"{int(copies.sum())} of {len(frame)}",
             expected=f"at most {leak_checks.MAX_REMOVED:.0%}",
         )
+    found = int(copies.sum())
+    return frame[~copies], [("copy_on_another_contig", found, found, float(copies.mean()))]
+
+
+def check_folds(
+    frame: pd.DataFrame, info: Mapping[str, Any], seed: int
+) -> tuple[NDArray[np.float64], list[LeakRow]]:
+    """Compare each variant's window with those of the other folds of the supervised track.
+
+    Folds are those that the models use (:class:`genebert.variant_models.Problem`). Where they are
+    blocks of a contig, windows overlap those of other folds: such copies are counted and stay.
+
+    Returns
+    -------
+    similarity : float[N], largest share of the window's 16-mers that one window of another fold
+        has. rows : of the leak table.
+    """
+    problem = Problem.of(frame, info, seed)
+    rows: list[LeakRow] = []
+    if problem.left_out == "block":
+        copies = copies_elsewhere(frame, pd.Series(problem.fold, index=frame.index))
+        rows.append(("copy_in_another_fold", int(copies.sum()), 0, float(copies.mean())))
     seen = frame["in_pretraining"].to_numpy()
-    rows: list[tuple[str, int, int, float]] = [
-        ("copy_on_another_contig", int(copies.sum()), int(copies.sum()), float(copies.mean())),
-        ("transductive", int(seen.sum()), 0, float(seen.mean())),
-    ]
-    gc = frame["sequence"].str.count("[CG]") / frame["sequence"].str.len()
-    for side, mask in (("positive", frame["label"] == 1), ("negative", frame["label"] == 0)):
-        if mask.any():
-            rows.append((f"gc_{side}", int(mask.sum()), 0, float(gc[mask].mean())))
-    return frame[~copies], pd.DataFrame(rows, columns=list(ds.LEAK_COLUMNS))
+    rows.append(("transductive", int(seen.sum()), 0, float(seen.mean())))
+    return leak_checks.similarity_elsewhere(frame["sequence"].tolist(), problem.fold), rows
 
 
 def thin(frame: pd.DataFrame, most: int | None, seed: int) -> pd.DataFrame:
@@ -376,8 +398,9 @@ def build(
         known = read_truth(ds.as_list(truth)[0], frame)
         frame["oracle"] = known["probability"]
         frame["effect"] = frame["effect"].fillna(known["effect"])
+    before = len(frame)
     frame, checks = drop_copies(frame, file=labels)
-    dropped["copy on another contig"] += int(checks["removed"].iloc[0])
+    dropped["copy on another contig"] += before - len(frame)
     kept = thin(frame, max_items, seed)
     dropped["beyond max_items"] += len(frame) - len(kept)
     frame = kept
@@ -408,6 +431,13 @@ def build(
         "captions": {
             "split": "leave-one-chromosome-out; leave-one-block-out where one chromosome has all",
             "transductive": "the encoder has read the locus in pre-training",
+            "leaks": "windows that stand on another contig are removed; where blocks are left out,"
+            " windows of another fold are counted and stay; similarity is to windows of other"
+            " folds, which only the supervised track learns from",
         },
     }
-    ds.write_dataset(frame, info, dataset, description, leaks, checks)
+    frame["similarity"], more = check_folds(frame, info, seed)
+    report = pd.DataFrame([*checks, *more], columns=list(ds.LEAK_COLUMNS))
+    if binary:
+        report = pd.concat([report, leak_checks.composition_rows(frame, splits=())])
+    ds.write_dataset(frame, info, dataset, description, leaks, report)
