@@ -166,6 +166,38 @@ def test_copies_between_train_and_valid_are_reported() -> None:
     assert (row["found"], row["removed"], row["share"]) == (1, 0, 1.0)
 
 
+def test_each_kind_of_copy_of_train_in_valid_is_counted_and_stays() -> None:
+    known = [text() for _ in range(3)]
+    valid = [known[0], turned(known[1]), known[2][:150] + text(50), text()]
+    kept, report = leaks.remove_copies(items(train=known, valid=valid, test=[text()]), file="f")
+    rows = report.set_index("check")[["found", "removed", "share"]]
+    assert rows.loc["valid_duplicate_of_train"].tolist() == [1, 0, 0.25]
+    assert rows.loc["valid_reverse_complement_of_train"].tolist() == [1, 0, 0.25]
+    assert rows.loc["valid_contained_in_train"].tolist() == [3, 0, 0.75]
+    assert len(kept) == 8
+
+
+@pytest.mark.parametrize("kind", list(leaks.CHECKS))
+def test_a_copy_of_any_kind_that_is_left_is_an_error(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first look misses one copy in one way; the look at what is left finds it."""
+    known, other = text(), text()
+    copy = {"exact": known, "reverse_complement": turned(known), "contained": known[:150]}[kind]
+    fresh = [text() for _ in range(20)]
+    frame = items(train=[known, other], valid=[text()], test=[copy, other, *fresh])
+    whole, calls = leaks.find_copies, []
+
+    def blind(sequences: list[str], references: list[str]) -> pd.DataFrame:
+        calls.append(sequences)
+        found = whole(sequences, references)
+        return found & (np.array(sequences) != copy)[:, None] if len(calls) == 1 else found
+
+    monkeypatch.setattr(leaks, "find_copies", blind)
+    with pytest.raises(InputError, match="f: test items are still copies after removal; found"):
+        leaks.remove_copies(frame, file="f")
+
+
 def test_auroc_equals_sklearn_with_ties() -> None:
     label = RNG.integers(0, 2, 300).astype(float)
     score = RNG.integers(0, 9, 300) + label

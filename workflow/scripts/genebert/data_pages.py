@@ -27,6 +27,8 @@ _CHECKS = {  # row of leaks.tsv (before a colon): what it says
     "any_copy": "test items that are a copy in one of these ways",
     "remaining_duplicate": "copies left after removal; the job fails unless 0",
     "valid_duplicate_of_train": "valid items with the sequence of a train item (kept)",
+    "valid_reverse_complement_of_train": "the same, reverse complement (kept)",
+    "valid_contained_in_train": "valid items with over half of their 31-mers in train (kept)",
     "gc_positive": "mean GC content of positives (found: items)",
     "gc_negative": "mean GC content of negatives (found: items)",
     "length_positive": "mean length of positives (found: items)",

@@ -27,6 +27,11 @@ log = logging.getLogger("genebert")
 K = 31
 MAX_CONTAINMENT = 0.5
 MAX_REMOVED = 0.2
+CHECKS = {  # way to be a copy: its row for test items, and for valid items in train
+    "exact": ("exact_duplicate", "valid_duplicate_of_train"),
+    "reverse_complement": ("reverse_complement_duplicate", "valid_reverse_complement_of_train"),
+    "contained": (f"{K}mer_containment_above_{MAX_CONTAINMENT}", "valid_contained_in_train"),
+}
 SIMILARITY_K = 16
 MAX_OCCURRENCES = 1000
 MAX_PAIRS = 20_000_000  # (k-mer of a query, reference) looked at once: bounds memory
@@ -245,6 +250,8 @@ def remove_copies(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Remove test items whose sequence is known from train or valid.
 
+    What is left is looked at in the same ways again. Copies of train in valid are counted and stay.
+
     Parameters
     ----------
     frame : items with columns split and sequence.
@@ -259,51 +266,47 @@ def remove_copies(
     Raises
     ------
     InputError
-        If more than 20 % of the checked items go.
+        If more than 20 % of the checked items go, or a copy is left.
     """
     split = frame["split"].to_numpy()
     test = split == "test" if checked is None else checked & (split == "test")
-    known = frame["sequence"][split != "test"].unique().tolist()
-    unique, inverse = np.unique(frame["sequence"][test].to_numpy(dtype=str), return_inverse=True)
-    copies = find_copies(unique.tolist(), known).iloc[inverse].reset_index(drop=True)
+    known = frame["sequence"][split != "test"]
+    copies = _copies_of(frame["sequence"][test], known)
     bad = copies.any(axis=1).to_numpy()
-    total = int(test.sum())
-    if total and bad.mean() > MAX_REMOVED and not keep:
+    found, total = int(bad.sum()), len(bad)
+    if total and found / total > MAX_REMOVED and not keep:
         raise InputError(
             "too many test items are copies of train or valid items",
             file=file,
-            found=f"{int(bad.sum())} of {total}",
+            found=f"{found} of {total}",
             expected=f"at most {MAX_REMOVED:.0%}",
         )
-    rows = []
-    for name, label in (
-        ("exact", "exact_duplicate"),
-        ("reverse_complement", "reverse_complement_duplicate"),
-        ("contained", f"{K}mer_containment_above_{MAX_CONTAINMENT}"),
-    ):
-        found = int(copies[name].sum())
-        rows.append((label, found, 0 if keep else found, found / max(total, 1)))
-    found = int(bad.sum())
-    rows.append(("any_copy", found, 0 if keep else found, found / max(total, 1)))
-    bad = bad & (not keep)
-    kept = frame.drop(index=frame.index[np.flatnonzero(test)[bad]]).reset_index(drop=True)
-    stays = test.copy()
-    stays[np.flatnonzero(test)[bad]] = False
-    left = _copies_left(frame["sequence"][stays], known)
-    if left and not keep:
-        raise InputError("test items are still copies after removal", file=file, found=left)
-    rows.append(("remaining_duplicate", left, 0, 0.0))
-    valid = frame["sequence"][split == "valid"].unique()
-    train = set(frame["sequence"][split == "train"])
-    twins = sum(sequence in train for sequence in valid)
-    rows.append(("valid_duplicate_of_train", twins, 0, twins / max(len(valid), 1)))
+    gone = np.zeros(len(frame), dtype=bool)
+    gone[np.flatnonzero(test)[bad]] = not keep
+    kept = frame[~gone].reset_index(drop=True)
+    left = found
+    if gone.any():
+        left = int(_copies_of(kept["sequence"][test[~gone]], known).any(axis=1).sum())
+        if left:
+            raise InputError("test items are still copies after removal", file=file, found=left)
+    own = _copies_of(frame["sequence"][split == "valid"], frame["sequence"][split == "train"])
+    rows = [_counted(name, copies[kind], not keep) for kind, (name, _) in CHECKS.items()]
+    rows += [_counted("any_copy", bad, not keep), ("remaining_duplicate", left, 0, 0.0)]
+    rows += [_counted(name, own[kind], False) for kind, (_, name) in CHECKS.items()]
     return kept, pd.DataFrame(rows, columns=["check", "found", "removed", "share"])
 
 
-def _copies_left(sequences: pd.Series, known: Sequence[str]) -> int:
-    """Return how many sequences equal a known one, on either strand."""
-    both = {*known, *(decode(reverse_complement(encode(sequence))) for sequence in known)}
-    return int(sequences.isin(both).sum())
+def _copies_of(sequences: pd.Series, known: pd.Series) -> pd.DataFrame:
+    """Return :func:`find_copies` of every item; distinct sequences are looked at once."""
+    unique, inverse = np.unique(sequences.to_numpy(dtype=str), return_inverse=True)
+    found = find_copies(unique.tolist(), known.unique().tolist())
+    return found.iloc[inverse].reset_index(drop=True)
+
+
+def _counted(name: str, hit: NDArray[np.bool_], removed: bool) -> tuple[str, int, int, float]:
+    """Return the row of a check: which of the items it hit, and whether these were removed."""
+    found = int(hit.sum())
+    return name, found, found if removed else 0, found / max(len(hit), 1)
 
 
 def auroc(label: NDArray[np.float64], score: NDArray[np.float64]) -> float:
