@@ -272,7 +272,7 @@ def test_groups_are_macro_averaged_with_a_row_each(tmp_path):
 def test_classes_are_macro_averaged_with_a_row_each(tmp_path):
     frame = make_frame(900, classes=3)
     more = {"kind": "multiclass", "classes": ["none", "donor", "acceptor"]}
-    missed = {"missed_noncanonical": {"donor": 100}}
+    missed = {"missed_noncanonical": {"donor": 60}, "missed_unscanned": {"donor": 40}}
     home = write_home(tmp_path, frame, task="splicing", name="sites", **more, **missed)
     rows = predict(frame, "cnn", 1.5, classes=3)
     home.add("cnn", rows)

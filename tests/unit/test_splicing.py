@@ -202,6 +202,39 @@ def test_gc_ag_introns_are_counted_and_missed_by_a_scan(tmp_path: Path) -> None:
     assert "noncanonical" not in set(frame["stratum"][frame["split"] == "test"])
 
 
+def test_annotated_sites_that_cannot_be_scanned_are_missed(tmp_path: Path) -> None:
+    toy = Toy(tmp_path)
+    made = genes(toy)
+    test = [m for m in made if m[1] == "chr3"]
+    donor = test[0][3][1][1]  # of a gene on '+'
+    toy.put("chr3", donor + 60, "N")  # in the window of this donor alone
+    made.append(("edge", "chr3", "+", [(10, 100), (300, 400)]))
+    toy.put("chr3", 100, "GT")  # its window leaves the contig
+    toy.put("chr3", 298, "AG")
+    toy.write()
+    frame, info, _ = build(toy, gtf(tmp_path, made), {"negatives": "natural"})
+    part = frame[frame["split"] == "test"]
+    assert not {100, donor} & set(positions(part[part["label"] == 1]))
+    assert info["missed_unscanned"] == {"donor": 2, "acceptor": 0}
+    assert info["missed_noncanonical"] == {"donor": 0, "acceptor": 0}
+    assert info["dropped"]["annotated_sites_not_scanned"] == 2
+    annotated = GENES * 3 + 1
+    assert (part["label"] == 1).sum() + 2 == (part["label"] == 2).sum() == annotated
+
+
+def test_sites_without_a_decoy_are_counted(tmp_path: Path) -> None:
+    toy = Toy(tmp_path)
+    made = genes(toy)
+    donor = made[0][3][0][1]  # of a first exon on '+': no other site in its window
+    toy.put("chr1", donor - 200, "CG" * 100)
+    toy.put("chr1", donor + 2, "CG" * 99 + "AT" * 75)  # no GT nearby has a window as rich
+    toy.write()
+    _, info, _ = build(toy, gtf(tmp_path, made))
+    counts = info["counts"]["train"]
+    assert info["dropped"]["sites_without_decoy"] == 1
+    assert counts == {"none": 6 * GENES - 1, "donor": 3 * GENES, "acceptor": 3 * GENES}
+
+
 def test_copies_of_training_genes_are_removed(tmp_path: Path) -> None:
     toy = Toy(tmp_path)
     made = genes(toy)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,13 +137,15 @@ def read_items(dataset: str | Path, description: str | Path, cohort: Sequence[st
         If a file cannot be read or lacks a column.
     """
     frame, info = read_dataset(dataset, description)
-    missed = info.get("missed_noncanonical") or {}
+    missed: Counter[str] = Counter()
+    for key in ("missed_noncanonical", "missed_unscanned"):
+        missed.update({str(name): int(count) for name, count in (info.get(key) or {}).items()})
     common: dict[str, Any] = {
         "task": str(info["task"]),
         "name": str(info["dataset"]),
         "kind": str(info["kind"]),
         "classes": tuple(str(name) for name in info["classes"]),
-        "missed": {str(name): int(count) for name, count in dict(missed).items()},
+        "missed": missed,
         "negatives": str(info.get("negatives") or "matched"),
         "flags": tuple(str(flag) for flag in info.get("flags") or ()),
     }

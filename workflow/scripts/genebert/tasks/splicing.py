@@ -54,8 +54,9 @@ KEYS = ["contig", "position", "strand", "class"]
 _CAPTIONS = {
     "matched": "none = half GT, half AG decoys on the sense strand of gene bodies of the same"
     " split, GC-matched to the sites, 1 : 1 : 2, no site of any transcript, over 5 nt from one",
-    "natural": "test: every sense-strand GT and AG of whole genes (sites without GT or AG are"
-    " counted as missed); train and valid 1 : 1 : 2 with decoys as they come",
+    "natural": "test: every sense-strand GT and AG of whole genes (sites without GT or AG, and"
+    " sites whose window cannot be read, are counted as missed); train and valid 1 : 1 : 2 with"
+    " decoys as they come",
 }
 
 
@@ -99,9 +100,9 @@ def build(
     extra: dict[str, Any] = {}
     parts = []
     if kind == "natural":
-        scan, missed = scan_genes(sites, annotated, exons, fasta, plan, max_items, seed)
+        scan, extra = scan_genes(sites, annotated, exons, fasta, plan, max_items, seed)
         parts.append(scan)
-        extra["missed_noncanonical"] = missed
+        dropped["annotated_sites_not_scanned"] = sum(extra["missed_unscanned"].values())
         sites = sites[sites["split"] != "test"]
     sites = balance(sites, max_items, seed, dropped)
     parts.append(sites)
@@ -109,7 +110,9 @@ def build(
         part = sites[sites["split"] == split]
         if len(part):
             rng = np.random.default_rng([seed, 11, number])
-            parts.append(draw_decoys(part, annotated, exons, fasta, plan, rng, kind == "matched"))
+            decoys = draw_decoys(part, annotated, exons, fasta, plan, rng, kind == "matched")
+            dropped["sites_without_decoy"] += len(part) - len(decoys)
+            parts.append(decoys)
     frame = pd.concat(parts, ignore_index=True)
     frame["label"] = frame["class"].map({name: float(k) for k, name in enumerate(CLASSES)})
     frame["sequence"] = sequences(frame, fasta)
@@ -418,11 +421,16 @@ def scan_genes(
     splits: Splits,
     max_items: int,
     seed: int,
-) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Return every sense-strand GT and AG of whole test genes, and how many sites have neither.
+) -> tuple[pd.DataFrame, dict[str, dict[str, int]]]:
+    """Return every sense-strand GT and AG of whole test genes, and the sites that are not there.
 
     Genes are taken in random order until the test share of ``max_items`` is full, the last one
     whole. Only genes whose sites stayed in ``sites`` are taken.
+
+    Returns
+    -------
+    scan : the items. missed : annotated sites of these genes by class: ``missed_noncanonical``,
+        without GT or AG, and ``missed_unscanned``, whose window has N or leaves contig or split.
     """
     test = sites[sites["split"] == "test"]
     bodies = gene_bodies(exons)
@@ -444,13 +452,24 @@ def scan_genes(
             values = {"contig": contig, "position": at, "strand": strand, "class": classes}
             parts.append(pd.DataFrame(values).assign(gene=gene, placed=kind, motif=MOTIF[kind]))
     if not parts:
-        return sites.iloc[:0], dict.fromkeys(MOTIF, 0)
+        none = dict.fromkeys(MOTIF, 0)
+        return sites.iloc[:0], {"missed_noncanonical": none, "missed_unscanned": none}
     scan = pd.concat(parts, ignore_index=True).drop_duplicates([*KEYS[:3], "placed"])
     scan = place(scan, genome, splits)
-    inside = [key in taken for key in zip(test["contig"], test["gene"], strict=True)]
-    odd = test[inside & (test["stratum"] == "noncanonical").to_numpy()]
-    missed = {name: int((odd["class"] == name).sum()) for name in MOTIF}
-    return scan[scan["split"] == "test"].reset_index(drop=True), missed
+    scan = scan[scan["split"] == "test"].reset_index(drop=True)
+    own = annotated[
+        [key in taken for key in zip(annotated["contig"], annotated["gene"], strict=True)]
+    ]
+    there = set(scan[KEYS].itertuples(index=False, name=None))
+    lost = own[[key not in there for key in own[KEYS].itertuples(index=False, name=None)]]
+    canonical = lost["motif"] == lost["class"].map(MOTIF)
+    return scan, {
+        key: {name: int((part["class"] == name).sum()) for name in MOTIF}
+        for key, part in (
+            ("missed_noncanonical", lost[~canonical]),
+            ("missed_unscanned", lost[canonical]),
+        )
+    }
 
 
 def oracle(frame: pd.DataFrame, truth: Sequence[str]) -> NDArray[np.float64]:
