@@ -29,7 +29,8 @@ def arguments(tmp_path):
     }  # fmt: skip
     described = [
         {"task": "tfbs", "dataset": "chip", "negatives": "matched", "dropped": {"few": 3, "no": 0},
-         "counts": {"train": {"bound": 5}, "test": {"bound": 2}}, "captions": {"leaks": "all strata"}},
+         "counts": {"train": {"bound": 5}, "test": {"bound": 2}}, "captions": {"leaks": "all strata"},
+         "discordant_loci": {"MAX": {"loci": 40, "share": 0.325}, "X": {"loci": 0, "share": None}}},
         {"task": "disease", "dataset": "people"},
     ]  # fmt: skip
     files = {"provenance": record, "motif_set": {"motifs": [{"kept": True}, {"kept": False}]}}
@@ -78,6 +79,8 @@ def test_data_card(arguments, tmp_path):
     assert "<td>B</td>" + "".join(map(number, (10, 8, 2, 9))) in text  # read, kept, overlap, open
     assert "<td>train</td>" + "".join(map(number, (6, 2, 41))) in text  # of the consensus set
     assert "<td>*</td>" not in text
+    assert '<td>MAX</td><td class=number>40</td><td class=number data-value="0.325">32.5%' in text
+    assert "<td>X</td><td class=number>0</td>" in text
     assert "href=" not in text
 
 

@@ -133,6 +133,23 @@ def test_discordant_means_labelled_otherwise_in_a_training_cell_type(chip: Chip)
         assert ("discordant" in row.stratum) == expected
 
 
+def test_the_share_of_discordant_loci_is_that_of_all_labels(chip: Chip) -> None:
+    path = chip.write()
+    _, info, _ = build(chip, path, {"negatives": "natural"})
+    opened = {cell: cell_open(chip, cell) for cell in CELLS}
+    for tf in ("CTCF", "SPI1"):
+        labels = [
+            [r in chip.bound[tf, cell] for cell in CELLS if r in opened[cell]]
+            for r in range(len(chip.toy.regions))
+        ]
+        loci = [own for own in labels if len(own) > 1 and any(own)]
+        share = sum(not all(own) for own in loci) / len(loci)
+        assert info["discordant_loci"][tf] == {"loci": len(loci), "share": round(share, 4)}
+        assert 0 < share < 1
+    _, matched, _ = build(chip, path, max_items=300)
+    assert matched["discordant_loci"] == info["discordant_loci"]
+
+
 def test_discordant_negatives_are_the_whole_stratum(chip: Chip) -> None:
     path = chip.write()
     natural, _, _ = build(chip, path, {"negatives": "natural"})

@@ -19,6 +19,7 @@ from genebert.splits import SPLITS
 VERSION = 2
 
 Fields = dict[str, str]
+DISCORDANT = 0.3  # share of discordant loci from which a TF can show what context is worth
 BALANCED = 0.6  # AUROC of GC content alone from which negatives count as not matched
 _CHECKS = {  # row of leaks.tsv (before a colon): what it says
     "exact_duplicate": "test items with the sequence of a train or valid item",
@@ -246,6 +247,28 @@ def _datasets(described: Sequence[Mapping[str, Any]]) -> list[str]:
         html.section("Datasets"),
         html.table(columns, rows),
         html.facts({name: text for name, text in notes.items() if text}),
+        *_discordant(described),
+    ]
+
+
+def _discordant(described: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Show how often the binding of a TF differs between cell types, from sets that tell."""
+    rows = [
+        [one["dataset"], tf, str(found["loci"]),
+         "NA" if found["share"] is None else _percent(str(found["share"]))]
+        for one in described
+        for tf, found in sorted((one.get("discordant_loci") or {}).items())
+    ]  # fmt: skip
+    if not rows:
+        return []
+    return [
+        html.paragraph(
+            "How far the binding of a TF depends on the cell type: of the regions that are open in "
+            "two or more cell types of the assays and bound in at least one, the share that is "
+            f"bound in some only. TFs from {DISCORDANT:.0%} on can show what the context of a cell "
+            "type is worth; the others are controls."
+        ),
+        html.table(["dataset", "TF", "regions", "discordant"], rows),
     ]
 
 

@@ -127,17 +127,20 @@ def build(
     peaks = [read_peaks(path, fasta, dropped) for path in files]
     covered = covered_contigs(row, peaks, fasta)
     parts, skipped, n_in = [], [], 0
+    shares: dict[str, dict[str, Any]] = {}
     by_tf = progress(chip.groupby("tf", sort=True), "labelling regions", "TFs")
     for tf, sets in by_tf:  # a TF at a time: bounds memory
         items = label_regions(sets, peaks, atlas, covered, dropped)
         n_in += len(items)
         items["discordant"] = discordant(items)
+        share = discordant_loci(items)
         items = items[items["part"] != ""]
         if kind == "discordant":
             dropped["not_discordant"] += int((~items["discordant"]).sum())
             items = items[items["discordant"]]
         if usable(items, str(tf), dropped):
             parts.append(pair_negatives(items, kind, seed, dropped))
+            shares[str(tf)] = share
         else:
             skipped.append(str(tf))
     if not parts:
@@ -172,6 +175,7 @@ def build(
         "imbalance": balance,
         "inductive_strata": list(INDUCTIVE),
         "within_locus": within_locus(frame),
+        "discordant_loci": shares,
         "captions": {
             "items": "(open region, TF, cell type); bound if a summit lies in the region",
             "negatives": _CAPTIONS[kind],
@@ -354,6 +358,24 @@ def discordant(items: pd.DataFrame) -> NDArray[np.bool_]:
     unbound = joined["total"].to_numpy() - bound
     # an item counts in its own class only, so it never makes itself discordant
     return np.where(items["label"] == 1, unbound > 0, bound > 0)
+
+
+def discordant_loci(items: pd.DataFrame) -> dict[str, Any]:
+    """Return the loci of a TF that could differ between cell types, and the share that do.
+
+    Parameters
+    ----------
+    items : rows of :func:`label_regions` for one TF, of all splits.
+
+    Returns
+    -------
+    loci : regions open in two or more labelled cell types and bound in at least one of them.
+    share : of these, bound in some and unbound in others; None without loci.
+    """
+    counts = items.groupby("locus")["label"].agg(["size", "sum"])
+    loci = counts[(counts["size"] >= 2) & (counts["sum"] > 0)]
+    mixed = loci["sum"] < loci["size"]
+    return {"loci": len(loci), "share": round(float(mixed.mean()), 4) if len(loci) else None}
 
 
 def usable(items: pd.DataFrame, tf: str, dropped: Counter[str]) -> bool:
