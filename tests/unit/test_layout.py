@@ -33,6 +33,13 @@ def test_the_task_accessibility_is_one_more_where_it_has_a_dataset(config):
     assert layout.dataset_extra(config, row) == []
 
 
+def test_variants_read_the_genes_for_their_distance_to_a_tss(config):
+    row = next(row for row in config["datasets"] if row["kind"] == "variants")
+    assert layout.dataset_extra(config, row) == [config["genome"]["gtf"]]
+    config["genome"]["gtf"] = ""
+    assert layout.dataset_extra(config, row) == []
+
+
 def test_files_of_ready_made_sequences(config):
     row = {
         "task": "promoter",

@@ -87,10 +87,11 @@ def build(place: Path, labels: Path, name: str = "v", **row: Any) -> tuple[pd.Da
     """Run the builder and read what it wrote."""
     truth = row.pop("truth", [])
     most = row.pop("max_items", None)
+    extra = row.pop("extra", [])
     out = {key: str(place / f"{name}.{key}") for key in ("dataset", "description", "leaks")}
     variants.build(
         genome=str(place / "genome.fa"), index="", block_index="", accessibility=str(place / "open.h5ad"), contigs="",
-        regions=str(place / "regions.tsv"), labels=str(labels), extra=[], truth=truth,
+        regions=str(place / "regions.tsv"), labels=str(labels), extra=extra, truth=truth,
         phenotypes=[], row={"task": "disease", "name": name, "kind": "variants", **row},
         splits=SPLITS, seed=3, max_items=most, **out,
     )  # fmt: skip
@@ -148,6 +149,31 @@ def test_truth_is_joined_by_allele_and_cell_type(place: Path, genome: Genome) ->
     known = frame[~first].merge(truth, on=["contig", "position"])
     np.testing.assert_allclose(known["oracle"], known["probability"])
     assert set(known["effect_x"]) == {0.5}
+
+
+EXON = '{}\tx\texon\t{}\t{}\t.\t{}\t.\tgene_id "g"; transcript_id "t{}";\n'
+
+
+def test_a_distance_that_the_labels_lack_is_measured_to_the_gtf(
+    place: Path, genome: Genome, tmp_path: Path
+) -> None:
+    source = table(genome, [200, 500])
+    gtf = tmp_path / "genes.gtf"
+    gtf.write_text(EXON.format("chr1", 191, 300, "+", 1) + EXON.format("chr1", 400, 520, "-", 2))
+    bare = write(place, source.drop(columns="tss_distance"))
+    frame, info = build(place, bare, extra=[str(gtf)])
+    found = frame.set_index(["contig", "position"])["tss_distance"]
+    assert found["chr1"].to_dict() == {200: 9, 500: 20}  # TSS at bases 191 (+) and 520 (-)
+    assert found["chr2"].isna().all()  # no transcript there
+    assert info["tss_distance"] == {"from": "gtf", "unknown": 4}
+    frame, info = build(place, write(place, source), extra=[str(gtf)])
+    assert set(frame["tss_distance"]) == {0, 10}
+    assert info["tss_distance"] == {"from": "labels", "unknown": 0}
+    gtf.write_text(EXON.format("1", 191, 300, "+", 1))
+    with pytest.raises(InputError, match="no contig of this file is in the genome"):
+        build(place, write(place, source.drop(columns="tss_distance")), extra=[str(gtf)])
+    _, info = build(place, bare)
+    assert info["tss_distance"] == {"from": "labels", "unknown": 6}
 
 
 @pytest.mark.parametrize(

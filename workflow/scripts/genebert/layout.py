@@ -203,7 +203,8 @@ def dataset_labels(config: Config, row: Row) -> str:
 def dataset_extra(config: Config, row: Row) -> list[str]:
     """Return further files that a dataset reads.
 
-    ChIP-seq peaks in the order of the table, the index of a VCF, or files of the other splits.
+    ChIP-seq peaks in the order of the table, the gene annotation for the distance of variants to a
+    TSS, the index of a VCF, or files of the other splits.
     """
     labels = dataset_labels(config, row)
     if row["kind"] == "narrowpeak":
@@ -214,6 +215,8 @@ def dataset_extra(config: Config, row: Row) -> list[str]:
         )
         check_unique(rows, ("tf", "cell_type"), labels)
         return [source(config, r["peaks"]) for r in rows]
+    if row["kind"] == "variants":
+        return optional(config, "genome", "gtf")
     if row["kind"] == "cohort":
         return [f"{labels}.tbi"]
     if row["kind"] == "sequences":

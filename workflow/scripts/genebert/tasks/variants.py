@@ -9,7 +9,8 @@ Keys of the dataset's row in the configuration (all optional):
 ``columns``
     Where the fields are, field -> column (VCF: INFO key): contig, position, ref, alt, label,
     cell_type, tss_distance, class (of a negative), match (names a positive and the negatives that
-    were chosen for it; choose them on its chromosome), pvalue.
+    were chosen for it; choose them on its chromosome), pvalue. Without any tss_distance it is
+    measured to the transcripts of ``genome.gtf``.
 ``positive``
     How a column becomes a binary label. For effects ``{pvalue: 1e-5, effect: 0}``: positive where
     the p-value is below and the absolute effect above. For words
@@ -51,6 +52,7 @@ from genebert.errors import InputError, nearest
 from genebert.genome import Genome
 from genebert.hints import contig_twin
 from genebert.splits import Splits
+from genebert.tasks import annotation
 from genebert.tasks import dataset as ds
 from genebert.tasks import leaks as leak_checks
 from genebert.tasks.variant_files import (
@@ -64,7 +66,7 @@ from genebert.tasks.variant_files import (
     windows,
 )
 
-VERSION = 3
+VERSION = 4
 MISSING = ("", "NA", "NaN", "nan", ".")  # a number or a label that a table does not have
 log = logging.getLogger("genebert")
 
@@ -254,6 +256,20 @@ def held_out_names(accessibility: str) -> set[str]:
     return set(obs.index[obs["held_out"].to_numpy(dtype=bool)])
 
 
+def add_tss_distance(frame: pd.DataFrame, gtf: str, lengths: Mapping[str, int]) -> pd.DataFrame:
+    """Return the variants with ``tss_distance`` to the nearest transcript start of a GTF, in bases.
+
+    Raises
+    ------
+    InputError
+        If the GTF is no such file, or none of its contigs is in the genome.
+    """
+    sites = annotation.transcripts(annotation.read_exons(gtf))
+    sites = annotation.keep_known_contigs(sites, lengths, Counter(), file=gtf)
+    positions = frame["position"].to_numpy(np.int64) - 1
+    return frame.assign(tss_distance=annotation.nearest_tss(frame["contig"], positions, sites))
+
+
 def read_truth(path: str, frame: pd.DataFrame) -> pd.DataFrame:
     """Return the generator's ``probability`` of the label and ``effect`` of each variant.
 
@@ -337,6 +353,7 @@ def build(
     regions: str,
     accessibility: str,
     labels: str,
+    extra: list[str],
     truth: list[str],
     dataset: str,
     description: str,
@@ -354,6 +371,7 @@ def build(
     genome : indexed FASTA. regions : ``regions.tsv``; its width is the width of the windows.
     accessibility : its obs say which cell types are held out.
     labels : TSV or VCF, plain or gzipped, or parquet; positions are 1-based.
+    extra : none or one GTF, for the distance to a TSS where the labels give none.
     truth : none or one table of the generator's probabilities.
     dataset, description, leaks : outputs.
     row, splits : configuration. seed : for drawing ``max_items``.
@@ -366,6 +384,9 @@ def build(
     reference, table = Genome(genome), ds.read_regions(regions)
     width = int(table["end"].iloc[0] - table["start"].iloc[0])
     frame, dropped, n_in = read_items(labels, reference, row, Splits.from_config(splits), width)
+    annotated = bool(frame["tss_distance"].isna().all() and ds.as_list(extra))
+    if annotated:
+        frame = add_tss_distance(frame, ds.as_list(extra)[0], reference.lengths)
     frame["in_pretraining"] = ds.in_pretraining(frame, table)
     frame["region"] = ds.region_at(frame["contig"].tolist(), frame["position"] - 1, table)
     binary = set(frame["label"]) <= {0.0, 1.0}
@@ -402,6 +423,10 @@ def build(
         "strand_specific": False,
         "block_bp": ds.block_bp(row, reference.lengths),
         "flags": ["within_one_element"] if one_element(frame) else [],
+        "tss_distance": {
+            "from": "gtf" if annotated else "labels",
+            "unknown": int(frame["tss_distance"].isna().sum()),
+        },
         "n_in": n_in,
         "dropped": {reason: int(n) for reason, n in sorted(dropped.items()) if n},
         "items": ds.count_items(frame, ["neutral", "causal"]) if binary else {},
