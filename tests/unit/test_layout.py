@@ -40,6 +40,13 @@ def test_variants_read_the_genes_for_their_distance_to_a_tss(config):
     assert layout.dataset_extra(config, row) == []
 
 
+def test_scores_of_variants_are_models_by_their_names(config):
+    row = next(row for row in config["datasets"] if row["kind"] == "variants")
+    row["scores"] = {"cadd": "RawScore", "maf": "-MAF"}
+    assert {"cadd", "maf"} <= set(layout.models(config, row))
+    assert layout.weights_of(config, row, "cadd") == []
+
+
 def test_files_of_ready_made_sequences(config):
     row = {
         "task": "promoter",

@@ -43,6 +43,14 @@ def test_chromosomes_are_left_out_and_the_signal_is_found() -> None:
     assert ((found.test > 0) & (found.test < 1)).all()
 
 
+def test_an_unknown_value_is_the_mean_of_the_training_variants() -> None:
+    plain = np.array([[1.0], [3.0], [np.nan], [100.0]])
+    found = vm.Features(plain).matrix(np.array([0, 1, 2]))
+    np.testing.assert_allclose(found[:3, 0], [-(1.5**0.5), 1.5**0.5, 0])
+    nothing = vm.Features(np.full((4, 1), np.nan)).matrix(np.array([0, 1]))
+    np.testing.assert_array_equal(nothing, 0)
+
+
 def test_labels_and_features_of_the_scored_chromosome_are_never_used() -> None:
     frame, x = make_frame()
     rng = np.random.default_rng(1)

@@ -151,6 +151,18 @@ def test_truth_is_joined_by_allele_and_cell_type(place: Path, genome: Genome) ->
     assert set(known["effect_x"]) == {0.5}
 
 
+def test_scores_of_the_labels_become_columns(place: Path, genome: Genome) -> None:
+    source = table(genome, [200, 500]).assign(raw=[0.5, "NA", -1, 2, 3, 4], MAF=0.1)
+    frame, info = build(place, write(place, source), scores={"cadd": "raw", "maf": "-MAF"})
+    found = frame.merge(source, on=["contig", "position"])
+    np.testing.assert_array_equal(found["score_cadd"], pd.to_numeric(found["raw"], errors="coerce"))
+    assert set(frame["score_maf"]) == {0.1}
+    assert info["scores"] == {
+        "cadd": {"sign": 1, "unknown": 1},
+        "maf": {"sign": -1, "unknown": 0},
+    }
+
+
 EXON = '{}\tx\texon\t{}\t{}\t.\t{}\t.\tgene_id "g"; transcript_id "t{}";\n'
 
 
@@ -242,6 +254,19 @@ def test_vcf_with_a_flag(place: Path, genome: Genome) -> None:
     assert len(merged) == len(source)
     assert (merged["label_x"] == merged["label_y"]).all()
     assert (merged["cell_type_x"] == merged["cell_type_y"]).all()
+
+
+def test_scores_are_read_from_info(place: Path, genome: Genome) -> None:
+    lines = ["##fileformat=VCFv4.2", '##INFO=<ID=CAUSAL,Number=0,Type=Flag,Description="x">',
+             "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"]  # fmt: skip
+    for row in table(genome, [200, 500]).itertuples():
+        info = "CAUSAL;phyloP=1.5" if row.label else "DP=3"
+        lines.append(f"{row.contig}\t{row.position}\t.\t{row.ref}\t{row.alt}\t.\t.\t{info}")
+    path = place / "scores.vcf"
+    path.write_text("\n".join(lines) + "\n")
+    frame, info = build(place, path, label_info="CAUSAL", scores={"phylop": "phyloP"})
+    assert frame["score_phylop"].fillna(0).tolist() == (1.5 * frame["label"]).tolist()
+    assert info["scores"]["phylop"]["unknown"] == 3
 
 
 def test_only_a_flag_that_is_absent_is_a_label(place: Path, genome: Genome) -> None:
@@ -377,6 +402,9 @@ def broken(kind: str, genome: Genome) -> tuple[bytes, dict[str, Any]]:
         row = {"columns": {"chromosome": "contig"}}
     elif kind == "minimum":
         row = {"minimum": {"barcodes": 10}}
+    elif kind.startswith("score"):
+        source["raw"] = ["NA", {"score text": "high", "score infinite": "inf"}.get(kind, "NA")] * 3
+        row = {"scores": {"cadd": "rwa" if kind == "score name" else "raw"}}
     elif kind == "unused":
         source["alt"] = "<DEL>"
     text = source.to_csv(sep="\t", index=False)
@@ -402,6 +430,10 @@ def broken(kind: str, genome: Genome) -> tuple[bytes, dict[str, Any]]:
         ("positive", "unknown key 'pvalu' in positive; did you mean 'pvalue'"),
         ("field", "unknown field 'chromosome' in columns"),
         ("minimum", "column 'barcodes' of minimum is missing"),
+        ("score text", "line 3: raw is not a number; found 'high'"),
+        ("score infinite", "line 3: raw is not finite; found inf"),
+        ("score empty", "no record has a number in the column 'raw' of scores"),
+        ("score name", "in the column 'rwa' of scores; did you mean 'raw'"),
         ("unused", "no variant can be used"),
         ("ragged", "wrong number of fields; found 7; expected 8"),
         ("empty", "is empty; expected columns contig"),

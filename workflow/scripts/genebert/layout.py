@@ -319,7 +319,8 @@ def ablation_models(config: Config) -> list[str]:
 def models(config: Config, row: Row) -> list[str]:
     """Return the models of a dataset, in the order of the tables."""
     run = config["effort"]["variants"]
-    names = [*SHARED_MODELS, *EXTRA_MODELS.get(row["kind"], ()), *ablation_models(config)]
+    names = [*SHARED_MODELS, *EXTRA_MODELS.get(row["kind"], ())]
+    names += [*row.get("scores", ()), *ablation_models(config)]
     if row.get("truth"):
         names.append("oracle")
     return [name for name in names if variant_of(name) in (None, *run)]

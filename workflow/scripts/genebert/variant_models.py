@@ -34,8 +34,9 @@ class Features:
 
     Attributes
     ----------
-    plain : float[N, F], used as they are. reduced : float[N, D] or None: its principal components
-        and their absolute values are used; the components are found on the training variants.
+    plain : float[N, F], used as they are; NaN is unknown. reduced : float[N, D] or None: its
+        principal components and their absolute values are used; the components are found on the
+        training variants.
     """
 
     plain: Floats
@@ -48,7 +49,10 @@ class Features:
         return int(self.plain.shape[1]) + 2 * min(COMPONENTS, *self.reduced.shape)
 
     def matrix(self, train: Ints) -> NDArray[np.float64]:
-        """Return float64[N, F'], standardised, with everything estimated on ``train``."""
+        """Return float64[N, F'], standardised, with everything estimated on ``train``.
+
+        A feature that is NaN has the mean of the others.
+        """
         parts = [np.asarray(self.plain, np.float64)]
         if self.reduced is not None:
             x = np.asarray(self.reduced, np.float64)
@@ -56,6 +60,9 @@ class Features:
             components = x @ axes[:COMPONENTS].T
             parts += [components, np.abs(components)]
         x = np.hstack(parts)
+        unknown = np.isnan(x)
+        if unknown.any():
+            x = np.where(unknown, np.ma.masked_invalid(x[train]).mean(axis=0).filled(0), x)
         mean, scale = x[train].mean(axis=0), x[train].std(axis=0)
         return (x - mean) / np.where(scale > 1e-9, scale, np.inf)
 

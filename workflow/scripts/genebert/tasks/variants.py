@@ -29,6 +29,10 @@ Keys of the dataset's row in the configuration (all optional):
     VCF: the INFO key of the label (a flag, or a number).
 ``cell_type``
     Cell type of all variants, where the table has no such column.
+``scores``
+    Scores that the file has, name -> column (VCF: INFO key), e.g. ``{cadd: RawScore, maf: -MAF}``.
+    Each becomes a model of that name. A minus before the column: smaller values are more likely
+    positive.
 ``direction``
     ``both`` (default: either allele may matter, scores are absolute) or ``loss`` (only alleles
     that are less likely than the reference score high).
@@ -57,9 +61,12 @@ from genebert.tasks import dataset as ds
 from genebert.tasks import leaks as leak_checks
 from genebert.tasks.variant_files import (
     FIELDS,
+    MISSING,
     Filter,
+    GivenScores,
     Record,
     check_reference,
+    number,
     prefixed,
     reader_of,
     skip_reason,
@@ -67,7 +74,6 @@ from genebert.tasks.variant_files import (
 )
 
 VERSION = 4
-MISSING = ("", "NA", "NaN", "nan", ".")  # a number or a label that a table does not have
 log = logging.getLogger("genebert")
 
 
@@ -89,13 +95,7 @@ class Labeller:
 
     def number(self, record: Record, field: str) -> float:
         """Return a field as a number, NaN where it is missing; InputError if it is none."""
-        text = record.fields.get(field, "")
-        try:
-            return float("nan" if text in MISSING else text)
-        except ValueError:
-            raise InputError(
-                f"{field} is not a number", file=self.path, row=record.row, found=text
-            ) from None
+        return number(record, field, self.path)
 
     def __call__(self, record: Record) -> tuple[float, float, str]:
         """Return (label, effect or NaN, reason to skip or an empty string)."""
@@ -152,7 +152,7 @@ def read_items(
                 f"unknown field {field!r} in columns{nearest(field, FIELDS)}",
                 file=f"config datasets, {row.get('name')}",
             )
-    labeller, left_out = Labeller(row, path), Filter(row, path)
+    labeller, left_out, given = Labeller(row, path), Filter(row, path), GivenScores(row, path)
     repeats = row.get("repeats", "error")
     strange: Record | None = None
     dropped: Counter = Counter()
@@ -218,6 +218,7 @@ def read_items(
                 "effect": effect,
                 "class": record.fields.get("class", ""),
                 "match": record.fields.get("match", ""),
+                **given(record),
             }
         )
     left_out.check()
@@ -227,6 +228,7 @@ def read_items(
         raise InputError(
             "no variant can be used", file=path, found=dict(dropped), expected="at least one"
         )
+    given.check()
     return pd.DataFrame(rows), dropped, n_in
 
 
@@ -426,6 +428,10 @@ def build(
         "tss_distance": {
             "from": "gtf" if annotated else "labels",
             "unknown": int(frame["tss_distance"].isna().sum()),
+        },
+        "scores": {
+            name: {"sign": sign, "unknown": int(frame[f"score_{name}"].isna().sum())}
+            for name, sign in GivenScores(row, labels).signs.items()
         },
         "n_in": n_in,
         "dropped": {reason: int(n) for reason, n in sorted(dropped.items()) if n},
