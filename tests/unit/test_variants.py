@@ -309,6 +309,27 @@ def test_reporter_assay_as_effects_or_labels(place: Path, genome: Genome) -> Non
     assert frame["effect"].tolist() == [2.0, 0.01, 0.9, 0.5, 1.0]  # no direction
 
 
+def test_elements_of_an_assay(place: Path, genome: Genome) -> None:
+    parts = {"A": ("chr1", 500), "B": ("chr1", 545), "C": ("chr1", 900), "D": ("chr2", 500)}
+    frames = [
+        table(genome, list(range(first, first + 25)), (contig,)).assign(Element=name)
+        for name, (contig, first) in parts.items()
+    ]
+    small = table(genome, list(range(2000, 2019)), ("chr3",)).assign(Element="E")
+    none = table(genome, [2500], ("chr3",)).assign(Element="")
+    path = write(place, pd.concat([*frames, small, none]))
+    frame, info = build(place, path, columns={"group": "Element"})
+    assert info["dropped"] == {"group of fewer than 20 variants": 19, "no group": 1}
+    assert frame["group"].value_counts().to_dict() == dict.fromkeys("ABCD", 25)
+    element = frame.groupby("group")["element"].unique().map(list).to_dict()
+    assert element["A"] == element["B"]  # their windows of 40 bases overlap
+    assert info["elements"] == len({*element["A"], *element["C"], *element["D"]}) == 3
+    frame, info = build(place, path)
+    assert set(frame["group"]) == {""}
+    assert set(frame["element"]) == {-1}
+    assert info["elements"] == 0
+
+
 def test_words_as_labels(place: Path, genome: Genome) -> None:
     source = table(genome, [200, 300, 400, 500], ("chr1",)).drop(columns="label")
     source["meaning"] = ["Pathogenic", "benign", "uncertain", "Benign"]

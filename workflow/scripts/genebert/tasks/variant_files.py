@@ -22,7 +22,7 @@ from genebert.progress import Progress
 
 FIELDS = (
     "contig", "position", "ref", "alt", "label", "cell_type", "tss_distance", "class", "match",
-    "pvalue",
+    "pvalue", "group",
 )  # fmt: skip
 REQUIRED = ("contig", "position", "ref", "alt", "label")
 VCF_COLUMNS = ("CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO")

@@ -9,8 +9,9 @@ Keys of the dataset's row in the configuration (all optional):
 ``columns``
     Where the fields are, field -> column (VCF: INFO key): contig, position, ref, alt, label,
     cell_type, tss_distance, class (of a negative), match (names a positive and the negatives that
-    were chosen for it; choose them on its chromosome), pvalue. Without any tss_distance it is
-    measured to the transcripts of ``genome.gtf``.
+    were chosen for it; choose them on its chromosome), pvalue, group (the element of a reporter
+    assay of several: metrics are averaged over elements, which are left out and resampled as a
+    whole). Without any tss_distance it is measured to the transcripts of ``genome.gtf``.
 ``positive``
     How a column becomes a binary label. For effects ``{pvalue: 1e-5, effect: 0}``: positive where
     the p-value is below and the absolute effect above. For words
@@ -51,6 +52,8 @@ import anndata
 import h5py
 import numpy as np
 import pandas as pd
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 
 from genebert.errors import InputError, nearest
 from genebert.genome import Genome
@@ -73,7 +76,8 @@ from genebert.tasks.variant_files import (
     windows,
 )
 
-VERSION = 4
+VERSION = 5
+MIN_ELEMENT = 20  # variants of an element, below which nothing can be said of it
 log = logging.getLogger("genebert")
 
 
@@ -207,7 +211,7 @@ def read_items(
                 "strand": ".",
                 "sequence": reference,
                 "label": label,
-                "group": "",
+                "group": record.fields.get("group", "") if "group" in columns else "",
                 "cell_type": cell_type,
                 "split": split,
                 "alternative": alternative,
@@ -249,6 +253,39 @@ def add_strata(frame: pd.DataFrame, held_out: Collection[str]) -> pd.Series:
             row.append("held-out-cell-type" if cell_type in held_out else "train-cell-type")
         tags.append(";".join(row))
     return pd.Series(tags, index=frame.index)
+
+
+def add_elements(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Number the elements of a reporter assay: ``element``, int64, -1 where there are not several.
+
+    Groups whose windows share a base (an element measured in two cell lines, or from both ends)
+    are one element.
+
+    Returns
+    -------
+    frame : without variants that have no group, or one of fewer than ``MIN_ELEMENT``; ``group`` is
+        empty where there are not several.
+    dropped : reason -> number of variants.
+    """
+    if (frame["group"] == "").all():
+        return frame.assign(element=np.int64(-1)), {}
+    size = frame["group"].map(frame["group"].value_counts())
+    none, small = frame["group"] == "", size < MIN_ELEMENT
+    dropped = {
+        "no group": int(none.sum()),
+        f"group of fewer than {MIN_ELEMENT} variants": int((small & ~none).sum()),
+    }
+    frame = frame[~(none | small)].sort_values(["contig", "start"], kind="stable")
+    if frame["group"].nunique() < 2:
+        return frame.assign(group="", element=np.int64(-1)), dropped
+    reach = frame.groupby("contig")["end"].cummax()
+    same_contig = frame["contig"] == frame["contig"].shift()
+    chain = (~(same_contig & (frame["start"] < reach.shift()))).cumsum().to_numpy() - 1
+    group = pd.factorize(frame["group"])[0] + chain[-1] + 1
+    nodes = int(group.max()) + 1
+    shared = sparse.coo_matrix((np.ones(len(frame)), (chain, group)), shape=(nodes, nodes))
+    part = connected_components(shared, directed=False)[1][chain]
+    return frame.assign(element=np.unique(part, return_inverse=True)[1].astype(np.int64)), dropped
 
 
 def held_out_names(accessibility: str) -> set[str]:
@@ -403,7 +440,8 @@ def build(
     dropped["copy on another contig"] += int(checks["removed"].iloc[0])
     kept = thin(frame, max_items, seed)
     dropped["beyond max_items"] += len(frame) - len(kept)
-    frame = kept
+    frame, small = add_elements(kept)
+    dropped.update(small)
     values = set(frame["label"])
     if len(values) < 2:
         raise InputError(
@@ -435,9 +473,10 @@ def build(
         },
         "n_in": n_in,
         "dropped": {reason: int(n) for reason, n in sorted(dropped.items()) if n},
+        "elements": int(frame["element"].max()) + 1,
         "items": ds.count_items(frame, ["neutral", "causal"]) if binary else {},
         "captions": {
-            "split": "leave-one-chromosome-out; leave-one-block-out where one chromosome has all",
+            "split": "leave-one-chromosome-out; elements or blocks where one chromosome has all",
             "transductive": "the encoder has read the locus in pre-training",
         },
     }
