@@ -108,6 +108,12 @@ def test_default_configuration_is_valid_and_complete(config, schema):
         ("datasets.2.scores", {"genebert-x": "raw"}, "a model has this name; found 'genebert-x'"),
         ("datasets.2.scores", {"ca/dd": "raw"}, "key datasets[2].scores"),
         ("datasets.2.scores", {"cadd": 1}, "key datasets[2].scores.cadd"),
+        ("datasets.2.matched", {"per_positive": 0}, "key datasets[2].matched.per_positive"),
+        (
+            "datasets.2.matched",
+            {"per_positive": 9, "scores": ["maf"]},
+            "datasets[2].matched.scores names no score of the dataset; found 'maf'",
+        ),
         ("datasets.0.kind", "regions", "task 'promoter' cannot read labels of kind 'regions'"),
         ("splits.train", [1], "a text that looks like a number needs quotes: '1'"),
         ("splits.train", "chr1", "a list has brackets: [chr1]"),

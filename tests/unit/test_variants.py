@@ -330,6 +330,26 @@ def test_elements_of_an_assay(place: Path, genome: Genome) -> None:
     assert info["elements"] == 0
 
 
+def test_negatives_are_matched_to_positives_of_their_class(place: Path, genome: Genome) -> None:
+    source = table(genome, list(range(100, 2100, 100)))
+    source["label"] = (np.arange(60) % 20 < 4).astype(int)
+    source["class"] = np.where(np.arange(60) % 2, "utr", "intron")
+    source["tss_distance"] = np.where(np.arange(60) % 20 < 10, 50, 10**6)
+    path = write(place, source.assign(AF=0.1))
+    scores = {"scores": {"maf": "-AF"}, "matched": {"per_positive": 2, "scores": ["maf"]}}
+    frame, info = build(place, path, **scores)
+    assert info["dropped"] == {"negative matched to no positive": 48 - 18}
+    far = -0.625 / (0.375 * 0.625 / 2) ** 0.5  # of 48 negatives 30 are far away, no positive is
+    assert info["balance"]["log10_tss_distance"] == pytest.approx([far, 0], abs=1e-4)
+    assert info["balance"]["maf"] == [0, 0]
+    assert set(frame["tss_distance"]) == {50}
+    for name, part in frame.groupby("match"):
+        assert part["label"].sum() == 1
+        assert part.loc[part["label"] == 1, "item"].item() == name
+        assert part["class"].nunique() == part["contig"].nunique() == 1
+        assert set(part["stratum"].str.partition(";")[0]) == {f"vs-{part['class'].iloc[0]}"}
+
+
 def test_words_as_labels(place: Path, genome: Genome) -> None:
     source = table(genome, [200, 300, 400, 500], ("chr1",)).drop(columns="label")
     source["meaning"] = ["Pathogenic", "benign", "uncertain", "Benign"]

@@ -308,6 +308,14 @@ def _check_names(config: Mapping[str, Any], file: str) -> None:
             raise InputError(f"key datasets[{number}].phenotypes is missing", file=file)
         if row.get("scores") and row["kind"] != "variants":
             raise InputError(f"key datasets[{number}].scores needs the kind variants", file=file)
+        for name in (row.get("matched") or {}).get("scores", ()):
+            if name not in (row.get("scores") or ()):
+                raise InputError(
+                    f"key datasets[{number}].matched.scores names no score of the dataset"
+                    + nearest(name, row.get("scores") or ()),
+                    file=file,
+                    found=name,
+                )
         taken = {*SHARED_MODELS, *(name for names in EXTRA_MODELS.values() for name in names)}
         for name in row.get("scores") or ():
             if name in {*taken, "oracle"} or name.startswith("genebert"):

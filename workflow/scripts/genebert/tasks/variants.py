@@ -34,6 +34,10 @@ Keys of the dataset's row in the configuration (all optional):
     Scores that the file has, name -> column (VCF: INFO key), e.g. ``{cadd: RawScore, maf: -MAF}``.
     Each becomes a model of that name. A minus before the column: smaller values are more likely
     positive.
+``matched``
+    ``{per_positive: 9, scores: [maf]}``: of the negatives only those are used that are matched to
+    a positive (:mod:`genebert.tasks.variant_matching`), on contig, class, distance to a TSS and
+    these ``scores``.
 ``direction``
     ``both`` (default: either allele may matter, scores are absolute) or ``loss`` (only alleles
     that are less likely than the reference score high).
@@ -75,8 +79,9 @@ from genebert.tasks.variant_files import (
     skip_reason,
     windows,
 )
+from genebert.tasks.variant_matching import match_negatives
 
-VERSION = 5
+VERSION = 6
 MIN_ELEMENT = 20  # variants of an element, below which nothing can be said of it
 log = logging.getLogger("genebert")
 
@@ -239,7 +244,8 @@ def read_items(
 def add_strata(frame: pd.DataFrame, held_out: Collection[str]) -> pd.Series:
     """Return the tags of each variant, joined by ';'.
 
-    ``vs-CLASS`` holds the negatives of one class and all positives, so that each stratum has both;
+    ``vs-CLASS`` holds the negatives of one class and the positives of that class, all of them where
+    positives have no such classes, so that each stratum has both;
     ``transductive`` marks loci that pre-training has read, ``inductive`` the others.
     """
     positive = (frame["label"] == 1).to_numpy()
@@ -247,7 +253,9 @@ def add_strata(frame: pd.DataFrame, held_out: Collection[str]) -> pd.Series:
     tags = []
     columns = (frame["class"], positive, frame["in_pretraining"], frame["cell_type"])
     for name, is_positive, seen, cell_type in zip(*columns, strict=True):
-        row = [f"vs-{c}" for c in classes] if is_positive else [f"vs-{name}"] if name else []
+        row = [f"vs-{name}"] if name else []
+        if is_positive and name not in classes:
+            row = [f"vs-{c}" for c in classes]
         row.append("transductive" if seen else "inductive")
         if cell_type:
             row.append("held-out-cell-type" if cell_type in held_out else "train-cell-type")
@@ -438,6 +446,10 @@ def build(
         frame["effect"] = frame["effect"].fillna(known["effect"])
     frame, checks = drop_copies(frame, file=labels)
     dropped["copy on another contig"] += int(checks["removed"].iloc[0])
+    balance: dict[str, list[float]] = {}
+    if row.get("matched"):
+        frame, left, balance = match_negatives(frame, row["matched"], seed, file=labels)
+        dropped.update(left)
     kept = thin(frame, max_items, seed)
     dropped["beyond max_items"] += len(frame) - len(kept)
     frame, small = add_elements(kept)
@@ -473,6 +485,7 @@ def build(
         },
         "n_in": n_in,
         "dropped": {reason: int(n) for reason, n in sorted(dropped.items()) if n},
+        "balance": balance,
         "elements": int(frame["element"].max()) + 1,
         "items": ds.count_items(frame, ["neutral", "causal"]) if binary else {},
         "captions": {
