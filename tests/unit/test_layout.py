@@ -47,6 +47,16 @@ def test_scores_of_variants_are_models_by_their_names(config):
     assert layout.weights_of(config, row, "cadd") == []
 
 
+def test_either_index_of_a_cohort_will_do(config, tmp_path):
+    vcf = tmp_path / "cohort.vcf.gz"
+    row = next(row for row in config["datasets"] if row["kind"] == "cohort") | {"path": str(vcf)}
+    assert layout.dataset_extra(config, row) == [f"{vcf}.tbi"]
+    (tmp_path / "cohort.vcf.gz.csi").touch()
+    assert layout.dataset_extra(config, row) == [f"{vcf}.csi"]
+    (tmp_path / "cohort.vcf.gz.tbi").touch()
+    assert layout.dataset_extra(config, row) == [f"{vcf}.tbi"]
+
+
 def test_files_of_ready_made_sequences(config):
     row = {
         "task": "promoter",

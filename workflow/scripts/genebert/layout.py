@@ -218,7 +218,8 @@ def dataset_extra(config: Config, row: Row) -> list[str]:
     if row["kind"] == "variants":
         return optional(config, "genome", "gtf")
     if row["kind"] == "cohort":
-        return [f"{labels}.tbi"]
+        tbi, csi = f"{labels}.tbi", f"{labels}.csi"
+        return [csi if os.path.exists(csi) and not os.path.exists(tbi) else tbi]
     if row["kind"] == "sequences":
         return [source(config, row[split]) for split in ("valid", "test") if split in row]
     return []
