@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from scipy.stats import spearmanr
 
 from genebert import features
@@ -106,6 +107,22 @@ def test_a_published_cut_gives_labels(place: Path, realdata: Path) -> None:
     used = source[source["barcodes"] >= 10]
     assert len(frame) == len(used)
     assert frame["label"].sum() == (used["pvalue"] < 1e-5).sum() > 100
+
+
+def test_the_configuration_asks_for_labels_and_for_signed_effects(
+    place: Path, realdata: Path, root: Path
+) -> None:
+    config = yaml.safe_load((root / "config/hg19_test.yaml").read_text())
+    rows = {row["name"]: row for row in config["datasets"] if row["kind"] == "variants"}
+    built = {}
+    for name, row in rows.items():
+        keys = ("columns", "minimum", "positive", "block_bp")
+        path = realdata / "variants" / Path(row["path"]).name
+        frame, info = build(place, path, **{key: row[key] for key in keys if key in row})
+        built[name, info["label"]] = frame.set_index("item").sort_index()
+    labels, effects = built["mpra-GP1BB", "binary"], built["mpra-GP1BB-effect", "effect"]
+    assert labels["effect"].equals(effects["label"].abs().rename("effect"))
+    assert (effects["label"] < 0).sum() > 100
 
 
 def test_motif_changes_follow_measured_effects(

@@ -216,6 +216,16 @@ def test_unusable_variants_are_counted(place: Path) -> None:
     assert len(arrays["variants"]) == 5
 
 
+def test_an_index_of_the_other_kind_gives_the_same(place: Path) -> None:
+    path = write_vcf(place)
+    expected_frame, *_ = build(place, path)
+    Path(f"{path}.tbi").unlink()
+    pysam.tabix_index(path, preset="vcf", force=True, csi=True)
+    frame, *_ = build(place, path, extra=[f"{path}.csi"])
+    assert frame.equals(expected_frame)
+    Path(f"{path}.csi").unlink()
+
+
 def bad_vcf(place: Path, kind: str) -> str:
     if kind == "unindexed":
         return write_vcf(place, index=False)

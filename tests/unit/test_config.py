@@ -77,6 +77,7 @@ def test_methods_tell_the_rates_and_warm_up_that_configurations_have(root):
 
 
 SHORT = ("config.yaml", "hg19_test.yaml", "tutorial.yaml")  # of the smoke run, a test, a tutorial
+ON_TOP = ("study_replicate.yaml", "study_negatives.yaml", "all_variants.yaml")  # of study_small.yaml
 
 
 def test_runs_that_are_to_show_something_report_mgm_at_three_spans(root):
@@ -84,9 +85,7 @@ def test_runs_that_are_to_show_something_report_mgm_at_three_spans(root):
     configs = {path.name: yaml.safe_load(path.read_text()) for path in root.glob("config/*.yaml")}
     base = configs["config.yaml"]
     for name in set(configs) - set(SHORT):
-        below = (
-            merged(base, configs["study_small.yaml"]) if name == "study_replicate.yaml" else base
-        )
+        below = merged(base, configs["study_small.yaml"]) if name in ON_TOP else base
         block = merged(below, configs[name])["pretrain"]
         assert block["evaluation_spans"] == [1, 5, 10], name
         assert block["evaluation_loci"] >= 512, name
@@ -133,6 +132,21 @@ def test_runs_that_are_to_show_something_report_mgm_at_three_spans(root):
         ("effort.label_fractions", [0], "key effort.label_fractions[0]"),
         ("datasets.0.copies", "keeep", "did you mean 'keep'?"),
         ("datasets.2.only", {"MC": []}, "key datasets[2].only.MC"),
+        ("datasets.0.scores", {"cadd": "raw"}, "key datasets[0].scores needs the kind variants"),
+        (
+            "datasets.2.scores",
+            {"gc": "raw"},
+            "datasets[2].scores: a model has this name; found 'gc'",
+        ),
+        ("datasets.2.scores", {"genebert-x": "raw"}, "a model has this name; found 'genebert-x'"),
+        ("datasets.2.scores", {"ca/dd": "raw"}, "key datasets[2].scores"),
+        ("datasets.2.scores", {"cadd": 1}, "key datasets[2].scores.cadd"),
+        ("datasets.2.matched", {"per_positive": 0}, "key datasets[2].matched.per_positive"),
+        (
+            "datasets.2.matched",
+            {"per_positive": 9, "scores": ["maf"]},
+            "datasets[2].matched.scores names no score of the dataset; found 'maf'",
+        ),
         ("datasets.0.kind", "regions", "task 'promoter' cannot read labels of kind 'regions'"),
         ("splits.train", [1], "a text that looks like a number needs quotes: '1'"),
         ("splits.train", "chr1", "a list has brackets: [chr1]"),

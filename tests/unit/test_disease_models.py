@@ -253,6 +253,25 @@ def test_oracle_fills_what_is_unknown_with_the_mean(variants: Path) -> None:
     np.testing.assert_allclose(frame["score"], 0.9)
 
 
+def test_a_score_that_the_labels_bring_is_a_model(variants: Path) -> None:
+    frame = pd.read_parquet(variants / "dataset.parquet")
+    frame["score_maf"] = np.where(frame["label"] == 1, 0.01, 0.2) + np.linspace(0, 0.1, 120)
+    frame.loc[:29, "score_maf"] = np.nan
+    frame.to_parquet(variants / "dataset.parquet", index=False)
+    info = json.loads((variants / "dataset.json").read_text())
+    info["scores"] = {"maf": {"sign": -1, "unknown": 30}}
+    (variants / "dataset.json").write_text(json.dumps(info))
+    found, fit = run(variants, "maf", "variants")
+    assert set(found["track"]) == {"supervised", "zeroshot:given"}
+    assert np.isfinite(found["score"]).all()
+    assert fit["unknown"] == 30
+    known = found[found["item"].isin(frame["item"][30:])]
+    assert area(known, "supervised") > 0.95
+    assert area(known, "zeroshot:given") > 0.95  # small values score high
+    score = found[found["track"] == "zeroshot:given"].set_index("item")["score"]
+    np.testing.assert_allclose(score[frame["item"][:30]], -frame["score_maf"].median())
+
+
 def test_unknown_distances_make_a_constant_model(variants: Path) -> None:
     frame = pd.read_parquet(variants / "dataset.parquet")
     frame["tss_distance"] = np.nan

@@ -36,6 +36,30 @@ def test_the_task_accessibility_is_one_more_where_it_has_a_dataset(config):
     assert layout.dataset_extra(config, row) == []
 
 
+def test_variants_read_the_genes_for_their_distance_to_a_tss(config):
+    row = next(row for row in config["datasets"] if row["kind"] == "variants")
+    assert layout.dataset_extra(config, row) == [config["genome"]["gtf"]]
+    config["genome"]["gtf"] = ""
+    assert layout.dataset_extra(config, row) == []
+
+
+def test_scores_of_variants_are_models_by_their_names(config):
+    row = next(row for row in config["datasets"] if row["kind"] == "variants")
+    row["scores"] = {"cadd": "RawScore", "maf": "-MAF"}
+    assert {"cadd", "maf"} <= set(layout.models(config, row))
+    assert layout.weights_of(config, row, "cadd") == []
+
+
+def test_either_index_of_a_cohort_will_do(config, tmp_path):
+    vcf = tmp_path / "cohort.vcf.gz"
+    row = next(row for row in config["datasets"] if row["kind"] == "cohort") | {"path": str(vcf)}
+    assert layout.dataset_extra(config, row) == [f"{vcf}.tbi"]
+    (tmp_path / "cohort.vcf.gz.csi").touch()
+    assert layout.dataset_extra(config, row) == [f"{vcf}.csi"]
+    (tmp_path / "cohort.vcf.gz.tbi").touch()
+    assert layout.dataset_extra(config, row) == [f"{vcf}.tbi"]
+
+
 def test_files_of_ready_made_sequences(config):
     row = {
         "task": "promoter",

@@ -61,6 +61,24 @@ def test_missing_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert last == f"error: zz: no such file; relative paths are seen from {str(tmp_path)!r}"
 
 
+def test_a_missing_index_is_told_by_how_it_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("cohort.vcf.gz").touch()
+    last = explain("MissingInputException", MISSING.format("cohort.vcf.gz.tbi")).splitlines()[-1]
+    assert last == (
+        "error: cohort.vcf.gz.tbi: no such file; the VCF has no index, "
+        "make it with 'tabix -p vcf cohort.vcf.gz' (or -C for .csi)"
+    )
+    both = "\n".join(
+        f"MissingInputException: Missing input files for rule {rule}:\n    affected files:\n        zz"
+        for rule in ("cohort_dataset", "dataset")
+    )
+    text = explain("WorkflowError", both)  # what Snakemake says where two rules could make it
+    assert text.splitlines()[-1].startswith("error: zz: no such file; relative paths")
+
+
 def test_our_own_errors_lose_their_traceback() -> None:
     message = (
         'InputFunctionException in rule metrics in file "x", line 96:\nError:\n'

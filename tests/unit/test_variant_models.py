@@ -43,6 +43,27 @@ def test_chromosomes_are_left_out_and_the_signal_is_found() -> None:
     assert ((found.test > 0) & (found.test < 1)).all()
 
 
+def test_an_unknown_value_is_the_mean_of_the_training_variants() -> None:
+    plain = np.array([[1.0], [3.0], [np.nan], [100.0]])
+    found = vm.Features(plain).matrix(np.array([0, 1, 2]))
+    np.testing.assert_allclose(found[:3, 0], [-(1.5**0.5), 1.5**0.5, 0])
+    nothing = vm.Features(np.full((4, 1), np.nan)).matrix(np.array([0, 1]))
+    np.testing.assert_array_equal(nothing, 0)
+
+
+def test_elements_are_left_out_as_a_whole_where_one_chromosome_has_all() -> None:
+    frame, x = make_frame(contigs=1)
+    frame["element"] = np.arange(len(frame)) % 3
+    task = problem(frame, block_bp=10)
+    assert task.left_out == "element"
+    assert (frame.groupby("element")["item"].count() == np.bincount(task.fold)).all()
+    assert (pd.Series(task.fold).groupby(frame["element"]).nunique() == 1).all()
+    assert auroc(task.y, vm.leave_out(task, vm.Features(x)).test) > 0.9
+    many = frame.assign(element=np.arange(len(frame)) // 4)
+    assert len(np.unique(problem(many).fold)) == vm.ELEMENT_FOLDS
+    assert problem(frame.assign(element=-1)).left_out == "block"
+
+
 def test_labels_and_features_of_the_scored_chromosome_are_never_used() -> None:
     frame, x = make_frame()
     rng = np.random.default_rng(1)

@@ -87,10 +87,11 @@ def build(place: Path, labels: Path, name: str = "v", **row: Any) -> tuple[pd.Da
     """Run the builder and read what it wrote."""
     truth = row.pop("truth", [])
     most = row.pop("max_items", None)
+    extra = row.pop("extra", [])
     out = {key: str(place / f"{name}.{key}") for key in ("dataset", "description", "leaks")}
     variants.build(
         genome=str(place / "genome.fa"), index="", block_index="", accessibility=str(place / "open.h5ad"), contigs="",
-        regions=str(place / "regions.tsv"), labels=str(labels), extra=[], truth=truth,
+        regions=str(place / "regions.tsv"), labels=str(labels), extra=extra, truth=truth,
         phenotypes=[], row={"task": "disease", "name": name, "kind": "variants", **row},
         splits=SPLITS, seed=3, max_items=most, **out,
     )  # fmt: skip
@@ -148,6 +149,43 @@ def test_truth_is_joined_by_allele_and_cell_type(place: Path, genome: Genome) ->
     known = frame[~first].merge(truth, on=["contig", "position"])
     np.testing.assert_allclose(known["oracle"], known["probability"])
     assert set(known["effect_x"]) == {0.5}
+
+
+def test_scores_of_the_labels_become_columns(place: Path, genome: Genome) -> None:
+    source = table(genome, [200, 500]).assign(raw=[0.5, "NA", -1, 2, 3, 4], MAF=0.1)
+    frame, info = build(place, write(place, source), scores={"cadd": "raw", "maf": "-MAF"})
+    found = frame.merge(source, on=["contig", "position"])
+    np.testing.assert_array_equal(found["score_cadd"], pd.to_numeric(found["raw"], errors="coerce"))
+    assert set(frame["score_maf"]) == {0.1}
+    assert info["scores"] == {
+        "cadd": {"sign": 1, "unknown": 1},
+        "maf": {"sign": -1, "unknown": 0},
+    }
+
+
+EXON = '{}\tx\texon\t{}\t{}\t.\t{}\t.\tgene_id "g"; transcript_id "t{}";\n'
+
+
+def test_a_distance_that_the_labels_lack_is_measured_to_the_gtf(
+    place: Path, genome: Genome, tmp_path: Path
+) -> None:
+    source = table(genome, [200, 500])
+    gtf = tmp_path / "genes.gtf"
+    gtf.write_text(EXON.format("chr1", 191, 300, "+", 1) + EXON.format("chr1", 400, 520, "-", 2))
+    bare = write(place, source.drop(columns="tss_distance"))
+    frame, info = build(place, bare, extra=[str(gtf)])
+    found = frame.set_index(["contig", "position"])["tss_distance"]
+    assert found["chr1"].to_dict() == {200: 9, 500: 20}  # TSS at bases 191 (+) and 520 (-)
+    assert found["chr2"].isna().all()  # no transcript there
+    assert info["tss_distance"] == {"from": "gtf", "unknown": 4}
+    frame, info = build(place, write(place, source), extra=[str(gtf)])
+    assert set(frame["tss_distance"]) == {0, 10}
+    assert info["tss_distance"] == {"from": "labels", "unknown": 0}
+    gtf.write_text(EXON.format("1", 191, 300, "+", 1))
+    with pytest.raises(InputError, match="no contig of this file is in the genome"):
+        build(place, write(place, source.drop(columns="tss_distance")), extra=[str(gtf)])
+    _, info = build(place, bare)
+    assert info["tss_distance"] == {"from": "labels", "unknown": 6}
 
 
 @pytest.mark.parametrize(
@@ -218,6 +256,19 @@ def test_vcf_with_a_flag(place: Path, genome: Genome) -> None:
     assert (merged["cell_type_x"] == merged["cell_type_y"]).all()
 
 
+def test_scores_are_read_from_info(place: Path, genome: Genome) -> None:
+    lines = ["##fileformat=VCFv4.2", '##INFO=<ID=CAUSAL,Number=0,Type=Flag,Description="x">',
+             "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"]  # fmt: skip
+    for row in table(genome, [200, 500]).itertuples():
+        info = "CAUSAL;phyloP=1.5" if row.label else "DP=3"
+        lines.append(f"{row.contig}\t{row.position}\t.\t{row.ref}\t{row.alt}\t.\t.\t{info}")
+    path = place / "scores.vcf"
+    path.write_text("\n".join(lines) + "\n")
+    frame, info = build(place, path, label_info="CAUSAL", scores={"phylop": "phyloP"})
+    assert frame["score_phylop"].fillna(0).tolist() == (1.5 * frame["label"]).tolist()
+    assert info["scores"]["phylop"]["unknown"] == 3
+
+
 def test_only_a_flag_that_is_absent_is_a_label(place: Path, genome: Genome) -> None:
     source = table(genome, [200, 500, 900])
     lines = ["##fileformat=VCFv4.2", '##INFO=<ID=EFF,Number=1,Type=Float,Description="x">',
@@ -256,6 +307,47 @@ def test_reporter_assay_as_effects_or_labels(place: Path, genome: Genome) -> Non
     assert info["dropped"] == {"tags below 10": 1}
     assert frame["label"].tolist() == [1, 0, 0, 1, 1]
     assert frame["effect"].tolist() == [2.0, 0.01, 0.9, 0.5, 1.0]  # no direction
+
+
+def test_elements_of_an_assay(place: Path, genome: Genome) -> None:
+    parts = {"A": ("chr1", 500), "B": ("chr1", 545), "C": ("chr1", 900), "D": ("chr2", 500)}
+    frames = [
+        table(genome, list(range(first, first + 25)), (contig,)).assign(Element=name)
+        for name, (contig, first) in parts.items()
+    ]
+    small = table(genome, list(range(2000, 2019)), ("chr3",)).assign(Element="E")
+    none = table(genome, [2500], ("chr3",)).assign(Element="")
+    path = write(place, pd.concat([*frames, small, none]))
+    frame, info = build(place, path, columns={"group": "Element"})
+    assert info["dropped"] == {"group of fewer than 20 variants": 19, "no group": 1}
+    assert frame["group"].value_counts().to_dict() == dict.fromkeys("ABCD", 25)
+    element = frame.groupby("group")["element"].unique().map(list).to_dict()
+    assert element["A"] == element["B"]  # their windows of 40 bases overlap
+    assert info["elements"] == len({*element["A"], *element["C"], *element["D"]}) == 3
+    frame, info = build(place, path)
+    assert set(frame["group"]) == {""}
+    assert set(frame["element"]) == {-1}
+    assert info["elements"] == 0
+
+
+def test_negatives_are_matched_to_positives_of_their_class(place: Path, genome: Genome) -> None:
+    source = table(genome, list(range(100, 2100, 100)))
+    source["label"] = (np.arange(60) % 20 < 4).astype(int)
+    source["class"] = np.where(np.arange(60) % 2, "utr", "intron")
+    source["tss_distance"] = np.where(np.arange(60) % 20 < 10, 50, 10**6)
+    path = write(place, source.assign(AF=0.1))
+    scores = {"scores": {"maf": "-AF"}, "matched": {"per_positive": 2, "scores": ["maf"]}}
+    frame, info = build(place, path, **scores)
+    assert info["dropped"] == {"negative matched to no positive": 48 - 18}
+    far = -0.625 / (0.375 * 0.625 / 2) ** 0.5  # of 48 negatives 30 are far away, no positive is
+    assert info["balance"]["log10_tss_distance"] == pytest.approx([far, 0], abs=1e-4)
+    assert info["balance"]["maf"] == [0, 0]
+    assert set(frame["tss_distance"]) == {50}
+    for name, part in frame.groupby("match"):
+        assert part["label"].sum() == 1
+        assert part.loc[part["label"] == 1, "item"].item() == name
+        assert part["class"].nunique() == part["contig"].nunique() == 1
+        assert set(part["stratum"].str.partition(";")[0]) == {f"vs-{part['class'].iloc[0]}"}
 
 
 def test_words_as_labels(place: Path, genome: Genome) -> None:
@@ -381,6 +473,9 @@ def broken(kind: str, genome: Genome) -> tuple[bytes, dict[str, Any]]:
         row = {"columns": {"chromosome": "contig"}}
     elif kind == "minimum":
         row = {"minimum": {"barcodes": 10}}
+    elif kind.startswith("score"):
+        source["raw"] = ["NA", {"score text": "high", "score infinite": "inf"}.get(kind, "NA")] * 3
+        row = {"scores": {"cadd": "rwa" if kind == "score name" else "raw"}}
     elif kind == "unused":
         source["alt"] = "<DEL>"
     text = source.to_csv(sep="\t", index=False)
@@ -406,6 +501,10 @@ def broken(kind: str, genome: Genome) -> tuple[bytes, dict[str, Any]]:
         ("positive", "unknown key 'pvalu' in positive; did you mean 'pvalue'"),
         ("field", "unknown field 'chromosome' in columns"),
         ("minimum", "column 'barcodes' of minimum is missing"),
+        ("score text", "line 3: raw is not a number; found 'high'"),
+        ("score infinite", "line 3: raw is not finite; found inf"),
+        ("score empty", "no record has a number in the column 'raw' of scores"),
+        ("score name", "in the column 'rwa' of scores; did you mean 'raw'"),
         ("unused", "no variant can be used"),
         ("ragged", "wrong number of fields; found 7; expected 8"),
         ("empty", "is empty; expected columns contig"),

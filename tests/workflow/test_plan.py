@@ -98,7 +98,7 @@ def planned(done: subprocess.CompletedProcess[str]) -> dict[str, int]:
 
 
 # datasets, downloads that the configuration names itself (the listing pages too), listings
-ATLASES = {"catlas": (7, 9, 1), "descartes": (4, 7, 0), "encode_hg19": (5, 8, 2)}
+ATLASES = {"catlas": (8, 9, 1), "descartes": (5, 7, 0), "encode_hg19": (6, 8, 2)}
 
 
 @pytest.mark.parametrize("name", ATLASES)
@@ -330,6 +330,23 @@ def test_bad_cell_type_table_ends_in_one_line(snakemake, root, tmp_path, realdat
     )
     assert done.returncode != 0
     assert "column 'format' is missing" in last_line(done.stderr)
+
+
+def test_a_cohort_needs_an_index_of_either_kind(snakemake, root, tmp_path):
+    row = {"task": "disease", "name": "people", "kind": "cohort", "path": "people.vcf.gz"}
+    changes = {"datasets": [{**row, "phenotypes": "people.tsv"}]}
+    target = "results/tasks/disease/people/dataset.parquet"
+    plan = ("-n", "--configfile", override(tmp_path, root, changes), "--", target)
+    for name in ("people.vcf.gz", "people.tsv"):
+        (tmp_path / name).touch()
+    done = snakemake(*plan)
+    assert done.returncode != 0
+    wanted = "the VCF has no index, make it with 'tabix -p vcf people.vcf.gz'"
+    assert wanted in done.stdout + done.stderr
+    (tmp_path / "people.vcf.gz.csi").touch()
+    done = snakemake(*plan)
+    assert done.returncode == 0, done.stderr
+    assert planned(done)["cohort_dataset"] == 1
 
 
 def test_unset_variable_is_named(snakemake, root, monkeypatch):

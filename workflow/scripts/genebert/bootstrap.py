@@ -221,6 +221,7 @@ def score(items: Items, track: Track, fits: Sequence[Fit], place: Slice, boot: B
     probability = calls_probability(items, fits)
     weights = seed_weights(fits, boot)
     missed = items.missed if place.stratum == ALL else {}  # nobody knows the stratum of those
+    times = element_counts(items, units, boot)
     values: dict[tuple[str, str], list[Floats]] = {}
     for fit in fits:
         calls = make_calls(items, track, fit)
@@ -229,8 +230,9 @@ def score(items: Items, track: Track, fits: Sequence[Fit], place: Slice, boot: B
         ]
         for unit, part in zip(units, parts, strict=True):
             for metric, value in part.items() if unit.name else ():
-                values.setdefault((unit.name, metric), []).append(value)
-        average = {m: metrics.mean_defined(np.stack([p[m] for p in parts])) for m in parts[0]}
+                own = value if times is None else value[:1]  # one element has one block
+                values.setdefault((unit.name, metric), []).append(own)
+        average = {m: _average([part[m] for part in parts], times) for m in parts[0]}
         if items.multiclass:
             average |= _multiclass_draws(items, track, calls, units, boot)
         for metric, value in average.items():
@@ -241,6 +243,18 @@ def score(items: Items, track: Track, fits: Sequence[Fit], place: Slice, boot: B
         mean = (stack * weights[:, : stack.shape[1]]).sum(axis=0)
         estimates[key] = Estimate(stack[:, 0], mean)
     return Scored(fits, units, estimates, probability, items.multiclass, is_effect(items))
+
+
+def element_counts(items: Items, units: Sequence[Unit], boot: Bootstrap) -> Floats | None:
+    """Return float[U, 1 + D]: how often every draw has each element; None for other units."""
+    if not items.by_element:
+        return None
+    return np.stack([boot.counts[boot.block[unit.rows[0]]] for unit in units]).astype(float)
+
+
+def _average(values: Sequence[Floats], times: Floats | None) -> Floats:
+    stack = np.stack(values)
+    return metrics.mean_defined(stack, None if times is None else times[:, : stack.shape[1]])
 
 
 def seed_weights(fits: Sequence[Fit], boot: Bootstrap) -> Floats:
@@ -333,17 +347,17 @@ def _multiclass_draws(
 def validation_score(items: Items, fit: Fit) -> float:
     """Return how well a fit does on its validation items: what chooses between models.
 
-    The AUPRC, averaged over groups or classes; the Spearman correlation where the label is a
-    number. NaN without validation items.
+    The AUPRC, or the Spearman correlation where the label is a number, averaged over groups or
+    classes. NaN without validation items.
     """
     label, group = items.label[fit.valid_rows], items.group[fit.valid_rows]
+    masks = [group == name for name in sorted(set(group))]
     if is_effect(items):
-        return metrics.correlations(label, fit.valid_scores[:, 0])[0]
-    if items.multiclass:
+        values = [metrics.correlations(label[at], fit.valid_scores[at, 0])[0] for at in masks]
+    elif items.multiclass:
         columns = range(fit.valid_scores.shape[1])
         values = [metrics.auprc(label == k, fit.valid_scores[:, k]) for k in columns]
     else:
-        masks = (group == name for name in sorted(set(group)))
         values = [metrics.auprc(label[at] == 1, fit.valid_scores[at, 0]) for at in masks]
     return float(metrics.mean_defined(np.array(values)[:, None])[0]) if values else float("nan")
 

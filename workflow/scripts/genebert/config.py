@@ -19,7 +19,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
 from genebert.errors import InputError, nearest
-from genebert.layout import ATLAS_FILES, DATASET_FILES, LISTINGS
+from genebert.layout import ATLAS_FILES, DATASET_FILES, EXTRA_MODELS, LISTINGS, SHARED_MODELS
 from genebert.splits import Splits
 from genebert.tables import check_resource, expand_path
 from genebert.tasks import check_kind
@@ -306,3 +306,19 @@ def _check_names(config: Mapping[str, Any], file: str) -> None:
             raise InputError(f"key datasets[{number}].path is missing", file=file)
         if row["kind"] == "cohort" and "phenotypes" not in row:
             raise InputError(f"key datasets[{number}].phenotypes is missing", file=file)
+        if row.get("scores") and row["kind"] != "variants":
+            raise InputError(f"key datasets[{number}].scores needs the kind variants", file=file)
+        for name in (row.get("matched") or {}).get("scores", ()):
+            if name not in (row.get("scores") or ()):
+                raise InputError(
+                    f"key datasets[{number}].matched.scores names no score of the dataset"
+                    + nearest(name, row.get("scores") or ()),
+                    file=file,
+                    found=name,
+                )
+        taken = {*SHARED_MODELS, *(name for names in EXTRA_MODELS.values() for name in names)}
+        for name in row.get("scores") or ():
+            if name in {*taken, "oracle"} or name.startswith("genebert"):
+                raise InputError(
+                    f"key datasets[{number}].scores: a model has this name", file=file, found=name
+                )

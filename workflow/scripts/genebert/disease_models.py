@@ -185,7 +185,8 @@ def predict_variants(**arguments: Any) -> None:
     """Score the variants of a dataset with one model.
 
     Tracks: ``supervised`` (leave-one-chromosome-out) and, where the model defines them,
-    ``zeroshot:llr``, ``zeroshot:embedding``, ``zeroshot:motif``, ``zeroshot:accessibility``.
+    ``zeroshot:llr``, ``zeroshot:embedding``, ``zeroshot:motif``, ``zeroshot:accessibility``,
+    ``zeroshot:given`` (a score that the labels bring along).
     Parameters as :func:`genebert.predict.predict`.
 
     Raises
@@ -209,6 +210,11 @@ def predict_variants(**arguments: Any) -> None:
         near, record["unknown"] = nearness(frame["tss_distance"].to_numpy(float))
         blocks = Features(plain=near[:, None])
         frames += supervised(job, problem, blocks, 0, 1, record)
+    elif job.model in info.get("scores", {}):
+        given = frame[f"score_{job.model}"].to_numpy(float)
+        score, record["unknown"] = with_median(given * info["scores"][job.model]["sign"])
+        frames.append(rows_of(frame["item"], score, model=job.model, track="zeroshot:given"))
+        frames += supervised(job, problem, Features(plain=given[:, None]), 0, 1, record)
     elif job.model == "accessibility":
         open_N2 = variant_context.locus_openness(job.context, frame)
         frames += supervised(job, problem, Features(plain=open_N2), 0, 1, record)
@@ -240,17 +246,25 @@ def context_changes(job: Job, frame: pd.DataFrame) -> variant_context.Changes:
     return variant_context.changes(job.context, frame, reference, alternative)
 
 
+def with_median(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
+    """Return the values, the median of the others in the place of NaN, and how many were NaN.
+
+    Where all are NaN, all are 0.
+    """
+    unknown = np.isnan(values)
+    fill = 0.0 if unknown.all() else float(np.nanmedian(values))
+    return np.where(unknown, fill, values), int(unknown.sum())
+
+
 def nearness(distance: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
     """Return minus the logarithm of each distance to a TSS, and how many are unknown.
 
     An unknown distance reads as the median; where all are, the model is constant (AUROC 0.5).
     """
-    unknown = np.isnan(distance)
-    if unknown.all():
+    known, unknown = with_median(distance)
+    if unknown == len(distance):
         log.warning("no variant has a tss_distance: the model tss-distance is constant")
-        return np.zeros(len(distance)), len(distance)
-    known = np.where(unknown, np.nanmedian(distance), distance)
-    return -np.log1p(np.abs(known)), int(unknown.sum())
+    return -np.log1p(np.abs(known)), unknown
 
 
 def score_variants(

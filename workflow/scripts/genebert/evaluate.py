@@ -301,7 +301,7 @@ def _wide_rows(meta: Row, items: Items, track: Track, boot: Bootstrap, scored: S
 
 def _n_train(items: Items, total: int | None, name: str) -> int | None:
     """Return the number of training items: the model's own, or those of one group."""
-    if not name or items.multiclass or not total:
+    if not name or items.multiclass or items.by_element or not total:
         return total
     return int(((items.split == "train") & (items.group == name)).sum())
 

@@ -203,7 +203,8 @@ def dataset_labels(config: Config, row: Row) -> str:
 def dataset_extra(config: Config, row: Row) -> list[str]:
     """Return further files that a dataset reads.
 
-    ChIP-seq peaks in the order of the table, the index of a VCF, or files of the other splits.
+    ChIP-seq peaks in the order of the table, the gene annotation for the distance of variants to a
+    TSS, the index of a VCF, or files of the other splits.
     """
     labels = dataset_labels(config, row)
     if row["kind"] == "narrowpeak":
@@ -214,8 +215,11 @@ def dataset_extra(config: Config, row: Row) -> list[str]:
         )
         check_unique(rows, ("tf", "cell_type"), labels)
         return [source(config, r["peaks"]) for r in rows]
+    if row["kind"] == "variants":
+        return optional(config, "genome", "gtf")
     if row["kind"] == "cohort":
-        return [f"{labels}.tbi"]
+        tbi, csi = f"{labels}.tbi", f"{labels}.csi"
+        return [csi if os.path.exists(csi) and not os.path.exists(tbi) else tbi]
     if row["kind"] == "sequences":
         return [source(config, row[split]) for split in ("valid", "test") if split in row]
     return []
@@ -316,7 +320,8 @@ def ablation_models(config: Config) -> list[str]:
 def models(config: Config, row: Row) -> list[str]:
     """Return the models of a dataset, in the order of the tables."""
     run = config["effort"]["variants"]
-    names = [*SHARED_MODELS, *EXTRA_MODELS.get(row["kind"], ()), *ablation_models(config)]
+    names = [*SHARED_MODELS, *EXTRA_MODELS.get(row["kind"], ())]
+    names += [*row.get("scores", ()), *ablation_models(config)]
     if row.get("truth"):
         names.append("oracle")
     return [name for name in names if variant_of(name) in (None, *run)]

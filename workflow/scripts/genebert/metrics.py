@@ -371,11 +371,15 @@ def percentile_interval(draws_D: Floats) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def mean_defined(values_UD: Floats) -> Floats:
-    """Return the mean over the first axis of what is defined; NaN where nothing is."""
+def mean_defined(values_UD: Floats, times_UD: Floats | None = None) -> Floats:
+    """Return the mean over the first axis of what is defined; NaN where nothing is.
+
+    ``times_UD`` says how often each value counts, in whole numbers (once, if it is not given).
+    """
     defined = np.isfinite(values_UD)
-    count = defined.sum(axis=0)
-    total = np.where(defined, values_UD, 0.0).sum(axis=0)
+    times = defined if times_UD is None else defined * times_UD
+    count = times.sum(axis=0)
+    total = (np.where(defined, values_UD, 0.0) * times).sum(axis=0)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 

@@ -64,10 +64,11 @@ def target_hint(name: str, targets: Iterable[str]) -> str:
 
 
 def _affected(message: str) -> list[str]:
-    """Return the files that a MissingInputException names."""
+    """Return the files that a MissingInputException names, the first of several."""
     _, found, rest = message.partition(_AFFECTED)
     if not found:
         return []
+    rest = rest.partition("MissingInputException")[0]  # two rules can make a cohort
     return [line.strip() for line in rest.splitlines() if line.strip()]
 
 
@@ -89,9 +90,14 @@ def explain(kind: str, message: str, targets: Callable[[], Iterable[str]]) -> st
         return f"error: there is no target {name!r}{target_hint(name, targets())} ({why})"
     if kind == "InputFunctionException" and (match := _INPUT_ERROR.search(message)):
         return f"error: {match[1]}"
-    if kind == "MissingInputException" and (files := _affected(message)):
+    missing = kind == "MissingInputException" or "MissingInputException:" in message
+    if missing and (files := _affected(message)):
         first = files[0]
-        hint = similar_file(first)
+        vcf = first.removesuffix(".tbi")
+        if vcf != first and os.path.exists(vcf):
+            hint = f"; the VCF has no index, make it with 'tabix -p vcf {vcf}' (or -C for .csi)"
+        else:
+            hint = similar_file(first)
         if not hint and not os.path.isabs(first):
             hint = f"; relative paths are seen from {os.getcwd()!r}"
         more = f" (and {len(files) - 1} more)" if len(files) > 1 else ""

@@ -19,7 +19,7 @@ from scipy import sparse
 from genebert.errors import InputError
 from genebert.region_figures import draw_overlap, draw_regions
 from genebert.region_motifs import read_accessibility
-from genebert.tasks.annotation import read_exons, transcripts
+from genebert.tasks.annotation import nearest_tss, read_exons, transcripts
 
 VERSION = 1
 log = logging.getLogger("genebert")
@@ -62,21 +62,12 @@ def tss_distance(regions: pd.DataFrame, tss: pd.DataFrame, *, file: str) -> Floa
         If no region is on a contig with a TSS.
     """
     middle = ((regions["start"] + regions["end"]) // 2).to_numpy(dtype=np.int64)
-    out = np.full(len(regions), np.nan)
-    places = {name: np.sort(part.to_numpy()) for name, part in tss.groupby("contig")["tss"]}
-    for contig, rows in regions.groupby("contig", sort=False).indices.items():
-        if contig not in places:
-            continue
-        sites = places[contig]
-        after = np.searchsorted(sites, middle[rows])
-        left = middle[rows] - sites[np.maximum(after - 1, 0)]
-        right = sites[np.minimum(after, len(sites) - 1)] - middle[rows]
-        out[rows] = np.minimum(np.abs(left), np.abs(right))
+    out = nearest_tss(regions["contig"], middle, tss)
     if not np.isfinite(out).any():
         raise InputError(
             "no contig with a transcript has regions; other names of contigs?",
             file=file,
-            found=", ".join(sorted(map(str, places))[:3]),
+            found=", ".join(sorted(tss["contig"].astype(str).unique())[:3]),
             expected=", ".join(regions["contig"].astype(str).unique()[:3]),
         )
     return out

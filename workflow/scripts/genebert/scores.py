@@ -47,11 +47,11 @@ def model_rank(model: str) -> tuple[int, str]:
 class Items:
     """A dataset as far as scoring needs it, sorted by item; every array is [N].
 
-    ``block`` numbers the bootstrap blocks (genome blocks, individuals of a cohort, or items that
-    have no coordinates), ``locus`` the places that are compared across cell types; ``seen`` tells
-    whether pre-training read the sequence; ``tags`` are the strata of an item; ``flags`` are those
-    of the dataset; ``missed`` counts, per class, sites that no item stands for; ``negatives`` is
-    how negatives were drawn (``matched`` unless told).
+    ``block`` numbers the bootstrap blocks (genome blocks, elements of a reporter assay of several,
+    individuals of a cohort, or items that have no coordinates), ``locus`` the places that are
+    compared across cell types; ``seen`` tells whether pre-training read the sequence; ``tags`` are
+    the strata of an item; ``flags`` are those of the dataset; ``missed`` counts, per class, sites
+    that no item stands for; ``negatives`` is how negatives were drawn (``matched`` unless told).
     """
 
     task: str
@@ -86,6 +86,11 @@ class Items:
     def groups(self) -> list[str]:
         """The outputs that metrics are averaged over, e.g. TFs; empty if there is one only."""
         return sorted({str(group) for group in self.group} - {""})
+
+    @property
+    def by_element(self) -> bool:
+        """Whether the groups are elements of a reporter assay: each lies in one block."""
+        return self.kind == "variants" and bool(self.groups)
 
 
 @dataclass(frozen=True)
@@ -162,6 +167,9 @@ def read_items(dataset: str | Path, description: str | Path, cohort: Sequence[st
     # an item without coordinates is a block and a locus of its own
     contig = frame["contig"].where(frame["contig"] != "", "item " + frame["item"])
     bins = frame["start"] // int(info["block_bp"])
+    blocks = contig.astype(str) + " " + bins.astype(str)
+    if "element" in frame:  # of a reporter assay of several: resampled as a whole
+        blocks = blocks.where(frame["element"] < 0, "element " + frame["element"].astype(str))
     sites = np.where(
         frame["region"] >= 0,
         "region " + frame["region"].astype(str),
@@ -173,7 +181,7 @@ def read_items(dataset: str | Path, description: str | Path, cohort: Sequence[st
         label=frame["label"].to_numpy(dtype=float),
         group=frame["group"].to_numpy(dtype=object),
         contig=frame["contig"].to_numpy(dtype=object),
-        block=_numbered(contig.astype(str) + " " + bins.astype(str)),
+        block=_numbered(blocks),
         locus=_numbered(pd.Series(sites)),
         split=frame["split"].to_numpy(dtype=object),
         seen=frame["in_pretraining"].to_numpy(dtype=bool),

@@ -2,7 +2,7 @@
 
 In: features of each variant (changes of predicted openness, of an embedding, of composition),
 labels. Out: the score of every variant from a regression that saw no variant of its chromosome -
-or, where one chromosome holds (nearly) all of them, of its block of bases.
+or, where one chromosome holds (nearly) all of them, of its element or its block of bases.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from genebert.progress import progress
 
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)  # inverse penalty C of the logistic regression
 BLOCK_FOLDS, INNER_FOLDS = 5, 3
+ELEMENT_FOLDS = 20  # at most; with fewer elements each is left out by itself
 MIN_SHARE = 0.05  # of the variants on each chromosome, else blocks are left out
 COMPONENTS = 16  # principal components of the change of an embedding
 
@@ -34,8 +35,9 @@ class Features:
 
     Attributes
     ----------
-    plain : float[N, F], used as they are. reduced : float[N, D] or None: its principal components
-        and their absolute values are used; the components are found on the training variants.
+    plain : float[N, F], used as they are; NaN is unknown. reduced : float[N, D] or None: its
+        principal components and their absolute values are used; the components are found on the
+        training variants.
     """
 
     plain: Floats
@@ -48,7 +50,10 @@ class Features:
         return int(self.plain.shape[1]) + 2 * min(COMPONENTS, *self.reduced.shape)
 
     def matrix(self, train: Ints) -> NDArray[np.float64]:
-        """Return float64[N, F'], standardised, with everything estimated on ``train``."""
+        """Return float64[N, F'], standardised, with everything estimated on ``train``.
+
+        A feature that is NaN has the mean of the others.
+        """
         parts = [np.asarray(self.plain, np.float64)]
         if self.reduced is not None:
             x = np.asarray(self.reduced, np.float64)
@@ -56,6 +61,9 @@ class Features:
             components = x @ axes[:COMPONENTS].T
             parts += [components, np.abs(components)]
         x = np.hstack(parts)
+        unknown = np.isnan(x)
+        if unknown.any():
+            x = np.where(unknown, np.ma.masked_invalid(x[train]).mean(axis=0).filled(0), x)
         mean, scale = x[train].mean(axis=0), x[train].std(axis=0)
         return (x - mean) / np.where(scale > 1e-9, scale, np.inf)
 
@@ -68,8 +76,8 @@ class Problem:
     ----------
     items : names. y : label, or effect. binary : whether y is 0/1.
     fold : int64[N]; variants of a fold are left out together.
-    unit : int64[N], chromosome or block: the unit of the inner folds.
-    left_out : "chromosome" or "block".
+    unit : int64[N], chromosome, element or block: the unit of the inner folds.
+    left_out : "chromosome", "element" (of a reporter assay of several) or "block".
     match : int64[N], a positive and the negatives chosen for it; -1 where there is none.
     """
 
@@ -95,14 +103,18 @@ class Problem:
             chromosomes = all(np.ptp(y[contig != k]) > 0 for k in np.unique(contig))
         name = pd.Series(contig.astype(str)) + ":" + pd.Series(block.astype(str))
         unit = contig if chromosomes else np.unique(name.to_numpy(str), return_inverse=True)[1]
-        fold = unit if chromosomes else deal(unit, BLOCK_FOLDS, [seed, 7301])
+        elements = not chromosomes and "element" in frame and bool((frame["element"] >= 0).all())
+        if elements:
+            unit = frame["element"].to_numpy(np.int64)
+        folds = ELEMENT_FOLDS if elements else BLOCK_FOLDS
+        fold = unit if chromosomes else deal(unit, folds, [seed, 7301])
         return cls(
             frame["item"].to_numpy(dtype=object),
             y,
             binary,
             fold.astype(np.int64),
             unit.astype(np.int64),
-            "chromosome" if chromosomes else "block",
+            "chromosome" if chromosomes else "element" if elements else "block",
             seed,
             match_groups(frame),
         )

@@ -134,12 +134,17 @@ def _variants(data: Data, row: Mapping[str, Any], path: str, name: str) -> Itera
     """Read the first records of a table or VCF of variants."""
     read = variant_files.reader_of(path)
     contigs, count = set(), 0
+    left_out, given = variant_files.Filter(row, path), variant_files.GivenScores(row, path)
     for record in itertools.islice(read(path, row.get("columns", {})), HEAD):
         record = variant_files.prefixed(record, row.get("contig_prefix", ""))
+        if not (left_out(record) or variant_files.skip_reason(record)):
+            given(record)
         contigs.add(record.contig)
         count += 1
     if not count:
         raise InputError("has no variant", file=path)
+    if count < HEAD:
+        given.check()
     if data.lengths and not contigs & set(data.lengths):
         first = min(contigs)
         raise InputError(

@@ -11,7 +11,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from genebert.errors import InputError, nearest
 from genebert.hints import line_separator, prefix_hint
@@ -226,6 +228,26 @@ def transcripts(exons: pd.DataFrame) -> pd.DataFrame:
     spans = spans.reset_index().rename(columns={"transcript": "name"})
     spans["tss"] = spans["start"].where(spans["strand"] == "+", spans["end"] - 1)
     return spans[["contig", "start", "end", "name", "tss", "strand", "gene"]]
+
+
+def nearest_tss(
+    contigs: pd.Series, positions: NDArray[np.int64], tss: pd.DataFrame
+) -> NDArray[np.float64]:
+    """Return float64[N]: bases from each position to the nearest TSS of its contig, either side.
+
+    NaN on contigs without a TSS. Positions and the columns contig and tss of ``tss`` are 0-based.
+    """
+    out = np.full(len(positions), np.nan)
+    places = {name: np.sort(part.to_numpy()) for name, part in tss.groupby("contig")["tss"]}
+    for contig, rows in contigs.groupby(contigs.to_numpy(), sort=False).indices.items():
+        if contig not in places:
+            continue
+        sites = places[contig]
+        after = np.searchsorted(sites, positions[rows])
+        left = positions[rows] - sites[np.maximum(after - 1, 0)]
+        right = sites[np.minimum(after, len(sites) - 1)] - positions[rows]
+        out[rows] = np.minimum(np.abs(left), np.abs(right))
+    return out
 
 
 def introns(exons: pd.DataFrame) -> pd.DataFrame:

@@ -6,6 +6,7 @@ their line number, checked against the genome, and windows with either allele.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,11 +22,12 @@ from genebert.progress import Progress
 
 FIELDS = (
     "contig", "position", "ref", "alt", "label", "cell_type", "tss_distance", "class", "match",
-    "pvalue",
+    "pvalue", "group",
 )  # fmt: skip
 REQUIRED = ("contig", "position", "ref", "alt", "label")
 VCF_COLUMNS = ("CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO")
 PREFIX = "key contig_prefix adds it"
+MISSING = ("", "NA", "NaN", "nan", ".")  # a number or a label that a file does not have
 MAX_ALLELE = 50  # bases; longer alleles would leave too little of the window in common
 
 
@@ -213,6 +215,17 @@ def reader_of(path: str) -> Callable[[str, Mapping[str, str]], Iterator[Record]]
     return read_parquet if path.endswith(".parquet") else read_table
 
 
+def number(record: Record, field: str, path: str) -> float:
+    """Return a field as a number, NaN where it is missing; InputError if it is none."""
+    text = record.fields.get(field, "")
+    try:
+        return float("nan" if text in MISSING else text)
+    except ValueError:
+        raise InputError(
+            f"{field} is not a number", file=path, row=record.row, found=text
+        ) from None
+
+
 def prefixed(record: Record, prefix: str) -> Record:
     """Return the record with ``prefix`` before the name of its contig where it is missing."""
     if not prefix or record.contig.startswith(prefix):
@@ -248,6 +261,49 @@ class Filter:
         for column in sorted(self.missing):
             raise InputError(
                 f"no record has the column {column!r} of only or without", file=self.path
+            )
+
+
+class GivenScores:
+    """Reads the scores that a label file brings along (CADD, phyloP, allele frequency).
+
+    Attributes
+    ----------
+    columns : name of a score -> column (VCF: INFO key).
+    signs : name -> 1, or -1 where the configuration has a minus before the column: small values
+        speak for the label then.
+    """
+
+    def __init__(self, row: Mapping[str, Any], path: str) -> None:
+        """Read the key ``scores`` of a dataset's row; ``path`` is named in errors."""
+        given = {str(name): str(column) for name, column in (row.get("scores") or {}).items()}
+        self.path = path
+        self.columns = {name: column.removeprefix("-") for name, column in given.items()}
+        self.signs = {name: -1 if column.startswith("-") else 1 for name, column in given.items()}
+        self.empty = set(self.columns.values())
+        self.fields: set[str] = set()
+
+    def __call__(self, record: Record) -> dict[str, float]:
+        """Return ``score_NAME`` -> value, NaN where it is missing; InputError if it is none."""
+        out = {}
+        for name, column in self.columns.items():
+            out[f"score_{name}"] = value = number(record, column, self.path)
+            if math.isinf(value):
+                raise InputError(
+                    f"{column} is not finite", file=self.path, row=record.row, found=value
+                )
+            if not math.isnan(value):
+                self.empty.discard(column)
+        if self.empty:
+            self.fields.update(record.fields)
+        return out
+
+    def check(self) -> None:
+        """Raise :class:`InputError` if no record had a number in a column that the key names."""
+        for column in sorted(self.empty):
+            close = "" if column in self.fields else nearest(column, self.fields)
+            raise InputError(
+                f"no record has a number in the column {column!r} of scores{close}", file=self.path
             )
 
 

@@ -9,7 +9,9 @@ Keys of the dataset's row in the configuration (all optional):
 ``columns``
     Where the fields are, field -> column (VCF: INFO key): contig, position, ref, alt, label,
     cell_type, tss_distance, class (of a negative), match (names a positive and the negatives that
-    were chosen for it; choose them on its chromosome), pvalue.
+    were chosen for it; choose them on its chromosome), pvalue, group (the element of a reporter
+    assay of several: metrics are averaged over elements, which are left out and resampled as a
+    whole). Without any tss_distance it is measured to the transcripts of ``genome.gtf``.
 ``positive``
     How a column becomes a binary label. For effects ``{pvalue: 1e-5, effect: 0}``: positive where
     the p-value is below and the absolute effect above. For words
@@ -28,6 +30,14 @@ Keys of the dataset's row in the configuration (all optional):
     VCF: the INFO key of the label (a flag, or a number).
 ``cell_type``
     Cell type of all variants, where the table has no such column.
+``scores``
+    Scores that the file has, name -> column (VCF: INFO key), e.g. ``{cadd: RawScore, maf: -MAF}``.
+    Each becomes a model of that name. A minus before the column: smaller values are more likely
+    positive.
+``matched``
+    ``{per_positive: 9, scores: [maf]}``: of the negatives only those are used that are matched to
+    a positive (:mod:`genebert.tasks.variant_matching`), on contig, class, distance to a TSS and
+    these ``scores``.
 ``direction``
     ``both`` (default: either allele may matter, scores are absolute) or ``loss`` (only alleles
     that are less likely than the reference score high).
@@ -47,27 +57,34 @@ import h5py
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 
 from genebert.errors import InputError, nearest
 from genebert.genome import Genome
 from genebert.hints import contig_twin
 from genebert.splits import Splits
+from genebert.tasks import annotation
 from genebert.tasks import dataset as ds
 from genebert.tasks import leaks as leak_checks
 from genebert.tasks.variant_files import (
     FIELDS,
+    MISSING,
     Filter,
+    GivenScores,
     Record,
     check_reference,
+    number,
     prefixed,
     reader_of,
     skip_reason,
     windows,
 )
+from genebert.tasks.variant_matching import match_negatives
 from genebert.variant_models import Problem
 
-VERSION = 4
-MISSING = ("", "NA", "NaN", "nan", ".")  # a number or a label that a table does not have
+VERSION = 7
+MIN_ELEMENT = 20  # variants of an element, below which nothing can be said of it
 LeakRow = tuple[str, int, int, float]  # check, found, removed, share
 log = logging.getLogger("genebert")
 
@@ -90,13 +107,7 @@ class Labeller:
 
     def number(self, record: Record, field: str) -> float:
         """Return a field as a number, NaN where it is missing; InputError if it is none."""
-        text = record.fields.get(field, "")
-        try:
-            return float("nan" if text in MISSING else text)
-        except ValueError:
-            raise InputError(
-                f"{field} is not a number", file=self.path, row=record.row, found=text
-            ) from None
+        return number(record, field, self.path)
 
     def __call__(self, record: Record) -> tuple[float, float, str]:
         """Return (label, effect or NaN, reason to skip or an empty string)."""
@@ -153,7 +164,7 @@ def read_items(
                 f"unknown field {field!r} in columns{nearest(field, FIELDS)}",
                 file=f"config datasets, {row.get('name')}",
             )
-    labeller, left_out = Labeller(row, path), Filter(row, path)
+    labeller, left_out, given = Labeller(row, path), Filter(row, path), GivenScores(row, path)
     repeats = row.get("repeats", "error")
     strange: Record | None = None
     dropped: Counter = Counter()
@@ -208,7 +219,7 @@ def read_items(
                 "strand": ".",
                 "sequence": reference,
                 "label": label,
-                "group": "",
+                "group": record.fields.get("group", "") if "group" in columns else "",
                 "cell_type": cell_type,
                 "split": split,
                 "alternative": alternative,
@@ -219,6 +230,7 @@ def read_items(
                 "effect": effect,
                 "class": record.fields.get("class", ""),
                 "match": record.fields.get("match", ""),
+                **given(record),
             }
         )
     left_out.check()
@@ -228,13 +240,15 @@ def read_items(
         raise InputError(
             "no variant can be used", file=path, found=dict(dropped), expected="at least one"
         )
+    given.check()
     return pd.DataFrame(rows), dropped, n_in
 
 
 def add_strata(frame: pd.DataFrame, held_out: Collection[str]) -> pd.Series:
     """Return the tags of each variant, joined by ';'.
 
-    ``vs-CLASS`` holds the negatives of one class and all positives, so that each stratum has both;
+    ``vs-CLASS`` holds the negatives of one class and the positives of that class, all of them where
+    positives have no such classes, so that each stratum has both;
     ``transductive`` marks loci that pre-training has read, ``inductive`` the others.
     """
     positive = (frame["label"] == 1).to_numpy()
@@ -242,7 +256,9 @@ def add_strata(frame: pd.DataFrame, held_out: Collection[str]) -> pd.Series:
     tags = []
     columns = (frame["class"], positive, frame["in_pretraining"], frame["cell_type"])
     for name, is_positive, seen, cell_type in zip(*columns, strict=True):
-        row = [f"vs-{c}" for c in classes] if is_positive else [f"vs-{name}"] if name else []
+        row = [f"vs-{name}"] if name else []
+        if is_positive and name not in classes:
+            row = [f"vs-{c}" for c in classes]
         row.append("transductive" if seen else "inductive")
         if cell_type:
             row.append("held-out-cell-type" if cell_type in held_out else "train-cell-type")
@@ -250,11 +266,58 @@ def add_strata(frame: pd.DataFrame, held_out: Collection[str]) -> pd.Series:
     return pd.Series(tags, index=frame.index)
 
 
+def add_elements(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Number the elements of a reporter assay: ``element``, int64, -1 where there are not several.
+
+    Groups whose windows share a base (an element measured in two cell lines, or from both ends)
+    are one element.
+
+    Returns
+    -------
+    frame : without variants that have no group, or one of fewer than ``MIN_ELEMENT``; ``group`` is
+        empty where there are not several.
+    dropped : reason -> number of variants.
+    """
+    if (frame["group"] == "").all():
+        return frame.assign(element=np.int64(-1)), {}
+    size = frame["group"].map(frame["group"].value_counts())
+    none, small = frame["group"] == "", size < MIN_ELEMENT
+    dropped = {
+        "no group": int(none.sum()),
+        f"group of fewer than {MIN_ELEMENT} variants": int((small & ~none).sum()),
+    }
+    frame = frame[~(none | small)].sort_values(["contig", "start"], kind="stable")
+    if frame["group"].nunique() < 2:
+        return frame.assign(group="", element=np.int64(-1)), dropped
+    reach = frame.groupby("contig")["end"].cummax()
+    same_contig = frame["contig"] == frame["contig"].shift()
+    chain = (~(same_contig & (frame["start"] < reach.shift()))).cumsum().to_numpy() - 1
+    group = pd.factorize(frame["group"])[0] + chain[-1] + 1
+    nodes = int(group.max()) + 1
+    shared = sparse.coo_matrix((np.ones(len(frame)), (chain, group)), shape=(nodes, nodes))
+    part = connected_components(shared, directed=False)[1][chain]
+    return frame.assign(element=np.unique(part, return_inverse=True)[1].astype(np.int64)), dropped
+
+
 def held_out_names(accessibility: str) -> set[str]:
     """Return the cell types that are held out, as the regions have it."""
     with h5py.File(accessibility) as file:
         obs = anndata.io.read_elem(file["obs"])
     return set(obs.index[obs["held_out"].to_numpy(dtype=bool)])
+
+
+def add_tss_distance(frame: pd.DataFrame, gtf: str, lengths: Mapping[str, int]) -> pd.DataFrame:
+    """Return the variants with ``tss_distance`` to the nearest transcript start of a GTF, in bases.
+
+    Raises
+    ------
+    InputError
+        If the GTF is no such file, or none of its contigs is in the genome.
+    """
+    sites = annotation.transcripts(annotation.read_exons(gtf))
+    sites = annotation.keep_known_contigs(sites, lengths, Counter(), file=gtf)
+    positions = frame["position"].to_numpy(np.int64) - 1
+    return frame.assign(tss_distance=annotation.nearest_tss(frame["contig"], positions, sites))
 
 
 def read_truth(path: str, frame: pd.DataFrame) -> pd.DataFrame:
@@ -320,7 +383,7 @@ def check_folds(
     """Compare each variant's window with those of the other folds of the supervised track.
 
     Folds are those that the models use (:class:`genebert.variant_models.Problem`). Where they are
-    blocks of a contig, windows overlap those of other folds: such copies are counted and stay.
+    not chromosomes, windows overlap those of other folds: such copies are counted and stay.
 
     Returns
     -------
@@ -329,7 +392,7 @@ def check_folds(
     """
     problem = Problem.of(frame, info, seed)
     rows: list[LeakRow] = []
-    if problem.left_out == "block":
+    if problem.left_out != "chromosome":
         copies = copies_elsewhere(frame, pd.Series(problem.fold, index=frame.index))
         rows.append(("copy_in_another_fold", int(copies.sum()), 0, float(copies.mean())))
     seen = frame["in_pretraining"].to_numpy()
@@ -359,6 +422,7 @@ def build(
     regions: str,
     accessibility: str,
     labels: str,
+    extra: list[str],
     truth: list[str],
     dataset: str,
     description: str,
@@ -376,6 +440,7 @@ def build(
     genome : indexed FASTA. regions : ``regions.tsv``; its width is the width of the windows.
     accessibility : its obs say which cell types are held out.
     labels : TSV or VCF, plain or gzipped, or parquet; positions are 1-based.
+    extra : none or one GTF, for the distance to a TSS where the labels give none.
     truth : none or one table of the generator's probabilities.
     dataset, description, leaks : outputs.
     row, splits : configuration. seed : for drawing ``max_items``.
@@ -388,6 +453,9 @@ def build(
     reference, table = Genome(genome), ds.read_regions(regions)
     width = int(table["end"].iloc[0] - table["start"].iloc[0])
     frame, dropped, n_in = read_items(labels, reference, row, Splits.from_config(splits), width)
+    annotated = bool(frame["tss_distance"].isna().all() and ds.as_list(extra))
+    if annotated:
+        frame = add_tss_distance(frame, ds.as_list(extra)[0], reference.lengths)
     frame["in_pretraining"] = ds.in_pretraining(frame, table)
     frame["region"] = ds.region_at(frame["contig"].tolist(), frame["position"] - 1, table)
     binary = set(frame["label"]) <= {0.0, 1.0}
@@ -401,9 +469,14 @@ def build(
     before = len(frame)
     frame, checks = drop_copies(frame, file=labels)
     dropped["copy on another contig"] += before - len(frame)
+    balance: dict[str, list[float]] = {}
+    if row.get("matched"):
+        frame, left, balance = match_negatives(frame, row["matched"], seed, file=labels)
+        dropped.update(left)
     kept = thin(frame, max_items, seed)
     dropped["beyond max_items"] += len(frame) - len(kept)
-    frame = kept
+    frame, small = add_elements(kept)
+    dropped.update(small)
     values = set(frame["label"])
     if len(values) < 2:
         raise InputError(
@@ -425,11 +498,21 @@ def build(
         "strand_specific": False,
         "block_bp": ds.block_bp(row, reference.lengths),
         "flags": ["within_one_element"] if one_element(frame) else [],
+        "tss_distance": {
+            "from": "gtf" if annotated else "labels",
+            "unknown": int(frame["tss_distance"].isna().sum()),
+        },
+        "scores": {
+            name: {"sign": sign, "unknown": int(frame[f"score_{name}"].isna().sum())}
+            for name, sign in GivenScores(row, labels).signs.items()
+        },
         "n_in": n_in,
         "dropped": {reason: int(n) for reason, n in sorted(dropped.items()) if n},
+        "balance": balance,
+        "elements": int(frame["element"].max()) + 1,
         "items": ds.count_items(frame, ["neutral", "causal"]) if binary else {},
         "captions": {
-            "split": "leave-one-chromosome-out; leave-one-block-out where one chromosome has all",
+            "split": "leave-one-chromosome-out; elements or blocks where one chromosome has all",
             "transductive": "the encoder has read the locus in pre-training",
             "leaks": "windows that stand on another contig are removed; where blocks are left out,"
             " windows of another fold are counted and stay; similarity is to windows of other"
