@@ -28,7 +28,6 @@ from typing import Any
 import library
 import numpy as np
 import torch
-from peers import compare
 from safetensors.torch import load_file
 
 from genebert import tokens
@@ -246,6 +245,8 @@ def learns(steps: int = 1000) -> list[Result]:
 def rival(device: str) -> list[Result]:
     """Measure against BertForMaskedLM, side by side; short where it is not installed."""
     try:
+        from peers import compare
+
         return list(compare(device))
     except ImportError as error:
         print(f"{error}; pip install -r tests/benchmarks/requirements.txt", file=sys.stderr)

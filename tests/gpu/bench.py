@@ -5,7 +5,8 @@
 Prints one line a configuration: tokens/s over whole optimisation steps (sampling, forward,
 backward, clipping, AdamW), MFU = FLOPs of a step / (seconds * dense bf16 peak), the sampler's share
 of the device's time, and peak memory. FLOPs: ``GeneBert.flops_per_token`` (6 N + 12 L d T, and the
-head for hidden tokens), plus ``flops_per_matrix`` where SRM is on. Needs torch and numpy only.
+head for hidden tokens), plus ``flops_per_matrix`` where SRM is on. Needs torch, numpy, scipy and
+safetensors only.
 """
 
 from __future__ import annotations

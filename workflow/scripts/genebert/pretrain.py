@@ -25,7 +25,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 if __name__ == "__main__":  # find the package beside this file, however it is started
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -46,11 +46,9 @@ from genebert.refusal import refuse
 from genebert.run_figures import final_rows
 from genebert.sampler import Rows, Sampler
 from genebert.samples import TRAIN, VALID, Corpus
+from genebert.shards import Shards
 from genebert.train_state import StateDirectory, difference, digest, run_hash
 from genebert.trainer import Place, Trainer
-
-if TYPE_CHECKING:
-    from genebert.shards import Shards
 
 VERSION = 5
 EXIT_STOPPED = 75  # EX_TEMPFAIL: try again, it resumes
@@ -472,12 +470,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             log.info("%s: this run is finished", output)
             return 0
         check_output(Path(output), identity(settings, sha))
-        # late: they read the genome library, needed for files only
-        from genebert.background import open_background
-        from genebert.shards import Shards
+        shards, windows = Shards.open(index, memory_gb=settings["variant"].get("memory_gb")), None
+        if beside is not None:
+            from genebert.background import open_background  # late: it needs pandas
 
-        shards = Shards.open(index, memory_gb=settings["variant"].get("memory_gb"))
-        windows = None if beside is None else open_background(beside, shards)
+            windows = open_background(beside, shards)
         return run(
             settings, shards, Path(output), index_sha256=sha, stop=stop, device=options.device,
             windows=windows,
