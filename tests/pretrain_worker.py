@@ -1,4 +1,4 @@
-"""One process of a pre-training run on toy shards: python pretrain_worker.py OUTPUT STEPS."""
+"""One process of a pre-training run on toy shards: python pretrain_worker.py OUTPUT STEPS LOSS."""
 
 from __future__ import annotations
 
@@ -10,8 +10,15 @@ import torch
 from genebert.pretrain import StopFlag, run
 from pretrain_toys import toy_block, toy_shards
 
+
+def objectives(loss):
+    """Return all three objectives, SRM with ``loss`` in groups that two processes can share."""
+    return {"mgm": {}, "ngsp": {}, "srm": {"loss": loss, "group": 4}}
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    settings = {"variant": toy_block(log_every=1), "seed": 1, "steps": int(sys.argv[2])}
-    output = Path(sys.argv[1])
+    output, steps, loss = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    block = toy_block(log_every=1, objectives=objectives(loss))
+    settings = {"variant": block, "seed": 1, "steps": steps}
     sys.exit(run(settings, toy_shards(), output, index_sha256="toy", stop=StopFlag(None)))

@@ -191,7 +191,7 @@ def processes(steps: int = 6) -> list[Result]:
             for rank in range(world):
                 env = {"WORLD_SIZE": str(world), "RANK": str(rank), "LOCAL_RANK": str(rank)}
                 env |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "PYTHONPATH": path}
-                call = [sys.executable, str(worker), str(output), str(steps)]
+                call = [sys.executable, str(worker), str(output), str(steps), "bce"]
                 started.append(subprocess.Popen(call, env={**os.environ, **env}))
             if any(process.wait() for process in started):
                 raise RuntimeError(f"a run on {world} processes failed")

@@ -24,6 +24,7 @@ from genebert.pretrained import Pretrained
 from genebert.train_state import StateDirectory
 from genebert.trainer import Place
 from pretrain_toys import toy_block, toy_shards, toy_trainer, written_shards
+from pretrain_worker import objectives
 
 CPU = Place(torch.device("cpu"))
 SHARDS = toy_shards()
@@ -206,9 +207,10 @@ def test_windows_that_are_not_there_are_one_line(tmp_path, caplog):
 # -- several processes ---------------------------------------------------------------------------
 
 
-def test_two_processes_log_the_losses_of_one(tmp_path):
+@pytest.mark.parametrize("loss", ["bce", "infonce"])
+def test_two_processes_log_the_losses_of_one(tmp_path, loss):
     steps = 4
-    go(tmp_path / "one", steps=steps, log_every=1)
+    go(tmp_path / "one", steps=steps, log_every=1, objectives=objectives(loss))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -216,7 +218,7 @@ def test_two_processes_log_the_losses_of_one(tmp_path):
     path = os.pathsep.join([str(Path(pretrain.__file__).parents[1]), str(worker.parent)])
     processes = [
         subprocess.Popen(
-            [sys.executable, str(worker), str(tmp_path / "two"), str(steps)],
+            [sys.executable, str(worker), str(tmp_path / "two"), str(steps), loss],
             env={
                 **os.environ, "WORLD_SIZE": "2", "RANK": rank, "LOCAL_RANK": rank,
                 "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "PYTHONPATH": path,

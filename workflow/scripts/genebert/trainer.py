@@ -251,13 +251,13 @@ class Trainer:
         self.step = 0
         config = ModelConfig.from_pretrain(block, sampler.corpus.n_motifs)
         self.model = GeneBert(config, plan.seed).to(place.device)
+        self.losses = Losses(self.model, self.names, settings)
         self._freeze_unused()
         config_ = self.optimizer_config
         groups = parameter_groups(self.model, config_)
         self.optimizer = torch.optim.AdamW(
             groups, lr=config_.learning_rate, betas=config_.betas, eps=config_.eps, fused=True
         )
-        self.losses = Losses(self.model, self.names, settings)
         precision = block.get("precision", "auto")
         if precision not in PRECISIONS:
             raise InputError(
@@ -283,10 +283,15 @@ class Trainer:
         self.grad_norm = torch.zeros((), device=place.device)
 
     def _freeze_unused(self) -> None:
-        """Leave parts of the model that no objective reaches as they are."""
+        """Leave parts of the model that no objective reaches as they are.
+
+        Processes average gradients, and would wait for one of each trained weight.
+        """
         unused = [name for name in OBJECTIVES if name not in self.names]
         if SRM in unused:
             unused += ["region.out"] if MRM in self.names else ["region", "placeholder"]
+        elif self.losses.infonce:  # cosines need neither
+            unused += ["srm.dense", "srm.out"]
         if self.names == (MRM,):
             unused.append("sequence")
         for name, parameter in self.model.named_parameters():
