@@ -1,12 +1,18 @@
-"""One process of a pre-training run on toy shards: python pretrain_worker.py OUTPUT STEPS LOSS."""
+"""One process of a pre-training run on toy shards: python pretrain_worker.py OUTPUT STEPS LOSS.
+
+With a fourth argument, ``judging``, the process that judges the model is sent SIGTERM by then.
+"""
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from pathlib import Path
 
 import torch
 
+from genebert import pretrain
 from genebert.pretrain import StopFlag, run
 from pretrain_toys import toy_block, toy_shards
 
@@ -21,4 +27,8 @@ if __name__ == "__main__":
     output, steps, loss = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     block = toy_block(log_every=1, objectives=objectives(loss))
     settings = {"variant": block, "seed": 1, "steps": steps}
-    sys.exit(run(settings, toy_shards(), output, index_sha256="toy", stop=StopFlag(None)))
+    stop = StopFlag(None)
+    stop.listen()
+    if sys.argv[4:] == ["judging"]:
+        pretrain.final_rows = lambda *_: os.kill(os.getpid(), signal.SIGTERM)
+    sys.exit(run(settings, toy_shards(), output, index_sha256="toy", stop=stop))
