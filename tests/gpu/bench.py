@@ -166,6 +166,9 @@ def main() -> int:
             waited = figures[title]["data_wait"]
             missed |= waited >= 0.01
             print(f"RESULT data-wait {waited:.4f} 0.01 {'pass' if waited < 0.01 else 'short'}")
+    if cuda and "sequence" in figures:  # `data-wait` is the host's time: it queues the kernels
+        share = figures["sequence"]["sampler_share"]
+        print(f"RESULT sampler-share-of-device-time {share:.4f} - pass")
     if cuda and {"sequence", "full swin"} <= figures.keys():
         overhead = figures["full swin"]["step_seconds"] / figures["sequence"]["step_seconds"] - 1
         missed |= fast and overhead > 0.15
