@@ -4,8 +4,8 @@ The rival is ``transformers`` BertForMaskedLM as DNABERT (Ji et al. 2021) uses i
 strings, a tokeniser splits them into k-mers and looks these up, a collator in Python hides runs of
 tokens, a DataLoader hands out batches, and the head computes the whole vocabulary at every
 position. Two forms: (a) as published: float32, eager attention, a tokeniser in Python, no workers;
-(b) tuned: scaled-dot-product attention, the Rust tokeniser, workers, bf16 on a GPU. Ours is masked
-genome modelling alone, drawn from shards. Same width, depth, heads, rows of 512 tokens (k = 6,
+(b) tuned: scaled-dot-product attention, the Rust tokeniser, workers, fused AdamW as ours has, bf16
+on a GPU. Ours is masked genome modelling alone, drawn from shards. Same width, depth, heads, rows of 512 tokens (k = 6,
 stride 1), batch, optimiser (AdamW) and threads; turn by turn in one process, ratio of medians. The
 batch is halved for all where a device has too little memory for one of them ((a) takes about 90 GB
 for 128 rows and the base model).
@@ -123,7 +123,7 @@ def rival(kind: str, size: str, batch: int, sequences: list[str], device: torch.
     )
     torch.manual_seed(0)
     model = BertForMaskedLM(config).to(device).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=4e-4, fused=tuned and cuda)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=4e-4, fused=tuned)
     workers = min(8, (os.cpu_count() or 2) - 1) if tuned else 0
     loader: Iterator[tuple[Tensor, Tensor]] = iter(
         DataLoader(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+import types
 
 import pytest
 import torch
@@ -74,3 +75,20 @@ def test_the_batch_is_halved_for_all_peers_until_it_fits(measure):
 
     assert peers.fitting(turns, 128) == (32, {"published": [1.0]})
     assert tried == [128, 64, 32]
+
+
+def test_the_tuned_rival_has_the_fused_optimizer_of_ours(measure, monkeypatch):
+    peers, made = importlib.import_module("peers"), []
+
+    class Bert(torch.nn.Linear):
+        def __init__(self, config):
+            super().__init__(2, 2)
+
+    library = types.SimpleNamespace(BertConfig=lambda **_: None, BertForMaskedLM=Bert)
+    monkeypatch.setitem(sys.modules, "transformers", library)
+    monkeypatch.setattr(peers, "Collator", lambda fast: None)
+    monkeypatch.setattr(peers, "DataLoader", lambda *_, **__: [])
+    monkeypatch.setattr(torch.optim, "AdamW", lambda *_, fused, **__: made.append(fused))
+    for kind in ("published", "tuned"):
+        peers.rival(kind, "small", 2, [], torch.device("cpu"))
+    assert made == [False, True]
