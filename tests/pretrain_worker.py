@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from pathlib import Path
 
 import torch
@@ -24,6 +25,7 @@ def objectives(loss):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    warnings.simplefilter("error", FutureWarning)
     output, steps, loss = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     block = toy_block(log_every=1, objectives=objectives(loss))
     settings = {"variant": block, "seed": 1, "steps": steps}

@@ -6,6 +6,7 @@ averaging. :class:`Trainer` owns the weights, the optimizer and the running tota
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -40,6 +41,9 @@ from genebert.sampler import Rows, Sampler
 log = logging.getLogger("genebert")
 SCHEDULES = ("wsd", "cosine", "constant")
 PRECISIONS = ("auto", "bf16", "float32")
+# no buffers are sent before a forward pass: the option by the name that the installed torch knows
+_NEW = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
+KEEP_BUFFERS: dict[str, Any] = {"forward_sync_buffers" if _NEW else "broadcast_buffers": False}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -306,7 +310,7 @@ class Trainer:
         if self.place.world > 1:
             ids = [self.place.device.index] if self.place.device.type == "cuda" else None
             module = DistributedDataParallel(
-                module, device_ids=ids, gradient_as_bucket_view=True, broadcast_buffers=False
+                module, device_ids=ids, gradient_as_bucket_view=True, **KEEP_BUFFERS
             )
         return module
 
