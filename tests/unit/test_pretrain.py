@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from genebert import pretrain
+from genebert.clock import Clock
 from genebert.errors import InputError
 from genebert.pretrain import EXIT_STOPPED, StopFlag, hash_of, main, open_place, read_settings, run
 from genebert.pretrained import Pretrained
@@ -373,6 +374,23 @@ def test_a_run_that_diverges_says_where_and_does_not_try_again(tmp_path):
         go(tmp_path, **kwargs)
     assert str(one.value) == str(two.value)
     assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_mfu_is_the_share_of_the_peak_in_every_lap(tmp_path, monkeypatch):
+    def clock(trainer):
+        made = Clock(trainer)
+        made.peak = 1e12  # FLOP/s; that of a CPU is not known
+        return made
+
+    monkeypatch.setattr(pretrain, "Clock", clock)
+    go(tmp_path, steps=6, log_every=3)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    laps = [row["timing"] for row in lines if row["kind"] == "train"]
+    flops = Clock(toy_trainer()).flops  # of a step
+    assert len(laps) == 2
+    for lap in laps:
+        assert lap["mfu"] == pytest.approx(3 * flops / (lap["seconds"] * 1e12))
+        assert lap["mfu"] == pytest.approx(lap["tflops"])
 
 
 def test_the_log_tells_the_formula_of_mfu(tmp_path, caplog):
