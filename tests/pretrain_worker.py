@@ -1,17 +1,36 @@
-"""One process of a pre-training run on toy shards: python pretrain_worker.py OUTPUT STEPS."""
+"""One process of a pre-training run on toy shards: python pretrain_worker.py OUTPUT STEPS LOSS.
+
+With a fourth argument, ``judging``, the process that judges the model is sent SIGTERM by then.
+"""
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import warnings
 from pathlib import Path
 
 import torch
 
+from genebert import pretrain
 from genebert.pretrain import StopFlag, run
 from pretrain_toys import toy_block, toy_shards
 
+
+def objectives(loss):
+    """Return all three objectives, SRM with ``loss`` in groups that two processes can share."""
+    return {"mgm": {}, "ngsp": {}, "srm": {"loss": loss, "group": 4}}
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    settings = {"variant": toy_block(log_every=1), "seed": 1, "steps": int(sys.argv[2])}
-    output = Path(sys.argv[1])
-    sys.exit(run(settings, toy_shards(), output, index_sha256="toy", stop=StopFlag(None)))
+    warnings.simplefilter("error", FutureWarning)
+    output, steps, loss = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    block = toy_block(log_every=1, objectives=objectives(loss))
+    settings = {"variant": block, "seed": 1, "steps": steps}
+    stop = StopFlag(None)
+    stop.listen()
+    if sys.argv[4:] == ["judging"]:
+        pretrain.final_rows = lambda *_: os.kill(os.getpid(), signal.SIGTERM)
+    sys.exit(run(settings, toy_shards(), output, index_sha256="toy", stop=stop))

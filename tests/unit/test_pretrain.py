@@ -18,12 +18,14 @@ import pytest
 import torch
 
 from genebert import pretrain
+from genebert.clock import Clock
 from genebert.errors import InputError
 from genebert.pretrain import EXIT_STOPPED, StopFlag, hash_of, main, open_place, read_settings, run
 from genebert.pretrained import Pretrained
 from genebert.train_state import StateDirectory
-from genebert.trainer import Place
+from genebert.trainer import Place, Trainer
 from pretrain_toys import toy_block, toy_shards, toy_trainer, written_shards
+from pretrain_worker import objectives
 
 CPU = Place(torch.device("cpu"))
 SHARDS = toy_shards()
@@ -141,7 +143,7 @@ def test_checkpoints_are_written_by_the_clock(tmp_path, monkeypatch):
     saved = []
     monkeypatch.setattr(StateDirectory, "save", lambda self, step, state: saved.append(step))
     go(tmp_path, steps=4, checkpoint_seconds=0)
-    assert saved == [1, 2, 3]
+    assert saved == [1, 2, 3, 4]  # the last one before the model is judged
 
 
 def toy_windows():
@@ -206,9 +208,8 @@ def test_windows_that_are_not_there_are_one_line(tmp_path, caplog):
 # -- several processes ---------------------------------------------------------------------------
 
 
-def test_two_processes_log_the_losses_of_one(tmp_path):
-    steps = 4
-    go(tmp_path / "one", steps=steps, log_every=1)
+def two_processes(output, steps, *arguments):
+    """Run the worker as two processes; return their exit codes."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -216,7 +217,7 @@ def test_two_processes_log_the_losses_of_one(tmp_path):
     path = os.pathsep.join([str(Path(pretrain.__file__).parents[1]), str(worker.parent)])
     processes = [
         subprocess.Popen(
-            [sys.executable, str(worker), str(tmp_path / "two"), str(steps)],
+            [sys.executable, str(worker), str(output), str(steps), *arguments],
             env={
                 **os.environ, "WORLD_SIZE": "2", "RANK": rank, "LOCAL_RANK": rank,
                 "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "PYTHONPATH": path,
@@ -225,12 +226,26 @@ def test_two_processes_log_the_losses_of_one(tmp_path):
         )
         for rank in "01"
     ]  # fmt: skip
-    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    return [process.wait(timeout=120) for process in processes]
+
+
+@pytest.mark.parametrize("loss", ["bce", "infonce"])
+def test_two_processes_log_the_losses_of_one(tmp_path, loss):
+    steps = 4
+    go(tmp_path / "one", steps=steps, log_every=1, objectives=objectives(loss))
+    assert two_processes(tmp_path / "two", steps, loss) == [0, 0]
     one, two = ([r for r in rows_of(tmp_path / n) if r["kind"] == "train"] for n in ("one", "two"))
     assert len(one) == len(two) == steps
     for a, b in zip(one, two, strict=True):
         assert b["loss"] == pytest.approx(a["loss"], abs=1e-4)
         assert b["grad_norm"] == pytest.approx(a["grad_norm"], rel=1e-3)
+
+
+def test_a_signal_while_one_of_two_processes_judges_leaves_the_whole_state(tmp_path):
+    assert two_processes(tmp_path, 3, "bce", "judging") == [EXIT_STOPPED, 0]
+    assert not (tmp_path / "model.safetensors").exists()
+    (manifest,) = tmp_path.glob("state/*/manifest.json")
+    assert json.loads(manifest.read_text())["step"] == 3
 
 
 # -- learning ------------------------------------------------------------------------------------
@@ -373,6 +388,23 @@ def test_a_run_that_diverges_says_where_and_does_not_try_again(tmp_path):
     assert not (tmp_path / "model.safetensors").exists()
 
 
+def test_mfu_is_the_share_of_the_peak_in_every_lap(tmp_path, monkeypatch):
+    def clock(trainer):
+        made = Clock(trainer)
+        made.peak = 1e12  # FLOP/s; that of a CPU is not known
+        return made
+
+    monkeypatch.setattr(pretrain, "Clock", clock)
+    go(tmp_path, steps=6, log_every=3)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    laps = [row["timing"] for row in lines if row["kind"] == "train"]
+    flops = Clock(toy_trainer()).flops  # of a step
+    assert len(laps) == 2
+    for lap in laps:
+        assert lap["mfu"] == pytest.approx(3 * flops / (lap["seconds"] * 1e12))
+        assert lap["mfu"] == pytest.approx(lap["tflops"])
+
+
 def test_the_log_tells_the_formula_of_mfu(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         go(tmp_path, steps=1, objectives=["mgm"])
@@ -421,6 +453,36 @@ def test_before_the_first_step_a_signal_ends_the_program_at_once(tmp_path, caplo
     assert end.value.code == EXIT_STOPPED
     assert "stopped before the first step" in caplog.messages
     assert not list((tmp_path / "out").glob("**/*.safetensors"))
+
+
+def test_a_signal_while_the_model_is_judged_costs_no_step(tmp_path, caplog, monkeypatch):
+    index, config = written_shards(SHARDS, tmp_path), tmp_path / "run.json"
+    config.write_text(json.dumps({**settings_of(steps=3), "index": str(index)}))
+    call = ["--config", str(config), "--device", "cpu", "--output"]
+    before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)}
+    try:
+        assert main([*call, str(tmp_path / "whole")]) == 0
+        with monkeypatch.context() as patch, caplog.at_level(logging.INFO):
+            patch.setattr(pretrain, "final_rows", lambda *_: os.kill(os.getpid(), signal.SIGUSR1))
+            with pytest.raises(SystemExit) as end:
+                main([*call, str(tmp_path / "parts")])
+        assert end.value.code == EXIT_STOPPED
+        assert caplog.messages[-1] == "stopped at step 3 of 3; state is written"
+        monkeypatch.setattr(Trainer, "train_step", lambda *_: pytest.fail("it trains again"))
+        assert main([*call, str(tmp_path / "parts")]) == 0
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert rows_of(tmp_path / "whole") == rows_of(tmp_path / "parts")
+    whole, parts = (tmp_path / name / "model.safetensors" for name in ("whole", "parts"))
+    assert whole.read_bytes() == parts.read_bytes()
+    assert not (tmp_path / "parts" / "state").exists()
+
+
+def test_asked_to_stop_in_the_last_step_it_judges_when_run_again(tmp_path):
+    assert go(tmp_path, StopAfter(2), steps=3) == EXIT_STOPPED
+    assert not (tmp_path / "config.json").exists()
+    assert go(tmp_path, steps=3) == 0
 
 
 def test_a_run_whose_launcher_is_gone_stops():

@@ -48,6 +48,22 @@ def test_a_batch_that_does_not_divide_is_one_line(world, changes):
         toy_trainer(place=Place(torch.device("cpu"), 0, world), **changes)
 
 
+@pytest.mark.parametrize("encoder", ["swin", "transformer"])
+@pytest.mark.parametrize(
+    "objectives",
+    [
+        {"mgm": {}}, {"ngsp": {}}, {"motif": {}}, {"srm": {}}, {"srm": {}, "mrm": {}},
+        {"srm": {"loss": "infonce", "group": 4}}, {"srm": {"loss": "infonce"}, "mrm": {}},
+    ],
+)  # fmt: skip
+def test_every_trained_weight_gets_a_gradient_and_no_other(encoder, objectives):
+    trainer = toy_trainer(model={"size": "tiny", "region_encoder": encoder}, objectives=objectives)
+    (rows,) = trainer.sample(0)
+    trainer.forward(rows).sum().backward()
+    for name, parameter in trainer.model.named_parameters():
+        assert (parameter.grad is not None) == parameter.requires_grad, name
+
+
 @pytest.mark.parametrize(("encoder", "loss"), [("swin", "bce"), ("transformer", "infonce")])
 def test_one_batch_can_be_learned_by_heart(encoder, loss):
     trainer = toy_trainer(

@@ -1,6 +1,7 @@
 """Genomic sequence as small integers: A=0, C=1, G=2, T=3, anything else 4 (N).
 
-One lookup table, one reverse complement and one 2-bit packing for the whole project.
+One lookup table, one reverse complement and one 2-bit packing for the whole project. pysam is
+loaded where a FASTA is opened: training reads none.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import pysam
 from numpy.typing import NDArray
 
 from genebert.errors import InputError
@@ -85,6 +85,8 @@ class Genome:
     """
 
     def __init__(self, path: str | Path) -> None:
+        import pysam
+
         self.path = str(path)
         try:
             self._fasta = pysam.FastaFile(self.path)

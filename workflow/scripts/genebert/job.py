@@ -24,8 +24,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from threadpoolctl import threadpool_limits
-
 from genebert.disk import disk_full, sync
 from genebert.errors import InputError
 
@@ -52,6 +50,8 @@ def limit_threads(count: int) -> None:
     The environment holds for libraries that are loaded later and for subprocesses; a library that
     is loaded already read it at its start and is told by a call.
     """
+    from threadpoolctl import threadpool_limits  # late: training sets up its log without it
+
     for name in THREAD_VARIABLES:
         os.environ[f"{name}_NUM_THREADS"] = str(count)
     os.environ["VECLIB_MAXIMUM_THREADS"] = str(count)

@@ -5,7 +5,8 @@ Several:         python -m torch.distributed.run --nproc-per-node=8 pretrain.py 
 
 The program resumes from ``state/{hash}`` in its output directory; the hash covers the settings,
 the seed and the shards. On SIGTERM, SIGUSR1, SIGINT, after ``--stop-after`` seconds and when the
-process ``--launcher`` is gone it writes its state and ends with exit code 75; on bad input, and
+process ``--launcher`` is gone it writes its state and ends with exit code 75 (while it judges the
+trained model a signal ends it at once: its state is written then); on bad input, and
 when a loss is no longer finite, with 1 and one line, which it leaves for the retries
 (`genebert.refusal`). ``metrics.jsonl`` is the same for the same run but for the groups named
 ``timing``.
@@ -20,12 +21,12 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 if __name__ == "__main__":  # find the package beside this file, however it is started
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -46,11 +47,9 @@ from genebert.refusal import refuse
 from genebert.run_figures import final_rows
 from genebert.sampler import Rows, Sampler
 from genebert.samples import TRAIN, VALID, Corpus
+from genebert.shards import Shards
 from genebert.train_state import StateDirectory, difference, digest, run_hash
 from genebert.trainer import Place, Trainer
-
-if TYPE_CHECKING:
-    from genebert.shards import Shards
 
 VERSION = 6
 EXIT_STOPPED = 75  # EX_TEMPFAIL: try again, it resumes
@@ -64,27 +63,44 @@ log = logging.getLogger("genebert")
 
 
 class StopFlag:
-    """Set by signals, by the clock and by the launcher's end; asks to write the state and end."""
+    """Set by signals, by the clock and by the launcher's end; asks to write the state and end.
+
+    Attributes
+    ----------
+    exits : what to log when a signal ends the process at once, as there is no state to write; None
+        while there is.
+    """
 
     def __init__(self, seconds: float | None, launcher: int | None = None) -> None:
         self.launcher = launcher
-        self.exits = False
+        self.exits: str | None = None
         self.started = time.monotonic()
         self.deadline = None if seconds is None else self.started + seconds
         self.signalled = False
 
     def listen(self, *, exits: bool = False) -> None:
-        """Take SIGTERM, SIGUSR1 and SIGINT; end at once as long as ``exits``: no state to write."""
-        self.exits = exits
+        """Take SIGTERM, SIGUSR1 and SIGINT; with ``exits`` end at once until the first step."""
+        self.exits = "stopped before the first step" if exits else None
         with suppress(ValueError):  # not in the main thread
             for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
                 signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.signalled = True
-        if self.exits:
-            log.info("stopped before the first step")
+        self._exit()
+
+    def _exit(self) -> None:
+        if self.signalled and self.exits is not None:
+            log.info("%s", self.exits)
             raise SystemExit(EXIT_STOPPED)
+
+    @contextmanager
+    def exiting(self, line: str) -> Iterator[None]:
+        """Let a signal end the process at once, also one that has just come; log ``line`` then."""
+        self.exits = line
+        self._exit()
+        yield
+        self.exits = None
 
     def __bool__(self) -> bool:
         """Whether to stop now."""
@@ -173,7 +189,7 @@ class Run:
     def loop(self, batches: Ahead[list[Rows]], stop: StopFlag, every: float) -> bool:
         """Take all steps that are left; return False if asked to stop before the last."""
         trainer, saved = self.trainer, time.monotonic()
-        stop.exits = False  # from here on a state is written
+        stop.exits = None  # from here on a state is written
         self.clock.start(batches)
         while trainer.step < self.steps:
             with self.clock.waiting():
@@ -184,22 +200,25 @@ class Run:
                 self.report()
             if trainer.step in self.evaluate_at:
                 self.evaluate()
-            if done:
-                break
-            stopping, saving = self.agree(bool(stop), time.monotonic() - saved > every)
+            saving = done or time.monotonic() - saved > every
+            stopping, saving = self.agree(bool(stop), saving)
             if stopping or saving:
                 self.checkpoint()
                 saved = time.monotonic()
             if stopping:
-                log.info("stopped at step %d of %d; state is written", trainer.step, self.steps)
+                log.info("%s", self.stopped())
                 return False
         return True
+
+    def stopped(self) -> str:
+        """Return the line of a run that resumes at this step."""
+        return f"stopped at step {self.trainer.step} of {self.steps}; state is written"
 
     def agree(self, stopping: bool, saving: bool) -> tuple[bool, bool]:
         """Let all processes stop and save at the same step."""
         if self.place.world == 1:
             return stopping, saving
-        if self.trainer.step % CHECK_EVERY:
+        if self.trainer.step % CHECK_EVERY and self.trainer.step < self.steps:
             return False, False
         flags = torch.tensor([stopping, saving], dtype=torch.int64, device=self.place.device)
         dist.all_reduce(flags, op=dist.ReduceOp.MAX)
@@ -313,11 +332,12 @@ class Run:
         if self.place.world > 1:
             dist.barrier()
 
-    def finish(self) -> None:
-        """Write the outputs, `config.json` last, and remove the state."""
+    def finish(self, stop: StopFlag) -> None:
+        """Judge, write the outputs, `config.json` last, and remove the state."""
         if self.place.rank != 0:
             return
-        self.judge()
+        with stop.exiting(self.stopped()):
+            self.judge()
         self.output.mkdir(parents=True, exist_ok=True)
         lines = "".join(json.dumps(row) + "\n" for row in self.rows)
         write_atomic(self.output / METRICS, lines)
@@ -435,7 +455,7 @@ def run(
     job = Run(settings, shards, output, identity(settings, index_sha256), place, windows)
     if not job.train(stop):
         return EXIT_STOPPED
-    job.finish()
+    job.finish(stop)
     return 0
 
 
@@ -472,12 +492,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             log.info("%s: this run is finished", output)
             return 0
         check_output(Path(output), identity(settings, sha))
-        # late: they read the genome library, needed for files only
-        from genebert.background import open_background
-        from genebert.shards import Shards
+        shards, windows = Shards.open(index, memory_gb=settings["variant"].get("memory_gb")), None
+        if beside is not None:
+            from genebert.background import open_background  # late: it needs pandas
 
-        shards = Shards.open(index, memory_gb=settings["variant"].get("memory_gb"))
-        windows = None if beside is None else open_background(beside, shards)
+            windows = open_background(beside, shards)
         return run(
             settings, shards, Path(output), index_sha256=sha, stop=stop, device=options.device,
             windows=windows,

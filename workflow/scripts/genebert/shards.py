@@ -13,10 +13,9 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
@@ -35,6 +34,9 @@ from genebert.shard_files import (
     room,
 )
 from genebert.splits import SPLITS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger("genebert")
 
@@ -60,6 +62,8 @@ def read_region_table(path: str | Path) -> pd.DataFrame:
     InputError
         If a column is missing, a value is not of its type, or the rows are not numbered from 0.
     """
+    import pandas as pd  # late: training reads no table
+
     _, header = next(iter(text_lines(path)), (1, ""))
     missing = [column for column in _TABLE if column not in header.split("\t")]
     if missing:

@@ -6,6 +6,7 @@ averaging. :class:`Trainer` owns the weights, the optimizer and the running tota
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -40,6 +41,9 @@ from genebert.sampler import Rows, Sampler
 log = logging.getLogger("genebert")
 SCHEDULES = ("wsd", "cosine", "constant")
 PRECISIONS = ("auto", "bf16", "float32")
+# no buffers are sent before a forward pass: the option by the name that the installed torch knows
+_NEW = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
+KEEP_BUFFERS: dict[str, Any] = {"forward_sync_buffers" if _NEW else "broadcast_buffers": False}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,13 +255,13 @@ class Trainer:
         self.step = 0
         config = ModelConfig.from_pretrain(block, sampler.corpus.n_motifs)
         self.model = GeneBert(config, plan.seed).to(place.device)
+        self.losses = Losses(self.model, self.names, settings)
         self._freeze_unused()
         config_ = self.optimizer_config
         groups = parameter_groups(self.model, config_)
         self.optimizer = torch.optim.AdamW(
             groups, lr=config_.learning_rate, betas=config_.betas, eps=config_.eps, fused=True
         )
-        self.losses = Losses(self.model, self.names, settings)
         precision = block.get("precision", "auto")
         if precision not in PRECISIONS:
             raise InputError(
@@ -283,10 +287,15 @@ class Trainer:
         self.grad_norm = torch.zeros((), device=place.device)
 
     def _freeze_unused(self) -> None:
-        """Leave parts of the model that no objective reaches as they are."""
+        """Leave parts of the model that no objective reaches as they are.
+
+        Processes average gradients, and would wait for one of each trained weight.
+        """
         unused = [name for name in OBJECTIVES if name not in self.names]
         if SRM in unused:
             unused += ["region.out"] if MRM in self.names else ["region", "placeholder"]
+        elif self.losses.infonce:  # cosines need neither
+            unused += ["srm.dense", "srm.out"]
         if self.names == (MRM,):
             unused.append("sequence")
         for name, parameter in self.model.named_parameters():
@@ -301,7 +310,7 @@ class Trainer:
         if self.place.world > 1:
             ids = [self.place.device.index] if self.place.device.type == "cuda" else None
             module = DistributedDataParallel(
-                module, device_ids=ids, gradient_as_bucket_view=True, broadcast_buffers=False
+                module, device_ids=ids, gradient_as_bucket_view=True, **KEEP_BUFFERS
             )
         return module
 
