@@ -260,7 +260,20 @@ def test_unknown_distances_make_a_constant_model(variants: Path) -> None:
     found, info = run(variants, "tss-distance", "variants")
     assert np.ptp(found["score"]) < 1e-9
     assert info["unknown"] == 120
-    assert info["collapsed"] == 1
+    assert info["collapsed"] == 0  # a regression is no training run
+
+
+def test_a_network_that_scores_all_alike_is_a_collapsed_run() -> None:
+    network = [
+        disease_models.rows_of(["a", "b"], np.array(score), model="cnn", track=track)
+        for track, score in (("supervised", [0.1, 0.2]), ("zeroshot:accessibility", [0.3, 0.3]))
+    ]
+    runs = disease_models.training_runs(pd.concat(network))
+    assert {run["track"]: run["collapsed"] for run in runs} == {
+        "supervised": False,
+        "zeroshot:accessibility": True,
+    }
+    json.dumps(runs)
 
 
 @pytest.mark.parametrize(

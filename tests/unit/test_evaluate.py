@@ -468,11 +468,35 @@ def test_sequences_seen_in_pretraining_are_flagged(tmp_path):
     home.add(
         "genebert", predict(frame, "genebert", 1.0, pretrain_seeds=(1, 2, 3)), pretraining="full"
     )
-    home.add("cnn", predict(frame, "cnn", 1.0), collapsed=1)
+    home.add("cnn", predict(frame, "cnn", 1.0), runs=[{"fraction": 1.0, "collapsed": True}])
     home.add("cell-average", predict(frame, "cell-average", 1.0))
     flags = run(home)[0].set_index("model")["flags"].to_dict()
     wanted = {"genebert": "transductive", "cnn": "collapsed=1", "cell-average": "oracle-labels"}
     assert flags == wanted
+
+
+def test_collapsed_runs_are_counted_by_track_and_label_share(tmp_path):
+    frame = make_frame(300)
+    home = write_home(tmp_path, frame)
+    parts = [
+        predict(frame, "genebert", 1.0, finetune_seeds=(1, 2), fraction=fraction, track=track)
+        for track in ("", "probe")
+        for fraction in (0.1, 1.0)
+    ]
+    runs = [
+        {"fraction": fraction, "finetune_seed": seed, "collapsed": seed <= collapsed}
+        for fraction, collapsed in ((1.0, 0), (0.1, 2))
+        for seed in (1, 2)
+    ]
+    home.add("genebert", pd.concat(parts), pretraining="full", runs=runs, collapsed=2)
+    home.add("gc", pd.concat(part.assign(model="gc") for part in parts))
+    wide, long = run(home)
+    assert not wide["flags"].astype(str).str.contains("collapsed").any()  # with all labels none is
+    counts = long[long["metric"] == "collapsed"].set_index("stratum")
+    assert (counts["model"] == "genebert").all()
+    assert (counts["dataset"] == "epd").all()  # the probe, a regression, has no runs
+    assert counts["value"].to_dict() == {"all": 0, "fraction=0.1": 2}
+    assert (counts["n"] == 2).all()
 
 
 def test_effects_are_correlated(tmp_path):

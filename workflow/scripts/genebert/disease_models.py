@@ -31,7 +31,7 @@ from genebert.variant_models import Features, Problem, sequence_change
 if TYPE_CHECKING:
     from genebert.pretrained import Pretrained
 
-VERSION = 4
+VERSION = 5
 
 log = logging.getLogger("genebert")
 
@@ -153,9 +153,7 @@ def finish(
     from genebert.predict import write
 
     frame = pd.concat(frames, ignore_index=True)
-    spread = frame[frame["split"] == "test"].groupby(
-        ["track", "pretrain_seed", "finetune_seed"], sort=True
-    )["score"]
+    runs = training_runs(frame) if job.model == "cnn" else []  # the one network trained here
     write(
         frame,
         {
@@ -163,7 +161,8 @@ def finish(
             "pretraining": variant_of(job.model),
             "grid": [],
             "chosen": {},
-            "collapsed": int((spread.max() - spread.min() < 1e-9).sum()),
+            "collapsed": sum(run["collapsed"] for run in runs),
+            "runs": runs,
             "n_parameters": 0,
             **info,
             "version": VERSION,
@@ -172,6 +171,14 @@ def finish(
         *out,
     )
     log.info("%s: %d predictions", job.model, len(frame))
+
+
+def training_runs(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the runs behind some predictions; one that scores all test items alike collapsed."""
+    keys = ["track", "pretrain_seed", "finetune_seed", "fraction"]
+    scores = frame[frame["split"] == "test"].groupby(keys, sort=True)["score"]
+    spread = (scores.max() - scores.min()).rename("collapsed").lt(1e-9).reset_index()
+    return list(spread.to_dict("records"))
 
 
 def oracle_scores(scores: NDArray[np.float64], file: str) -> NDArray[np.float64]:
