@@ -152,20 +152,20 @@ def cohort(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def weights(folder: Path) -> list[str]:
+def weights(folder: Path, objectives: tuple[str, ...] = ("mgm", "ngsp", "srm")) -> list[str]:
     """Write two random models as if pre-trained."""
     config = ModelConfig.from_pretrain(PRETRAIN, 2)
     for seed in (1, 2):
-        pretrained.save(folder / f"seed-{seed}", GeneBert(config, seed))
+        pretrained.save(folder / f"seed-{seed}", GeneBert(config, seed), objectives=objectives)
     return [str(folder / f"seed-{seed}" / "model.safetensors") for seed in (1, 2)]
 
 
-def run(folder: Path, model: str, kind: str) -> tuple[pd.DataFrame, dict[str, Any]]:
+def run(folder: Path, model: str, kind: str, **trained: Any) -> tuple[pd.DataFrame, dict[str, Any]]:
     needs = model.startswith("genebert") or model == "dosage-lr-weighted"
     getattr(disease_models, f"predict_{kind}")(
         dataset=str(folder / "dataset.parquet"), description=str(folder / "dataset.json"),
         cohort=[str(folder / "cohort.npz")] if kind == "cohort" else [], motif_set="m", shards="s",
-        weights=weights(folder) if needs else [], predictions=str(folder / "predictions.parquet"),
+        weights=weights(folder, **trained) if needs else [], predictions=str(folder / "predictions.parquet"),
         fit=str(folder / "info.json"), model=model, effort=EFFORT, pretrain=PRETRAIN, seed=1,
         threads=1,
     )  # fmt: skip
@@ -210,6 +210,11 @@ def test_tracks_and_seeds_of_variants(
     assert info["n_train"] == 120
     zero = frame.loc[frame["track"].str.startswith("zeroshot"), "score"]
     assert (zero >= 0).all()  # no direction
+
+
+def test_no_likelihoods_of_an_encoder_that_never_guessed_bases(variants: Path) -> None:
+    frame, _ = run(variants, "genebert-reading", "variants", objectives=("srm", "motif"))
+    assert set(frame["track"]) == {"supervised", "zeroshot:embedding", "zeroshot:accessibility"}
 
 
 def area(frame: pd.DataFrame, track: str) -> float:

@@ -286,12 +286,13 @@ def score_variants(
     if start.encoders is None:
         return tracks, Features(plain=plain)
     tracks["embedding"] = variant_scores.row_distance(ref_features, alt_features)
-    ratio = variant_scores.log_likelihood_ratio(
-        start.encoders, features.encode_all(reference), features.encode_all(alternative)
-    )
-    if not signed:
-        ratio = -ratio if info.get("direction") == "loss" else np.abs(ratio)
-    tracks["llr"] = ratio
+    if start.encoders.trained_on("mgm"):  # else nobody trained the head that is read
+        ratio = variant_scores.log_likelihood_ratio(
+            start.encoders, features.encode_all(reference), features.encode_all(alternative)
+        )
+        if not signed:
+            ratio = -ratio if info.get("direction") == "loss" else np.abs(ratio)
+        tracks["llr"] = ratio
     return tracks, Features(plain=plain, reduced=alt_features - ref_features)
 
 
