@@ -230,6 +230,29 @@ def test_scores_of_folds_are_also_compared_within_contigs_only(tmp_path):
     assert wide.loc[0, "auroc"] < np.mean(wanted["auroc_by_contig"]) - 0.05
 
 
+@pytest.mark.parametrize("positives", [49, 100])
+def test_metrics_of_variants_and_sites_have_intervals_from_50_positives(tmp_path, positives):
+    variants, sites = make_frame(600), make_frame(1500, classes=3)
+    variants["contig"] = np.where(np.arange(600) % 3, "chr1", "chr2")
+    variants["label"] = (np.arange(600) < positives) * 1.0
+    order = sites.groupby(["split", "label"]).cumcount()
+    sites = sites[(sites["label"] == 0) | (order < positives)]
+    more = {"kind": "multiclass", "classes": ["none", "donor", "acceptor"]}
+    home = write_home(tmp_path / "v", variants, task="disease", name="v", kind="variants")
+    home.add("gc", predict(variants, "gc", 1.0).assign(split="test"))
+    long = run(home)[1]
+    home = write_home(tmp_path / "s", sites, task="splicing", name="s", **more)
+    home.add("gc", predict(sites, "gc", 1.0, classes=3))
+    long = pd.concat([long, run(home)[1]])
+    names = {"v": ("auroc_by_contig", "auprc_by_contig", "ece"), "s": ("top_k", "ece")}
+    for row in (value(long, dataset=d, metric=m) for d, each in names.items() for m in each):
+        assert np.isfinite(row["value"])
+        if positives < 50:
+            assert np.isnan([row["low"], row["high"]]).all()
+        else:
+            assert row["low"] < row["value"] < row["high"]
+
+
 def test_scores_beyond_one_have_no_brier(tmp_path):
     frame = make_frame(300)
     home = write_home(tmp_path, frame)
