@@ -13,6 +13,7 @@ import pytest
 from scipy import sparse
 
 from genebert import disease_models, pretrained
+from genebert.accessibility_head import AccessibilityModel
 from genebert.errors import InputError
 from genebert.genome import decode, encode, pack
 from genebert.model import GeneBert, ModelConfig
@@ -315,6 +316,37 @@ def test_who_knows_the_causal_variant(cohort: Path) -> None:
     assert found["motif-lr"] > 0.75
     assert found["dosage-lr"] > 0.75
     assert found["covariates"] < 0.65
+
+
+def test_no_genotype_of_one_reaches_the_features_of_others(
+    cohort: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With more training cell types than axes, which nobody's haplotypes may turn."""
+    weights = np.random.default_rng(3).normal(size=(4, 12))
+    model = AccessibilityModel(
+        encoder=lambda texts: np.array([[t.count(x) for x in "ACGT"] for t in texts], np.float32),
+        head=lambda x: np.tanh(x @ weights / WIDTH),
+        cell_types=tuple(f"cell {i}" for i in range(12)), alpha=1.0, valid_auroc=0.5,
+    )  # fmt: skip
+    start = disease_models.Start(0, 1, model, None)
+    monkeypatch.setattr(disease_models, "starts", lambda job, **_: iter([start]))
+    job = disease_models.Job(
+        model="cnn", dataset="", description="", motif_set="m", shards="s", weights=[], effort={},
+        pretrain={}, seed=1, threads=1,
+    )  # fmt: skip
+    frame = pd.read_parquet(cohort / "dataset.parquet")
+    people = disease_models.read_cohort([str(cohort / "cohort.npz")], "c")
+    _, before = next(disease_models.cohort_designs(job, frame, people))
+    own = frame.iloc[[0]].assign(item="own", sequence="A" * WIDTH)
+    changed = people["hap_index"].copy()
+    changed[0, :, 0] = len(frame)
+    people = {**people, "hap_index": changed}
+    _, after = next(disease_models.cohort_designs(job, pd.concat([frame, own]), people))
+    assert before is not None
+    assert after is not None
+    assert before.shape == (120, 6 * 8)
+    np.testing.assert_array_equal(after[1:], before[1:])
+    assert (after[0] != before[0]).any()
 
 
 def test_one_population_has_no_track_of_its_own(cohort: Path) -> None:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 VERSION = 5
 
+AXIS_REGIONS = 2500  # that the axes of a cohort's features are made from, four fifths of them
+
 log = logging.getLogger("genebert")
 
 
@@ -424,10 +426,10 @@ def cohort_designs(
             )
             yield start.pretrain_seed, dosage * np.abs(change).max(axis=1).astype(np.float32)
             continue
-        element = np.unique(frame["region"].to_numpy(), return_inverse=True)[1]
-        first = cohort["reference_row"][np.argsort(element[cohort["reference_row"]])]
-        delta = predicted - predicted[first[element]]
-        reduced = cm.reduce_columns(predicted, delta)
+        reduced = predicted
+        if predicted.shape[1] > cm.MOST_COLUMNS:
+            _, regions = start.model(openness(job.context.shards, job.seed, AXIS_REGIONS).train)
+            reduced = cm.reduce_columns(predicted, regions)
         yield (
             start.pretrain_seed,
             cm.haplotype_features(reduced, cohort["hap_index"], cohort["reference_row"]),
