@@ -13,6 +13,7 @@ import pytest
 from scipy import sparse
 
 from genebert import disease_models, pretrained
+from genebert.accessibility_head import AccessibilityModel
 from genebert.errors import InputError
 from genebert.genome import decode, encode, pack
 from genebert.model import GeneBert, ModelConfig
@@ -152,20 +153,20 @@ def cohort(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def weights(folder: Path) -> list[str]:
+def weights(folder: Path, objectives: tuple[str, ...] = ("mgm", "ngsp", "srm")) -> list[str]:
     """Write two random models as if pre-trained."""
     config = ModelConfig.from_pretrain(PRETRAIN, 2)
     for seed in (1, 2):
-        pretrained.save(folder / f"seed-{seed}", GeneBert(config, seed))
+        pretrained.save(folder / f"seed-{seed}", GeneBert(config, seed), objectives=objectives)
     return [str(folder / f"seed-{seed}" / "model.safetensors") for seed in (1, 2)]
 
 
-def run(folder: Path, model: str, kind: str) -> tuple[pd.DataFrame, dict[str, Any]]:
+def run(folder: Path, model: str, kind: str, **trained: Any) -> tuple[pd.DataFrame, dict[str, Any]]:
     needs = model.startswith("genebert") or model == "dosage-lr-weighted"
     getattr(disease_models, f"predict_{kind}")(
         dataset=str(folder / "dataset.parquet"), description=str(folder / "dataset.json"),
         cohort=[str(folder / "cohort.npz")] if kind == "cohort" else [], motif_set="m", shards="s",
-        weights=weights(folder) if needs else [], predictions=str(folder / "predictions.parquet"),
+        weights=weights(folder, **trained) if needs else [], predictions=str(folder / "predictions.parquet"),
         fit=str(folder / "info.json"), model=model, effort=EFFORT, pretrain=PRETRAIN, seed=1,
         threads=1,
     )  # fmt: skip
@@ -210,6 +211,11 @@ def test_tracks_and_seeds_of_variants(
     assert info["n_train"] == 120
     zero = frame.loc[frame["track"].str.startswith("zeroshot"), "score"]
     assert (zero >= 0).all()  # no direction
+
+
+def test_no_likelihoods_of_an_encoder_that_never_guessed_bases(variants: Path) -> None:
+    frame, _ = run(variants, "genebert-reading", "variants", objectives=("srm", "motif"))
+    assert set(frame["track"]) == {"supervised", "zeroshot:embedding", "zeroshot:accessibility"}
 
 
 def area(frame: pd.DataFrame, track: str) -> float:
@@ -279,7 +285,20 @@ def test_unknown_distances_make_a_constant_model(variants: Path) -> None:
     found, info = run(variants, "tss-distance", "variants")
     assert np.ptp(found["score"]) < 1e-9
     assert info["unknown"] == 120
-    assert info["collapsed"] == 1
+    assert info["collapsed"] == 0  # a regression is no training run
+
+
+def test_a_network_that_scores_all_alike_is_a_collapsed_run() -> None:
+    network = [
+        disease_models.rows_of(["a", "b"], np.array(score), model="cnn", track=track)
+        for track, score in (("supervised", [0.1, 0.2]), ("zeroshot:accessibility", [0.3, 0.3]))
+    ]
+    runs = disease_models.training_runs(pd.concat(network))
+    assert {run["track"]: run["collapsed"] for run in runs} == {
+        "supervised": False,
+        "zeroshot:accessibility": True,
+    }
+    json.dumps(runs)
 
 
 @pytest.mark.parametrize(
@@ -316,6 +335,37 @@ def test_who_knows_the_causal_variant(cohort: Path) -> None:
     assert found["motif-lr"] > 0.75
     assert found["dosage-lr"] > 0.75
     assert found["covariates"] < 0.65
+
+
+def test_no_genotype_of_one_reaches_the_features_of_others(
+    cohort: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With more training cell types than axes, which nobody's haplotypes may turn."""
+    weights = np.random.default_rng(3).normal(size=(4, 12))
+    model = AccessibilityModel(
+        encoder=lambda texts: np.array([[t.count(x) for x in "ACGT"] for t in texts], np.float32),
+        head=lambda x: np.tanh(x @ weights / WIDTH),
+        cell_types=tuple(f"cell {i}" for i in range(12)), alpha=1.0, valid_auroc=0.5,
+    )  # fmt: skip
+    start = disease_models.Start(0, 1, model, None)
+    monkeypatch.setattr(disease_models, "starts", lambda job, **_: iter([start]))
+    job = disease_models.Job(
+        model="cnn", dataset="", description="", motif_set="m", shards="s", weights=[], effort={},
+        pretrain={}, seed=1, threads=1,
+    )  # fmt: skip
+    frame = pd.read_parquet(cohort / "dataset.parquet")
+    people = disease_models.read_cohort([str(cohort / "cohort.npz")], "c")
+    _, before = next(disease_models.cohort_designs(job, frame, people))
+    own = frame.iloc[[0]].assign(item="own", sequence="A" * WIDTH)
+    changed = people["hap_index"].copy()
+    changed[0, :, 0] = len(frame)
+    people = {**people, "hap_index": changed}
+    _, after = next(disease_models.cohort_designs(job, pd.concat([frame, own]), people))
+    assert before is not None
+    assert after is not None
+    assert before.shape == (120, 6 * 8)
+    np.testing.assert_array_equal(after[1:], before[1:])
+    assert (after[0] != before[0]).any()
 
 
 def test_one_population_has_no_track_of_its_own(cohort: Path) -> None:

@@ -230,6 +230,29 @@ def test_scores_of_folds_are_also_compared_within_contigs_only(tmp_path):
     assert wide.loc[0, "auroc"] < np.mean(wanted["auroc_by_contig"]) - 0.05
 
 
+@pytest.mark.parametrize("positives", [49, 100])
+def test_metrics_of_variants_and_sites_have_intervals_from_50_positives(tmp_path, positives):
+    variants, sites = make_frame(600), make_frame(1500, classes=3)
+    variants["contig"] = np.where(np.arange(600) % 3, "chr1", "chr2")
+    variants["label"] = (np.arange(600) < positives) * 1.0
+    order = sites.groupby(["split", "label"]).cumcount()
+    sites = sites[(sites["label"] == 0) | (order < positives)]
+    more = {"kind": "multiclass", "classes": ["none", "donor", "acceptor"]}
+    home = write_home(tmp_path / "v", variants, task="disease", name="v", kind="variants")
+    home.add("gc", predict(variants, "gc", 1.0).assign(split="test"))
+    long = run(home)[1]
+    home = write_home(tmp_path / "s", sites, task="splicing", name="s", **more)
+    home.add("gc", predict(sites, "gc", 1.0, classes=3))
+    long = pd.concat([long, run(home)[1]])
+    names = {"v": ("auroc_by_contig", "auprc_by_contig", "ece"), "s": ("top_k", "ece")}
+    for row in (value(long, dataset=d, metric=m) for d, each in names.items() for m in each):
+        assert np.isfinite(row["value"])
+        if positives < 50:
+            assert np.isnan([row["low"], row["high"]]).all()
+        else:
+            assert row["low"] < row["value"] < row["high"]
+
+
 def test_scores_beyond_one_have_no_brier(tmp_path):
     frame = make_frame(300)
     home = write_home(tmp_path, frame)
@@ -468,11 +491,35 @@ def test_sequences_seen_in_pretraining_are_flagged(tmp_path):
     home.add(
         "genebert", predict(frame, "genebert", 1.0, pretrain_seeds=(1, 2, 3)), pretraining="full"
     )
-    home.add("cnn", predict(frame, "cnn", 1.0), collapsed=1)
+    home.add("cnn", predict(frame, "cnn", 1.0), runs=[{"fraction": 1.0, "collapsed": True}])
     home.add("cell-average", predict(frame, "cell-average", 1.0))
     flags = run(home)[0].set_index("model")["flags"].to_dict()
     wanted = {"genebert": "transductive", "cnn": "collapsed=1", "cell-average": "oracle-labels"}
     assert flags == wanted
+
+
+def test_collapsed_runs_are_counted_by_track_and_label_share(tmp_path):
+    frame = make_frame(300)
+    home = write_home(tmp_path, frame)
+    parts = [
+        predict(frame, "genebert", 1.0, finetune_seeds=(1, 2), fraction=fraction, track=track)
+        for track in ("", "probe")
+        for fraction in (0.1, 1.0)
+    ]
+    runs = [
+        {"fraction": fraction, "finetune_seed": seed, "collapsed": seed <= collapsed}
+        for fraction, collapsed in ((1.0, 0), (0.1, 2))
+        for seed in (1, 2)
+    ]
+    home.add("genebert", pd.concat(parts), pretraining="full", runs=runs, collapsed=2)
+    home.add("gc", pd.concat(part.assign(model="gc") for part in parts))
+    wide, long = run(home)
+    assert not wide["flags"].astype(str).str.contains("collapsed").any()  # with all labels none is
+    counts = long[long["metric"] == "collapsed"].set_index("stratum")
+    assert (counts["model"] == "genebert").all()
+    assert (counts["dataset"] == "epd").all()  # the probe, a regression, has no runs
+    assert counts["value"].to_dict() == {"all": 0, "fraction=0.1": 2}
+    assert (counts["n"] == 2).all()
 
 
 def test_effects_are_correlated(tmp_path):

@@ -9,6 +9,7 @@ from genebert import layout
 from genebert.config import check_config
 from genebert.errors import InputError
 from genebert.model import GeneBert, ModelConfig
+from genebert.tasks import BUILDERS
 
 
 def test_models_of_every_dataset(config):
@@ -22,6 +23,15 @@ def test_models_of_every_dataset(config):
     assert {"accessibility", "context-lr", "cell-average"} <= set(by_kind["narrowpeak"])
     assert {"gt-ag", "pwm"} <= set(by_kind["gtf"])
     assert {"covariates", "dosage-lr", "dosage-lr-weighted"} <= set(by_kind["cohort"])
+
+
+def test_only_splice_sites_have_the_models_of_splice_sites(config):
+    for task, kind in BUILDERS:
+        names = layout.models(config, {"task": task, "name": "x", "kind": kind})
+        assert len(names) == len(set(names))
+        found = {"gt-ag", "pwm"} & set(names)
+        assert len(found) == 2 * ((task, kind) == ("splicing", "gtf"))
+    assert layout.EXTRA_MODELS.keys() <= BUILDERS.keys()
 
 
 def test_the_task_accessibility_is_one_more_where_it_has_a_dataset(config):

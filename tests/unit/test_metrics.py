@@ -134,6 +134,57 @@ def test_top_k():
     assert np.isnan(metrics.top_k(np.zeros(3, bool), np.zeros(3)))
 
 
+def repeated(n_blocks, draws):
+    """Return float32[B, 1 + D] counts; the first column is the data as they are."""
+    drawn = RNG.multinomial(n_blocks, np.full(n_blocks, 1 / n_blocks), draws).T
+    return np.hstack([np.ones((n_blocks, 1)), drawn]).astype(np.float32)
+
+
+def test_top_k_of_draws_is_that_of_repeated_items():
+    labels, block = RNG.random(60) < 0.3, np.arange(60) // 3
+    scores = (labels + RNG.normal(size=60)).round(1)  # with ties
+    counts = repeated(20, 30)
+    for missed in (0, 7, 100):
+        auroc, auprc, found = metrics.site_draws(labels, scores, block, counts, missed)
+        for draw in range(31):
+            rows = np.repeat(np.arange(60), counts[block, draw].astype(int))
+            k = int(labels[rows].sum()) + missed
+            assert found[draw] == pytest.approx(metrics.top_k(labels[rows], scores[rows], k))
+        ranked = metrics.rank_draws(labels, scores, block, counts)
+        assert np.array_equal((auroc, auprc), ranked)
+    assert np.isnan(metrics.site_draws(np.zeros(60, bool), scores, block, counts)).all()
+
+
+def test_calibration_error_of_draws_is_that_of_repeated_items_in_the_same_bins():
+    scores, block = RNG.random(80).round(2), np.arange(80) // 4
+    labels, counts = RNG.random(80) < scores, repeated(20, 30)
+    found = metrics.calibration_draws(labels, scores, block, counts)
+    assert found[0] == pytest.approx(metrics.expected_calibration_error(labels, scores))
+    bins = np.array([(np.sum(scores < s) + np.sum(scores <= s)) / 2 // 8 for s in scores])
+    for draw in range(31):
+        rows = np.repeat(np.arange(80), counts[block, draw].astype(int))
+        error = scores[rows] - labels[rows]
+        wanted = sum(abs(error[bins[rows] == k].sum()) for k in range(10)) / len(rows)
+        assert found[draw] == pytest.approx(wanted, abs=1e-6)
+
+
+def test_draws_by_contig_are_those_of_repeated_items():
+    contig = np.array(["a", "b", "c"], dtype=object)[np.arange(90) // 30]
+    labels, block = (RNG.random(90) < 0.4) & (contig != "c"), np.arange(90) // 5
+    scores, counts = (labels + RNG.normal(size=90)).round(1), repeated(18, 30)
+    found = metrics.contig_draws(labels, scores, block, contig, counts)
+    for draw in range(31):
+        rows = np.repeat(np.arange(90), counts[block, draw].astype(int))
+        parts = [rows[contig[rows] == name] for name in "abc"]
+        parts = [part for part in parts if len(set(labels[part])) == 2]  # "c" has one class
+        for values, function in zip(found, (metrics.auroc, metrics.auprc), strict=True):
+            each = [function(labels[part], scores[part]) for part in parts]
+            wanted = np.average(each, weights=[len(part) for part in parts])
+            assert values[draw] == pytest.approx(wanted)
+    none = metrics.contig_draws(np.zeros(90, bool), scores, block, contig, counts)
+    assert np.isnan(none).all()
+
+
 def test_correlations():
     effect = RNG.normal(size=40)
     score = effect**3

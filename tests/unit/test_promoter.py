@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -7,12 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from genome_toys import CONTIGS, LENGTH, Toy
+from task_toys import job
 
-from genebert import tasks
+from genebert import layout, predict, tasks
 from genebert.errors import InputError
 
 PER_CONTIG = 20
 SPACE = 5000
+FILES = (("dataset", "parquet"), ("description", "json"))
 
 
 def promoters(toy: Toy) -> pd.DataFrame:
@@ -40,6 +43,20 @@ def epdnew(folder: Path, table: pd.DataFrame) -> Path:
         lines.append("\t".join(map(str, fields)))
     path = folder / "promoters.bed"
     path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def gtf(folder: Path, table: pd.DataFrame) -> Path:
+    """Write a transcript of one exon for every TSS."""
+    lines = []
+    for contig, tss, strand, name in table.itertuples(index=False):
+        start, end = (tss + 1, tss + 500) if strand == "+" else (tss - 498, tss + 1)
+        lines.append(
+            f"{contig}\tx\texon\t{start}\t{end}\t.\t{strand}\t.\t"
+            f'gene_id "{name}"; transcript_id "{name}";\n'
+        )
+    path = folder / "g.gtf"
+    path.write_text("".join(lines))
     return path
 
 
@@ -187,16 +204,24 @@ def test_kinds_tss_and_gtf_find_the_same_promoters(
     windows.write_text("".join(lines))
     row = {"kind": "tss", "tss_offset": 200}
     assert build(made, windows, row)[0].query("label == 1")["item"].tolist() == expected
-    gtf, lines = made.folder / "g.gtf", []
-    for contig, tss, strand, name in table.itertuples(index=False):
-        start, end = (tss + 1, tss + 500) if strand == "+" else (tss - 498, tss + 1)
-        lines.append(
-            f"{contig}\tx\texon\t{start}\t{end}\t.\t{strand}\t.\t"
-            f'gene_id "{name}"; transcript_id "{name}";\n'
-        )
-    gtf.write_text("".join(lines))
-    found = build(made, gtf, {"kind": "gtf"})[0]
+    found = build(made, gtf(made.folder, table), {"kind": "gtf"})[0]
     assert found.query("label == 1")["item"].tolist() == expected
+
+
+def test_every_model_that_is_planned_for_promoters_of_a_gtf_accepts_them(
+    toy: tuple[Toy, pd.DataFrame, Path], config: dict[str, Any]
+) -> None:
+    made, table, _ = toy
+    row = {"task": "promoter", "name": "genes", "kind": "gtf"}
+    build(made, gtf(made.folder, table), row)
+    paths = {key: str(made.folder / f"dataset.{end}") for key, end in FILES}
+    for name in layout.models(config, row):
+        entry, work = predict.find_model(name), job(name, paths)
+        predict.check_fits(entry, work)
+        module, function = entry.function.split(":")
+        if module == "baselines":
+            frame, _ = getattr(import_module(f"genebert.{module}"), function)(work)
+            assert set(frame["item"]) == set(work.items.name[work.items.predicted])
 
 
 def test_a_wrong_tss_offset_is_seen(

@@ -115,12 +115,14 @@ def test_every_track_is_read_apart_and_one_file_may_hold_several_models(tmp_path
         for model in ("genebert", "genebert-wrongcell")
         for track in ("supervised", "zeroshot:llr")
     ]
-    home.add("genebert", pd.concat(parts), pretraining="full", n_train=7, collapsed=2)
+    runs = [{"track": "supervised", "fraction": 1.0, "collapsed": seed < 3} for seed in (1, 2, 3)]
+    home.add("genebert", pd.concat(parts), pretraining="full", n_train=7, runs=runs)
     _, tracks = load(home)
     assert [track.name for track in tracks] == ["supervised", "zeroshot:llr"]
     assert {fit.model for fit in tracks[0].fits} == {"genebert", "genebert-wrongcell"}
     info = tracks[1].models["genebert-wrongcell"]
-    assert (info.pretraining, info.n_train, info.collapsed) == ("full", 7, 2)
+    assert (info.pretraining, info.n_train) == ("full", 7)
+    assert info.collapsed == {("supervised", 1.0): (True, True, False)}
 
 
 def test_variants_may_be_tested_outside_the_test_split(tmp_path, frame):

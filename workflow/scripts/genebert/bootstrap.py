@@ -240,7 +240,7 @@ def score(items: Items, track: Track, fits: Sequence[Fit], place: Slice, boot: B
     estimates = {}
     for key, rows in values.items():
         stack = np.stack(rows)
-        mean = (stack * weights[:, : stack.shape[1]]).sum(axis=0)
+        mean = (stack * weights).sum(axis=0)
         estimates[key] = Estimate(stack[:, 0], mean)
     return Scored(fits, units, estimates, probability, items.multiclass, is_effect(items))
 
@@ -283,24 +283,26 @@ def _unit_draws(
     nothing = np.full(counts.shape[1], np.nan)
     out: dict[str, Floats] = {}
     ranked = not is_effect(items)
-    out["auroc"], out["auprc"] = (
-        metrics.rank_draws(unit.labels, scores, block, counts) if ranked else (nothing, nothing)
-    )
+    out["auroc"], out["auprc"] = nothing, nothing
+    if items.task == "splicing":
+        out["auroc"], out["auprc"], out["top_k"] = metrics.site_draws(
+            unit.labels, scores, block, counts, missed.get(unit.name, 0)
+        )
+        if unit.name == items.classes[0]:
+            out["top_k"] = nothing
+    elif ranked:
+        out["auroc"], out["auprc"] = metrics.rank_draws(unit.labels, scores, block, counts)
     if np.isfinite(called).all():
         cells = metrics.confusion_draws(unit.labels, called == 1, block, counts)
         out |= metrics.threshold_metrics(*cells)
     else:
         out |= dict.fromkeys(metrics.THRESHOLD_METRICS, nothing)
-    out["brier"], out["ece"] = nothing, np.array([np.nan])
+    out["brier"], out["ece"] = nothing, nothing
     if probability:
         size = metrics.block_sums(np.ones(len(scores)), block, counts)
         error = metrics.block_sums((scores - unit.labels) ** 2, block, counts)
         out["brier"] = np.where(size > 0, error / np.maximum(size, 1), np.nan)
-        out["ece"] = np.array([metrics.expected_calibration_error(unit.labels, scores)])
-    if items.task == "splicing":
-        k = int(unit.labels.sum()) + missed.get(unit.name, 0)
-        site = unit.name != items.classes[0]
-        out["top_k"] = np.array([metrics.top_k(unit.labels, scores, k) if site else np.nan])
+        out["ece"] = metrics.calibration_draws(unit.labels, scores, block, counts)
     rows = track.rows[unit.rows]
     if items.effect is not None:
         known = np.isfinite(items.effect[rows])
@@ -309,25 +311,10 @@ def _unit_draws(
         )
     if items.kind == "variants" and ranked:
         # models that leave contigs out: scores of two contigs come from two fits
-        by_contig = _by_contig(unit.labels, scores, items.contig[rows])
-        out["auroc_by_contig"], out["auprc_by_contig"] = (np.array([x]) for x in by_contig)
+        out["auroc_by_contig"], out["auprc_by_contig"] = metrics.contig_draws(
+            unit.labels, scores, block, items.contig[rows], counts
+        )
     return out
-
-
-def _by_contig(labels: Bools, scores: Floats, contig: np.ndarray) -> tuple[float, float]:
-    """Return AUROC and AUPRC per contig, averaged with the numbers of items as weights.
-
-    This is the AUPRC of TraitGym; contigs with one class only are left out.
-    """
-    parts = [contig == name for name in sorted(set(contig))]
-    pairs = [(labels[part], scores[part]) for part in parts]
-    sizes = np.array([len(pair[0]) for pair in pairs], dtype=float)
-    values_CM = np.array([(metrics.auroc(*pair), metrics.auprc(*pair)) for pair in pairs])
-    known = np.isfinite(values_CM[:, 0])
-    if not known.any():
-        return float("nan"), float("nan")
-    auroc, auprc = np.average(values_CM[known], axis=0, weights=sizes[known])
-    return float(auroc), float(auprc)
 
 
 def _multiclass_draws(

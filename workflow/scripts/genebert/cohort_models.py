@@ -29,6 +29,7 @@ PERMUTATIONS = 10
 N_PCS = 10
 VARIANTS_PER_PC = 10
 MIN_CARRIERS = 5  # a feature that fewer people of the training part carry is left out
+MOST_COLUMNS = 8  # of predicted openness; more training cell types are reduced to so many axes
 FREE_VARIANCE = 25.0  # prior variance of the covariates' weights: hardly penalised
 # grid: variance of the genetic part of the log odds (0: covariates only), one scale for all
 # features or one each, all features or the best of the training part
@@ -414,15 +415,18 @@ def haplotype_features(
 
 
 def reduce_columns(
-    row_features: NDArray[np.float64], delta: NDArray[np.float64], most: int = 8
+    row_features: NDArray[np.float64], regions: NDArray[np.float64], most: int = MOST_COLUMNS
 ) -> NDArray[np.float64]:
-    """Return float64[rows, min(C, most)]: the directions in which the sequences differ most.
+    """Return float64[rows, min(C, most)]: the directions in which training regions differ most.
 
     Parameters
     ----------
-    row_features : float64[rows, C]. delta : the same, less the reference of the row's element.
+    row_features : float64[rows, C] of what people carry; it has no say in the directions, so that
+        no person's genotypes reach another's features.
+    regions : float64[n, C] of the reference sequences of training regions.
     """
     if row_features.shape[1] <= most:
         return row_features
-    _, vectors = np.linalg.eigh(delta.T @ delta)
+    centred = regions - regions.mean(axis=0)
+    _, vectors = np.linalg.eigh(centred.T @ centred)
     return np.asarray(row_features @ vectors[:, ::-1][:, :most])

@@ -31,7 +31,9 @@ from genebert.variant_models import Features, Problem, sequence_change
 if TYPE_CHECKING:
     from genebert.pretrained import Pretrained
 
-VERSION = 4
+VERSION = 5
+
+AXIS_REGIONS = 2500  # that the axes of a cohort's features are made from, four fifths of them
 
 log = logging.getLogger("genebert")
 
@@ -153,9 +155,7 @@ def finish(
     from genebert.predict import write
 
     frame = pd.concat(frames, ignore_index=True)
-    spread = frame[frame["split"] == "test"].groupby(
-        ["track", "pretrain_seed", "finetune_seed"], sort=True
-    )["score"]
+    runs = training_runs(frame) if job.model == "cnn" else []  # the one network trained here
     write(
         frame,
         {
@@ -163,7 +163,8 @@ def finish(
             "pretraining": variant_of(job.model),
             "grid": [],
             "chosen": {},
-            "collapsed": int((spread.max() - spread.min() < 1e-9).sum()),
+            "collapsed": sum(run["collapsed"] for run in runs),
+            "runs": runs,
             "n_parameters": 0,
             **info,
             "version": VERSION,
@@ -172,6 +173,14 @@ def finish(
         *out,
     )
     log.info("%s: %d predictions", job.model, len(frame))
+
+
+def training_runs(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the runs behind some predictions; one that scores all test items alike collapsed."""
+    keys = ["track", "pretrain_seed", "finetune_seed", "fraction"]
+    scores = frame[frame["split"] == "test"].groupby(keys, sort=True)["score"]
+    spread = (scores.max() - scores.min()).rename("collapsed").lt(1e-9).reset_index()
+    return list(spread.to_dict("records"))
 
 
 def oracle_scores(scores: NDArray[np.float64], file: str) -> NDArray[np.float64]:
@@ -293,12 +302,13 @@ def score_variants(
     if start.encoders is None:
         return tracks, Features(plain=plain)
     tracks["embedding"] = variant_scores.row_distance(ref_features, alt_features)
-    ratio = variant_scores.log_likelihood_ratio(
-        start.encoders, features.encode_all(reference), features.encode_all(alternative)
-    )
-    if not signed:
-        ratio = -ratio if info.get("direction") == "loss" else np.abs(ratio)
-    tracks["llr"] = ratio
+    if start.encoders.trained_on("mgm"):  # else nobody trained the head that is read
+        ratio = variant_scores.log_likelihood_ratio(
+            start.encoders, features.encode_all(reference), features.encode_all(alternative)
+        )
+        if not signed:
+            ratio = -ratio if info.get("direction") == "loss" else np.abs(ratio)
+        tracks["llr"] = ratio
     return tracks, Features(plain=plain, reduced=alt_features - ref_features)
 
 
@@ -430,10 +440,10 @@ def cohort_designs(
             )
             yield start.pretrain_seed, dosage * np.abs(change).max(axis=1).astype(np.float32)
             continue
-        element = np.unique(frame["region"].to_numpy(), return_inverse=True)[1]
-        first = cohort["reference_row"][np.argsort(element[cohort["reference_row"]])]
-        delta = predicted - predicted[first[element]]
-        reduced = cm.reduce_columns(predicted, delta)
+        reduced = predicted
+        if predicted.shape[1] > cm.MOST_COLUMNS:
+            _, regions = start.model(openness(job.context.shards, job.seed, AXIS_REGIONS).train)
+            reduced = cm.reduce_columns(predicted, regions)
         yield (
             start.pretrain_seed,
             cm.haplotype_features(reduced, cohort["hap_index"], cohort["reference_row"]),

@@ -30,7 +30,7 @@ from genebert.errors import InputError
 from genebert.progress import progress
 from genebert.scores import BOUNDS, Fit, Items, Track, model_rank, read_items, read_tracks
 
-VERSION = 4
+VERSION = 5
 
 Row = dict[str, Any]
 
@@ -122,6 +122,7 @@ def evaluate(
                 long_rows += _locus_rows(meta, place.stratum, items, track, part, place, boot)
         long_rows += _recovered_rows(items, track, headline)
         long_rows += _too_few_rows(items, track)
+        long_rows += _collapsed_rows(items, track)
         long_rows += _permutation_rows(items, track)
     write_table(long, LONG, sorted(long_rows, key=_long_key))
     write_table(wide, WIDE, sorted(wide_rows, key=_table_key))
@@ -238,6 +239,22 @@ def _too_few_rows(items: Items, track: Track) -> list[Row]:
     ]
 
 
+def _collapsed_rows(items: Items, track: Track) -> list[Row]:
+    """Return how many of the n fine-tuning runs of each label share learned nothing."""
+    return [
+        {
+            **_meta(items, track, model),
+            **{"stratum": ALL if share == 1 else _share(share), "metric": "collapsed"},
+            **{"pretrain_seed": ALL, "finetune_seed": ALL},
+            **{"value": float(sum(runs)), "n": len(runs)},
+        }
+        for model, info in track.models.items()
+        if info.model == model  # not those derived from another model's fits
+        for (name, share), runs in info.collapsed.items()
+        if name == track.name
+    ]
+
+
 def _recovered_rows(items: Items, track: Track, headline: Mapping[str, Scored]) -> list[Row]:
     """Return, of every model, the share of (oracle - gc) in AUROC that it recovers."""
     key = ("", "auroc")
@@ -261,6 +278,7 @@ def _wide_rows(meta: Row, items: Items, track: Track, boot: Bootstrap, scored: S
     model = str(meta["model"])
     info = track.models[model]
     pretrain_seeds = {fit.pretrain_seed for fit in scored.fits} - {0}
+    collapsed = sum(info.collapsed.get((track.name, 1.0), ()))
     out = []
     for name in ["", *(unit.name for unit in scored.units if unit.name)]:
         units = [unit for unit in scored.units if name in ("", unit.name)]
@@ -287,7 +305,7 @@ def _wide_rows(meta: Row, items: Items, track: Track, boot: Bootstrap, scored: S
             "few_blocks": blocks < MIN_BLOCKS,
             "few_positives": positives < MIN_POSITIVES and not scored.effect,
             "few_seeds": 0 < len(pretrain_seeds) < MIN_SEEDS,
-            f"collapsed={info.collapsed}": info.collapsed > 0,
+            f"collapsed={collapsed}": collapsed > 0,
             "no_threshold": not np.isfinite(scored.estimates[name, "mcc"].value),
             "oracle-labels": model in BOUNDS and model != "oracle",
             "transductive": info.pretraining != "none" and items.seen[track.rows[rows]].any(),

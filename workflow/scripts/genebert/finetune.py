@@ -238,8 +238,7 @@ def uses_regions(job: Job, encoders: Pretrained | None) -> bool:
     """Tell whether the region branch is on: the dataset has places, and SRM trained the encoder."""
     if encoders is None or not job.items.info["uses_regions"]:
         return False
-    objectives = encoders.record.get("objectives")
-    return objectives is None or "srm" in objectives
+    return encoders.trained_on("srm")
 
 
 def check_motifs(encoders: Pretrained, motifs: Sequence[str], file: str) -> None:

@@ -22,12 +22,12 @@ Row = Mapping[str, Any]
 
 SIMULATED = "results/simulated"
 SHARED_MODELS = ("genebert", "genebert-sequence", "scratch", "cnn", "kmer-lr", "motif-lr", "gc")
-EXTRA_MODELS = {
-    "narrowpeak": ("accessibility", "context-lr", "cell-average"),
-    "regions": ("context-lr", "mean-breadth", "nearest-type"),
-    "gtf": ("gt-ag", "pwm"),
-    "variants": ("accessibility", "context-lr", "tss-distance"),
-    "cohort": ("covariates", "dosage-lr", "dosage-lr-weighted"),
+EXTRA_MODELS = {  # (task, kind of the labels) -> models of its own
+    ("tfbs", "narrowpeak"): ("accessibility", "context-lr", "cell-average"),
+    ("accessibility", "regions"): ("context-lr", "mean-breadth", "nearest-type"),
+    ("splicing", "gtf"): ("gt-ag", "pwm"),
+    ("disease", "variants"): ("accessibility", "context-lr", "tss-distance"),
+    ("disease", "cohort"): ("covariates", "dosage-lr", "dosage-lr-weighted"),
 }
 DATASET_FILES = ("path", "valid", "test", "phenotypes", "truth")  # keys that name files
 TASKS = ("promoter", "tfbs", "disease", "splicing", "accessibility")
@@ -320,8 +320,8 @@ def ablation_models(config: Config) -> list[str]:
 def models(config: Config, row: Row) -> list[str]:
     """Return the models of a dataset, in the order of the tables."""
     run = config["effort"]["variants"]
-    names = [*SHARED_MODELS, *EXTRA_MODELS.get(row["kind"], ())]
-    names += [*row.get("scores", ()), *ablation_models(config)]
+    extra = EXTRA_MODELS.get((row["task"], row["kind"]), ())
+    names = [*SHARED_MODELS, *extra, *row.get("scores", ()), *ablation_models(config)]
     if row.get("truth"):
         names.append("oracle")
     return [name for name in names if variant_of(name) in (None, *run)]

@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-_CHUNK = 64  # draws at a time: the weights of one chunk stay in the cache
+_CHUNK = 200_000  # items times draws at a time: the weights of one chunk stay in the cache
 _ECE_BINS = 10
 _UNDEFINED_DRAWS = 0.05  # an interval is NaN if the metric is undefined in more draws than that
 
@@ -88,36 +88,97 @@ def rank_draws(
     ----------
     labels_N, scores_N : labels and finite scores; higher means more likely positive.
     block_N : int[N], row of ``counts_BD`` of every item.
-    counts_BD : whole numbers >= 0, at most 2**24 in all (sums are exact in float32).
+    counts_BD : whole numbers >= 0, less than 2**31 in all.
     """
+    return _ranked(labels_N, scores_N, block_N, counts_BD)[:2]
+
+
+def site_draws(
+    labels_N: Bools,
+    scores_N: Floats,
+    block_N: Ints,
+    counts_BD: NDArray[np.floating],
+    missed: int = 0,
+) -> tuple[Floats, Floats, Floats]:
+    """Return AUROC, AUPRC and top-k of every draw; k is the draw's positives and ``missed``.
+
+    The other parameters are those of :func:`rank_draws`; ``missed`` sites were never scored, so no
+    draw takes or leaves them out. Top-k is that of :func:`top_k`, NaN without positives.
+    """
+    return _ranked(labels_N, scores_N, block_N, counts_BD, missed)
+
+
+def _ranked(
+    labels_N: Bools,
+    scores_N: Floats,
+    block_N: Ints,
+    counts_BD: NDArray[np.floating],
+    missed: int | None = None,
+) -> tuple[Floats, Floats, Floats]:
+    """Return AUROC, AUPRC and, if sites are ``missed`` (or none, 0), top-k of every draw."""
     order = np.argsort(-scores_N, kind="stable")
     labels, scores, block = labels_N[order], scores_N[order], block_N[order]
     new = np.concatenate([[False], scores[1:] != scores[:-1]])
     tie = np.cumsum(new)  # rank of the score, the highest first
     positive, negative = block[labels], block[~labels]
     draws = counts_BD.shape[1]
-    auroc_D, auprc_D = np.full(draws, np.nan), np.full(draws, np.nan)
-    if not len(positive) or not len(negative):
-        return auroc_D, auprc_D
+    auroc_D, auprc_D, top_D = (np.full(draws, np.nan) for _ in range(3))
+    if not len(positive):
+        return auroc_D, auprc_D, top_D
     ties = np.unique(tie[labels])  # thresholds that hold a positive: the only ones that add
     last = np.searchsorted(tie[labels], ties, side="right") - 1
     worse = np.searchsorted(tie[~labels], ties, side="right")  # negatives at or above
     better = np.searchsorted(tie[~labels], ties, side="left")  # negatives above
-    for start in range(0, draws, _CHUNK):
-        counts = counts_BD[:, start : start + _CHUNK]
-        tp = np.cumsum(counts[positive], axis=0)[last]
-        fp = np.cumsum(counts[negative], axis=0)
-        fp = np.concatenate([np.zeros_like(fp[:1]), fp])
-        n_positive, n_negative = tp[-1].astype(float), fp[-1].astype(float)
-        gain = np.diff(tp, axis=0, prepend=np.zeros_like(tp[:1])).astype(float)
-        fp_at = fp[worse].astype(float)
-        n_positive[(n_positive == 0) | (n_negative == 0)] = np.nan
+    step = max(1, _CHUNK // len(labels))
+    for start in range(0, draws, step):
+        part = slice(start, start + step)
+        counts = np.ascontiguousarray(counts_BD[:, part].T, dtype=np.int32)
+        tp = np.cumsum(np.take(counts, positive, axis=1), axis=1, dtype=np.int32)
+        fp = np.zeros((len(counts), 1 + len(negative)), dtype=np.int32)
+        np.cumsum(np.take(counts, negative, axis=1), axis=1, out=fp[:, 1:])
+        n_positive, n_negative = tp[:, -1].astype(float), fp[:, -1].astype(float)
+        n_positive[n_positive == 0] = np.nan
         n_negative[n_negative == 0] = np.nan
-        part = slice(start, start + _CHUNK)
+        tp = np.take(tp, last, axis=1).astype(float)
+        fp_at, fp_above = (np.take(fp, at, axis=1).astype(float) for at in (worse, better))
+        gain = tp.copy()
+        gain[:, 1:] -= tp[:, :-1]
         precision = tp / np.maximum(tp + fp_at, 1)
-        auprc_D[part] = np.einsum("td,td->d", gain, precision) / n_positive
-        between = 0.5 * (fp_at + fp[better])
-        auroc_D[part] = 1 - np.einsum("td,td->d", gain, between) / (n_positive * n_negative)
+        auprc_D[part] = np.einsum("dt,dt->d", gain, precision) / n_positive
+        auprc_D[part][np.isnan(n_negative)] = np.nan
+        between = 0.5 * (fp_at + fp_above)
+        auroc_D[part] = 1 - np.einsum("dt,dt->d", gain, between) / (n_positive * n_negative)
+        if missed is not None:
+            k = n_positive + missed
+            above, tied = tp - gain + fp_above, gain + fp_at - fp_above
+            reached = np.clip((k[:, None] - above) / np.maximum(tied, 1), 0, 1)
+            top_D[part] = np.einsum("dt,dt->d", gain, reached) / k
+    return auroc_D, auprc_D, top_D
+
+
+def contig_draws(
+    labels_N: Bools,
+    scores_N: Floats,
+    block_N: Ints,
+    contig_N: NDArray[np.object_],
+    counts_BD: NDArray[np.floating],
+) -> tuple[Floats, Floats]:
+    """Return AUROC and AUPRC per contig, averaged with the draw's numbers of items as weights.
+
+    This is the AUPRC of TraitGym. Contigs that have one class only in a draw are left out of it. A
+    block lies in one contig; parameters as :func:`rank_draws`.
+    """
+    sums_2D, weight_D = np.zeros((2, counts_BD.shape[1])), np.zeros(counts_BD.shape[1])
+    for name in sorted(set(contig_N)):
+        rows = np.flatnonzero(contig_N == name)
+        blocks, block = np.unique(block_N[rows], return_inverse=True)
+        counts = counts_BD[blocks]
+        pair_2D = np.stack(rank_draws(labels_N[rows], scores_N[rows], block, counts))
+        size_D = block_sums(np.ones(len(rows)), block, counts)
+        known_D = np.isfinite(pair_2D[0])
+        sums_2D += np.where(known_D, pair_2D * size_D, 0)
+        weight_D += np.where(known_D, size_D, 0)
+    auroc_D, auprc_D = np.where(weight_D > 0, sums_2D / np.maximum(weight_D, 1), np.nan)
     return auroc_D, auprc_D
 
 
@@ -238,8 +299,7 @@ def reliability(
     scores_N = np.asarray(scores_N, float)
     if not len(scores_N):
         return np.empty(0), np.empty(0), np.empty(0, dtype=np.int64)
-    rank = stats.rankdata(scores_N) - 0.5
-    bin_N = np.minimum((rank * bins / len(scores_N)).astype(np.int64), bins - 1)
+    bin_N = _equal_mass(scores_N, bins)
     size = np.bincount(bin_N, minlength=bins)
     keep = size > 0
     mean = np.bincount(bin_N, weights=scores_N, minlength=bins)[keep] / size[keep]
@@ -248,10 +308,30 @@ def reliability(
     return mean, share, size[keep].astype(np.int64)
 
 
+def _equal_mass(scores_N: Floats, bins: int) -> Ints:
+    """Return int[N], the bin of equal mass of every score."""
+    rank = stats.rankdata(scores_N) - 0.5
+    return np.minimum((rank * bins / len(scores_N)).astype(np.int64), bins - 1)
+
+
 def expected_calibration_error(labels_N: Bools, scores_N: Floats) -> float:
     """Return the mean over items of |mean score - share of positives| of ten bins of equal mass."""
     mean, share, size = reliability(labels_N, scores_N)
     return float(np.sum(size * np.abs(mean - share)) / size.sum()) if len(size) else float("nan")
+
+
+def calibration_draws(
+    labels_N: Bools, scores_N: Floats, block_N: Ints, counts_BD: NDArray[np.floating]
+) -> Floats:
+    """Return the expected calibration error of every draw, in the bins of the data as they are."""
+    bin_N = _equal_mass(scores_N, _ECE_BINS)
+    error_N = np.asarray(scores_N, float) - labels_N
+    errors = [
+        np.abs(block_sums(np.where(bin_N == k, error_N, 0), block_N, counts_BD))
+        for k in range(_ECE_BINS)
+    ]
+    size_D = block_sums(np.ones(len(scores_N)), block_N, counts_BD)
+    return np.where(size_D > 0, np.sum(errors, axis=0) / np.maximum(size_D, 1), np.nan)
 
 
 def top_k(labels_N: Bools, scores_N: Floats, k: int | None = None) -> float:

@@ -145,6 +145,11 @@ class Pretrained:
         """Where the weights are."""
         return self.model.placeholder.device
 
+    def trained_on(self, objective: str) -> bool:
+        """Tell whether pre-training had an objective; where no record tells (random twin), yes."""
+        objectives = self.record.get("objectives")
+        return objectives is None or objective in objectives
+
     @torch.no_grad()
     def embed_sequences(
         self, codes: ArrayLike, *, batch: int | None = None, both_strands: bool = False

@@ -113,12 +113,16 @@ class Fit:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What ``info.json`` says about a model."""
+    """What ``info.json`` says about a model.
+
+    ``collapsed`` has, by (track, label share), whether each fine-tuning run learned nothing; models
+    that are not fine-tuned have none.
+    """
 
     model: str
     pretraining: str
     n_train: int | None
-    collapsed: int
+    collapsed: Mapping[tuple[str, float], tuple[bool, ...]]
     too_few: tuple[float, ...]  # label shares with too few labels to be trained on
     permutation: Mapping[str, float]  # AUROC with permuted labels of a cohort: auroc, low, high
 
@@ -278,12 +282,22 @@ def _read_info(path: str | Path) -> ModelInfo:
             model=str(info.get("model")),
             pretraining=str(pretraining) if pretraining else "none",
             n_train=int(n_train) if isinstance(n_train, int | float) else None,
-            collapsed=int(info.get("collapsed") or 0),
+            collapsed=_collapsed_runs(info.get("runs") or ()),
             too_few=tuple(float(share) for share in info.get("too_few") or ()),
             permutation={k: float(v) for k, v in (info.get("permutation") or {}).items()},
         )
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
         raise InputError(f"cannot be read as a description ({error})", file=path) from None
+
+
+def _collapsed_runs(
+    runs: Sequence[Mapping[str, Any]],
+) -> dict[tuple[str, float], tuple[bool, ...]]:
+    out: dict[tuple[str, float], tuple[bool, ...]] = {}
+    for run in runs:
+        key = (str(run.get("track", "")), float(run["fraction"]))
+        out[key] = (*out.get(key, ()), bool(run["collapsed"]))
+    return out
 
 
 def _read_predictions(path: str | Path, items: Items) -> pd.DataFrame:
