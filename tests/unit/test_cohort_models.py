@@ -158,6 +158,30 @@ def test_shuffled_labels_include_chance_and_a_leak_would_show() -> None:
     assert cm.auroc(people.labels, cm.nested(folds(people, x), [1]).test) > control["high"]
 
 
+def test_many_labellings_at_once_are_the_same_regressions() -> None:
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(80, 30))
+    kernel, y = 2 * x @ x.T / 30 + 25, (rng.random((80, 6)) < 0.3).astype(float)
+    found = cm.kernel_logistic_columns(kernel, y, tolerance=1e-8)
+    for k in range(6):
+        wanted = kernel @ cm.kernel_logistic(kernel, y[:, k], tolerance=1e-8)
+        np.testing.assert_allclose(kernel @ found[:, k], wanted, atol=1e-4)
+
+
+def test_a_leak_in_the_tuning_shows_in_the_tuned_shuffles_alone() -> None:
+    """Screening on everybody is chosen by the inner folds, which it deceives as well."""
+    people, x = make_people(n=120, variants=300)
+    control = cm.permutation_control(folds(people, x), [5], 50)
+    assert control["tuned_low"] < 0.5 < control["tuned_high"]
+    screen = cm.screen
+    with pytest.MonkeyPatch.context() as patch:
+        everybody = np.arange(120)
+        patch.setattr(cm, "screen", lambda x, y, _, keep: screen(x, y, everybody, keep))
+        leaking = cm.permutation_control(folds(people, x), [5], 50)
+    assert leaking["tuned_low"] > 0.5
+    assert leaking["low"] == control["low"] < 0.5 < leaking["high"]
+
+
 def test_the_seed_decides_all() -> None:
     people, x = make_people(n=120)
     first, again = (cm.nested(folds(people, x, 3), [1]) for _ in range(2))

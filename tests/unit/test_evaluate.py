@@ -618,11 +618,15 @@ def test_an_effect_of_one_is_no_class(tmp_path):
 def test_permuted_labels_of_a_cohort_stand_in_the_long_table(tmp_path):
     frame = make_frame(300)
     home = write_home(tmp_path, frame)
-    home.add("gc", predict(frame, "gc", 0.1), permutation={"auroc": 0.49, "low": 0.4, "high": 0.6})
+    permutation = {"auroc": 0.49, "low": 0.4, "high": 0.6}
+    permutation |= {"tuned_auroc": 0.51, "tuned_low": 0.45, "tuned_high": 0.57}
+    home.add("gc", predict(frame, "gc", 0.1), permutation=permutation)
     home.add("cnn", predict(frame, "cnn", 1.0))
     _, long = run(home)
     row = value(long, metric="auroc_permuted")
     assert (row["model"], row["value"], row["low"], row["high"]) == ("gc", 0.49, 0.4, 0.6)
+    row = value(long, metric="auroc_permuted_tuned")
+    assert (row["model"], row["value"], row["low"], row["high"]) == ("gc", 0.51, 0.45, 0.57)
 
 
 def test_curves_end_where_they_must(binary):

@@ -206,18 +206,19 @@ def _validation_rows(meta: Row, items: Items, fits: Sequence[Fit], boot: Bootstr
 
 
 def _permutation_rows(items: Items, track: Track) -> list[Row]:
-    """Return the AUROC of every model of a cohort with permuted labels; it must include 0.5."""
+    """Return the AUROCs of every model of a cohort with permuted labels; they must include 0.5."""
     if track.name:
         return []
     return [
         {
             **_meta(items, track, model),
             **{"stratum": ALL, "pretrain_seed": ALL, "finetune_seed": ALL, "n": len(items.item)},
-            **{"metric": "auroc_permuted", "value": info.permutation["auroc"]},
-            **{key: info.permutation[key] for key in ("low", "high")},
+            **{"metric": metric, "value": info.permutation[f"{part}auroc"]},
+            **{key: info.permutation[f"{part}{key}"] for key in ("low", "high")},
         }
         for model, info in track.models.items()
-        if {"auroc", "low", "high"} <= info.permutation.keys()
+        for part, metric in (("", "auroc_permuted"), ("tuned_", "auroc_permuted_tuned"))
+        if {f"{part}{key}" for key in ("auroc", "low", "high")} <= info.permutation.keys()
     ]
 
 

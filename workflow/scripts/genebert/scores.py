@@ -124,7 +124,7 @@ class ModelInfo:
     n_train: int | None
     collapsed: Mapping[tuple[str, float], tuple[bool, ...]]
     too_few: tuple[float, ...]  # label shares with too few labels to be trained on
-    permutation: Mapping[str, float]  # AUROC with permuted labels of a cohort: auroc, low, high
+    permutation: Mapping[str, float]  # of a cohort: auroc, low, high, tuned_auroc, ... if permuted
 
 
 @dataclass(frozen=True)
