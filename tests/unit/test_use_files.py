@@ -149,6 +149,16 @@ def test_every_allele_has_a_row_with_scores_or_a_reason(run, tmp_path, monkeypat
     assert sum(summary["skipped"].values()) == summary["alleles"] - 4
 
 
+def test_a_head_for_bases_that_nothing_trained_gives_no_ratio(run):
+    encoders = run.encoders
+    alleles = ["ACGTACGTACGTACGTACGT"], ["ACGTACGTACTTACGTACGT"]
+    assert np.isfinite(genebert.score_variants(encoders, *alleles)["llr"][0])
+    others = replace(encoders, record={**encoders.record, "objectives": ["srm", "motif"]})
+    scores = genebert.score_variants(others, *alleles)
+    assert np.isnan(scores["llr"][0])
+    assert np.isfinite(scores["embedding"][0])
+
+
 def test_the_annotated_vcf_keeps_every_record_and_declares_its_keys(run, tmp_path):
     text, lines = some_variants(run)
     table, folder = score(run, tmp_path, text)

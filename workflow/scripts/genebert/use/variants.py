@@ -69,13 +69,16 @@ class Scorer:
 
         Returns
         -------
-        A row per variant. ``llr``: NaN unless one base is substituted; ``embedding``; with motifs
+        A row per variant. ``llr``: NaN unless one base is substituted, and of encoders that MGM did
+        not train, whose head for bases tells nothing; ``embedding``; with motifs
         ``motif`` and ``motif_top`` (``+NAME`` or ``-NAME``, None where no row changes); with a
         head ``accessibility`` (the largest change, with its sign), ``cell_type`` (where) and
         ``accessibility:CELL`` for every reported cell type.
         """
         single, _ = variant_scores.substitutions(reference, alternative)
-        ratio = variant_scores.log_likelihood_ratio(self.encoders, reference, alternative)
+        ratio = np.full(len(single), np.nan)
+        if self.encoders.trained_on("mgm"):
+            ratio = variant_scores.log_likelihood_ratio(self.encoders, reference, alternative)
         both = np.concatenate([reference, alternative])
         ref, alt = np.split(self.encoders.embed_sequences(both, both_strands=True), 2)
         out: dict[str, Any] = {
