@@ -11,6 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from genebert.evaluate import evaluate
+
+THRESHOLD = ["mcc", "mcc_low", "mcc_high", "f1", "accuracy", "precision", "recall"]
+
 BLOCK = 100_000
 
 
@@ -151,3 +155,19 @@ def predict(
 def read(path: str | Path) -> pd.DataFrame:
     """Read a result table; ``NA`` is NaN, everything else of the keys stays text."""
     return pd.read_csv(path, sep="\t", dtype={"pretrain_seed": str, "finetune_seed": str})
+
+
+def run(home: Home, **more: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Evaluate what a home holds; return its wide and its long table."""
+    arguments = home.arguments(home.path / "out", **more)
+    evaluate(**arguments)
+    return read(arguments["wide"]), read(arguments["long"])
+
+
+def value(long: pd.DataFrame, **where: Any) -> pd.Series:
+    """Return the one row with these values; all seeds and everything unless told."""
+    where = {"stratum": "all", "pretrain_seed": "all", **where}
+    for column, wanted in where.items():
+        long = long[long[column] == wanted]
+    assert len(long) == 1
+    return long.iloc[0]

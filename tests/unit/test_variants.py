@@ -7,100 +7,26 @@ import json
 from pathlib import Path
 from typing import Any
 
-import anndata
 import numpy as np
 import pandas as pd
 import pysam
 import pytest
+from variant_toys import LENGTH, WIDTH, build, make_place, other, table, write
 
 from genebert.errors import InputError
 from genebert.genome import Genome, decode
 from genebert.tasks import variants
-from genebert.tasks.dataset import read_dataset
 from genebert.tasks.variant_files import Record, skip_reason, windows
-
-WIDTH = 40
-LENGTH = 4000
-SPLITS = {"train": ["chr1"], "valid": ["chr2"], "test": ["chr3"], "held_out_cell_types": ["NK"]}
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A genome of three contigs and its regions."""
-    folder = tmp_path_factory.mktemp("variants")
-    rng = np.random.default_rng(5)
-    with (folder / "genome.fa").open("w") as handle:
-        for name in ("chr1", "chr2", "chr3"):
-            bases = decode(rng.integers(0, 4, LENGTH).astype(np.uint8))
-            handle.write(f">{name}\n{bases[:3000]}{'N' * 100}{bases[3100:]}\n")
-    pysam.faidx(str(folder / "genome.fa"))
-    pd.DataFrame(
-        {
-            "region": [0, 1, 2],
-            "contig": ["chr1", "chr1", "chr3"],
-            "start": [480, 1000, 500],
-            "end": [480 + WIDTH, 1000 + WIDTH, 500 + WIDTH],
-            "split": ["train", "train", "test"],
-            "held_out_only": [0, 1, 0],
-        }
-    ).to_csv(folder / "regions.tsv", sep="\t", index=False)
-    obs = pd.DataFrame({"held_out": [True, False]}, index=pd.Index(["NK", "B"], dtype=object))
-    var = pd.DataFrame(index=pd.Index(["r0", "r1", "r2"], dtype=object))
-    matrix = anndata.AnnData(X=np.zeros((2, 3), dtype=np.float32), obs=obs, var=var)
-    matrix.write_h5ad(folder / "open.h5ad")
-    return folder
+    return make_place(tmp_path_factory.mktemp("variants"))
 
 
 @pytest.fixture
 def genome(place: Path) -> Genome:
     return Genome(place / "genome.fa")
-
-
-def other(base: str) -> str:
-    return "ACGT"[("ACGT".index(base) + 1) % 4]
-
-
-def table(
-    genome: Genome, positions: list[int], contigs: tuple[str, ...] = ("chr1", "chr2", "chr3")
-):
-    """Right rows of a variant table: alternating labels, one variant per position and contig."""
-    rows = []
-    for contig in contigs:
-        for i, position in enumerate(positions):
-            ref = decode(genome.codes(contig, position - 1, position))
-            rows.append(
-                {
-                    "contig": contig,
-                    "position": position,
-                    "ref": ref,
-                    "alt": other(ref),
-                    "label": i % 2,
-                    "cell_type": "B" if i % 3 else "NK",
-                    "tss_distance": 10 * i,
-                    "class": "causal" if i % 2 else ["closed", "elsewhere"][i // 2 % 2],
-                }
-            )
-    return pd.DataFrame(rows)
-
-
-def build(place: Path, labels: Path, name: str = "v", **row: Any) -> tuple[pd.DataFrame, dict]:
-    """Run the builder and read what it wrote."""
-    truth = row.pop("truth", [])
-    most = row.pop("max_items", None)
-    extra = row.pop("extra", [])
-    out = {key: str(place / f"{name}.{key}") for key in ("dataset", "description", "leaks")}
-    variants.build(
-        genome=str(place / "genome.fa"), index="", block_index="", accessibility=str(place / "open.h5ad"), contigs="",
-        regions=str(place / "regions.tsv"), labels=str(labels), extra=extra, truth=truth,
-        phenotypes=[], row={"task": "disease", "name": name, "kind": "variants", **row},
-        splits=SPLITS, seed=3, max_items=most, **out,
-    )  # fmt: skip
-    return read_dataset(out["dataset"], out["description"])
-
-
-def write(place: Path, frame: pd.DataFrame, name: str = "v.tsv") -> Path:
-    frame.to_csv(place / name, sep="\t", index=False)
-    return place / name
 
 
 def test_table_becomes_centred_windows(place: Path, genome: Genome) -> None:
@@ -433,112 +359,6 @@ def test_max_items_is_even_seeded_and_nested_in_the_data(place: Path, genome: Ge
     assert frame["label"].mean() == pytest.approx(0.5)
     assert frame["contig"].value_counts().tolist() == [20, 20, 20]
     assert info["dropped"] == {"beyond max_items": 168 - 60}
-
-
-def test_wrong_reference_names_line_and_bases(place: Path, genome: Genome) -> None:
-    source = table(genome, [200, 500])
-    right = source.loc[3, "ref"]
-    source.loc[3, "ref"], source.loc[3, "alt"] = other(right), right
-    with pytest.raises(InputError) as caught:
-        build(place, write(place, source))
-    text = str(caught.value)
-    assert "v.tsv, line 5:" in text
-    assert "chr2:500 (1-based)" in text
-    assert f"found '{other(right)}'; expected {right} " in text
-
-
-def broken(kind: str, genome: Genome) -> tuple[bytes, dict[str, Any]]:
-    """Return a bad label file and keys of the row."""
-    source, row = table(genome, [200, 500]), {}
-    if kind == "column":
-        source = source.rename(columns={"position": "positoin"})
-    elif kind == "text":
-        source["position"] = source["position"].astype(object)
-        source.loc[1, "position"] = "12k"
-    elif kind == "zero":
-        source.loc[1, "position"] = 0
-    elif kind == "naming":
-        source["contig"] = source["contig"].str.removeprefix("chr")
-    elif kind == "beyond":
-        source.loc[1, "position"] = LENGTH + 5
-    elif kind == "conflict":
-        source = pd.concat([source, source.iloc[:1].assign(label=1)])
-    elif kind == "one class":
-        source["label"] = 1
-    elif kind == "word":
-        source["label"] = "yes"
-    elif kind == "positive":
-        row = {"positive": {"pvalu": 1}}
-    elif kind == "field":
-        row = {"columns": {"chromosome": "contig"}}
-    elif kind == "minimum":
-        row = {"minimum": {"barcodes": 10}}
-    elif kind.startswith("score"):
-        source["raw"] = ["NA", {"score text": "high", "score infinite": "inf"}.get(kind, "NA")] * 3
-        row = {"scores": {"cadd": "rwa" if kind == "score name" else "raw"}}
-    elif kind == "unused":
-        source["alt"] = "<DEL>"
-    text = source.to_csv(sep="\t", index=False)
-    if kind == "ragged":
-        text = text.replace("\tcausal\n", "\n", 1)
-    raw = b"" if kind == "empty" else text.encode()
-    if kind == "truncated":
-        return gzip.compress(text.encode())[:-12], row
-    return (b"\xff\xfe\x00" * 20 if kind == "binary" else raw), row
-
-
-@pytest.mark.parametrize(
-    ("kind", "message"),
-    [
-        ("column", "line 1: column 'position' is missing; did you mean 'positoin'"),
-        ("text", "line 3: position is not a 1-based coordinate; found '12k'"),
-        ("zero", "line 3: position is not a 1-based coordinate; found '0'"),
-        ("naming", "line 2: contig is not in the genome; did you mean 'chr1'? (key contig_prefix"),
-        ("beyond", "line 3: position is beyond chr1; found 4005; expected at most 4000"),
-        ("conflict", "has another label in line 2; found 1.0; expected 0.0"),
-        ("one class", "all variants have one label"),
-        ("word", "line 2: label is not a number; found 'yes'"),
-        ("positive", "unknown key 'pvalu' in positive; did you mean 'pvalue'"),
-        ("field", "unknown field 'chromosome' in columns"),
-        ("minimum", "column 'barcodes' of minimum is missing"),
-        ("score text", "line 3: raw is not a number; found 'high'"),
-        ("score infinite", "line 3: raw is not finite; found inf"),
-        ("score empty", "no record has a number in the column 'raw' of scores"),
-        ("score name", "in the column 'rwa' of scores; did you mean 'raw'"),
-        ("unused", "no variant can be used"),
-        ("ragged", "wrong number of fields; found 7; expected 8"),
-        ("empty", "is empty; expected columns contig"),
-        ("truncated", "truncated"),
-        ("binary", "not a text file in UTF-8 but one in UTF-16"),
-    ],
-)
-def test_bad_files_are_one_line_errors(
-    place: Path, genome: Genome, tmp_path: Path, kind: str, message: str
-) -> None:
-    raw, row = broken(kind, genome)
-    (tmp_path / "bad.tsv").write_bytes(raw)
-    with pytest.raises(InputError) as caught:
-        build(place, tmp_path / "bad.tsv", name="bad", **row)
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert not (place / "bad.dataset").exists()
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("##fileformat=VCFv4.2\nchr1\t1\t.\tA\tC\t.\t.\t.\n", "is not a VCF line below a #CHROM"),
-        ("##fileformat=VCFv4.2\n", "is not a VCF"),
-        (
-            "##INFO=<ID=CAUSE,Number=0>\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n",
-            "INFO key 'CAUSAL' of the label is not declared; did you mean 'CAUSE'",
-        ),
-    ],
-)
-def test_bad_vcf(place: Path, tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "bad.vcf").write_text(text)
-    with pytest.raises(InputError, match=message):
-        build(place, tmp_path / "bad.vcf", label_info="CAUSAL")
 
 
 def test_description_is_valid_json_without_numpy(place: Path, genome: Genome) -> None:
