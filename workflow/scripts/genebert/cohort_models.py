@@ -300,7 +300,7 @@ class Fold:
             self.n_features = self.scaled[per_feature].shape[1]
 
     def relabelled(self, labels: Floats) -> Fold:
-        """Return the fold with other labels; nothing of the above reads any."""
+        """Return the fold with other ``labels``, [people], 0 or 1; nothing of the above reads any."""
         other = copy(self)
         other.people = replace(self.people, labels=labels.astype(np.int8))
         other.y = labels.astype(np.float64)
@@ -368,7 +368,13 @@ def make_folds(x: NDArray[np.float32] | None, people: People, outer: Ints) -> li
 def tuned_odds(
     fold: Fold, key: Sequence[int]
 ) -> tuple[Choice, NDArray[np.float64], NDArray[np.float64]]:
-    """Return what :func:`tune` does, and the log odds of the people left out at the best point."""
+    """Return what :func:`tune` does, and the log odds of the people left out at the best point.
+
+    Returns
+    -------
+    choice : the best point. inner : float64[n], inner log odds, as :func:`tune` gives them.
+    odds : float64[people left out].
+    """
     choice, inner = tune(fold, key)
     kernel = fold.genetic(choice, fold.train, fold.y)
     return choice, inner, fold.predict(fold.train, fold.out, choice, kernel, fold.y)[0]

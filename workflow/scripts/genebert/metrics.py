@@ -323,7 +323,11 @@ def expected_calibration_error(labels_N: Bools, scores_N: Floats) -> float:
 def calibration_draws(
     labels_N: Bools, scores_N: Floats, block_N: Ints, counts_BD: NDArray[np.floating]
 ) -> Floats:
-    """Return the expected calibration error of every draw, in the bins of the data as they are."""
+    """Return the :func:`expected_calibration_error` of every draw, in the bins of all items.
+
+    ``scores_N`` are probabilities; other parameters and shapes as :func:`rank_draws`. NaN in a draw
+    without items.
+    """
     bin_N = _equal_mass(scores_N, _ECE_BINS)
     error_N = np.asarray(scores_N, float) - labels_N
     errors = [

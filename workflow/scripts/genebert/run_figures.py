@@ -116,6 +116,7 @@ def negative_figures(
 ) -> list[dict[str, Any]]:
     """Return the shares of a set's negatives that are matched at least so well.
 
+    ``tier_N``: int64[N], what :func:`~genebert.sampler.mismatch` gives of each negative.
     ``negatives_matched``: GC within 2 % and in the same bin; ``negatives_gc_2``: GC within 2 %;
     ``negatives_gc_5``: GC within 5 %; each includes those before it.
     """
