@@ -274,6 +274,10 @@ def test_negatives_are_matched_to_positives_of_their_class(place: Path, genome: 
         assert part.loc[part["label"] == 1, "item"].item() == name
         assert part["class"].nunique() == part["contig"].nunique() == 1
         assert set(part["stratum"].str.partition(";")[0]) == {f"vs-{part['class'].iloc[0]}"}
+    few, info = build(place, path, max_items=40, **scores)  # no group loses a member to the limit
+    assert info["dropped"]["beyond max_items"] == 20
+    assert set(few["match"]) == set(few.loc[few["label"] == 1, "item"])
+    assert set(few.loc[few["label"] == 0, "match"]) == set(few["match"])
 
 
 def test_words_as_labels(place: Path, genome: Genome) -> None:

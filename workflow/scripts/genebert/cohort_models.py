@@ -300,7 +300,7 @@ class Fold:
             self.n_features = self.scaled[per_feature].shape[1]
 
     def relabelled(self, labels: Floats) -> Fold:
-        """Return the fold with other ``labels``, [people], 0 or 1; nothing of the above reads any."""
+        """Return the fold with other ``labels``, 0 or 1, [people]; nothing above reads any."""
         other = copy(self)
         other.people = replace(self.people, labels=labels.astype(np.int8))
         other.y = labels.astype(np.float64)

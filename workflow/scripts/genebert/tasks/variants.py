@@ -469,12 +469,12 @@ def build(
     before = len(frame)
     frame, checks = drop_copies(frame, file=labels)
     dropped["copy on another contig"] += before - len(frame)
-    balance: dict[str, list[float]] = {}
-    if row.get("matched"):
-        frame, left, balance = match_negatives(frame, row["matched"], seed, file=labels)
-        dropped.update(left)
     kept = thin(frame, max_items, seed)
     dropped["beyond max_items"] += len(frame) - len(kept)
+    balance: dict[str, list[float]] = {}
+    if row.get("matched"):  # of what is kept, so that no group loses a member afterwards
+        kept, left, balance = match_negatives(kept, row["matched"], seed, file=labels)
+        dropped.update(left)
     frame, small = add_elements(kept)
     dropped.update(small)
     values = set(frame["label"])
