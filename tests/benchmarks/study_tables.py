@@ -18,11 +18,12 @@ Row = dict[str, str]
 MODELS = (
     "genebert", "genebert-sequence", "genebert-motif_reading", "genebert-shuffled_matrix",
     "genebert-shuffled_cells", "scratch", "cnn", "kmer-lr", "motif-lr", "context-lr", "accessibility", "cell-average",
-    "cell-average-pred", "genebert-wrongcell", "pwm", "gt-ag", "tss-distance", "gc", "oracle",
+    "cell-average-pred", "genebert-wrongcell", "pwm", "gt-ag", "tss-distance", "mean-breadth",
+    "nearest-type", "dosage-lr", "dosage-lr-weighted", "covariates", "gc", "oracle",
 )  # fmt: skip
-WIDE = (("promoter", "epd"), ("tfbs", "chip"), ("splicing", "sites"))
-FEW = WIDE
+TASKS = ("promoter", "tfbs", "disease", "splicing", "accessibility")
 FEW_MODELS = MODELS[:10]
+MANY = 6  # more variants than these are rows of a table of their own for every part
 OBJECTIVES = (
     ("mgm", "span-1", "nats_minus_markov"), ("mgm", "span-5", "nats_minus_markov"),
     ("mgm", "span-5:unique", "nats_minus_markov"), ("mgm", "span-5:repeat", "nats_minus_markov"),
@@ -82,10 +83,11 @@ def wide(results: Path, task: str, dataset: str) -> None:
 
 
 def few_shot(results: Path, task: str, dataset: str) -> None:
-    """Print AUPRC by share of the labels, fine-tuned and as a probe on frozen vectors."""
+    """Print AUPRC by share of the labels, fine-tuned and as a probe, where there are such."""
+    path = results / "tasks" / task / dataset / "metrics.tsv"
     known = {
         (row["dataset"], row["model"], row["stratum"]): row
-        for row in read(results / "tasks" / task / dataset / "metrics.tsv")
+        for row in (read(path) if path.exists() else ())
         if row["pretrain_seed"] == row["finetune_seed"] == "all" and row["metric"] == "auprc"
     }
     rows = []
@@ -97,10 +99,11 @@ def few_shot(results: Path, task: str, dataset: str) -> None:
         ]
         if any(cells):
             rows.append((model, *(interval(c, "value", "low", "high") if c else "" for c in cells)))
-    show(
-        f"{task} {dataset}: AUPRC by share of the labels",
-        ("model", "fine-tuned, 10 %", "all", "frozen, 10 %", "all"), rows,
-    )  # fmt: skip
+    if any(stratum == "fraction=0.1" for *_, stratum in known):
+        show(
+            f"{task} {dataset}: AUPRC by share of the labels",
+            ("model", "fine-tuned, 10 %", "all", "frozen, 10 %", "all"), rows,
+        )  # fmt: skip
 
 
 def zero_shot(rows: list[Row]) -> None:
@@ -162,24 +165,33 @@ def figures(table: list[Row], *key: str, sign: str = "") -> str:
 
 
 def objectives(results: Path) -> None:
-    """Print what every objective learned beside its reference, a column per variant."""
+    """Print what every objective learned beside its reference, a column or (many) a row a variant."""
     table = read(results / "pretraining.tsv")
     variants = list(dict.fromkeys(row["variant"] for row in table))
-    rows = []
-    for objective, stratum, metric in OBJECTIVES:
-        for split in ("valid", "held_out"):
-            cells = [
-                figures(table, v, split, objective, stratum, metric, sign="+") for v in variants
-            ]
-            if any(cells):
-                rows.append((f"{objective} {stratum} {metric}, {split}", *cells))
-    show("What the objectives learned, seed by seed", ("", *variants), rows)
+    cells = {
+        (f"{objective} {stratum} {metric}, {split}", variant): text
+        for objective, stratum, metric in OBJECTIVES for split in ("valid", "held_out") for variant in variants
+        if (text := figures(table, variant, split, objective, stratum, metric, sign="+"))
+    }  # fmt: skip
+    heads = list(dict.fromkeys(head for head, _ in cells))
+    if len(variants) > MANY:
+        rows = [(v, *(cells.get((head, v), "") for head in heads)) for v in variants]
+        show("What the objectives learned, seed by seed", ("", *heads), rows)
+    else:
+        rows = [(head, *(cells.get((head, v), "") for v in variants)) for head in heads]
+        show("What the objectives learned, seed by seed", ("", *variants), rows)
     rows = [
-        (f"{contrast}, {split}", variant, *cells)
+        (f"{contrast}, {split}", variant, *found)
         for contrast in ("n1", "n2") for split in ("valid", "held_out") for variant in variants
-        if any(cells := [figures(table, variant, split, "srm", contrast, m) for m in MATCHING])
+        if any(found := [figures(table, variant, split, "srm", contrast, m) for m in MATCHING])
     ]  # fmt: skip
     show("SRM and its probes, seed by seed", ("", "variant", *MATCHING), rows)
+
+
+def datasets(results: Path, task: str) -> list[str]:
+    """Return the data sets of a task, in the order of its table, without the parts of one."""
+    names = dict.fromkeys(row["dataset"] for row in read(results / f"{task}.tsv"))
+    return [name for name in names if not name.endswith("-probe") and ":" not in name]
 
 
 def main() -> None:
@@ -194,15 +206,14 @@ def main() -> None:
     if options.pretraining:
         objectives(results)
         return
-    for task, dataset in WIDE:
-        if (results / f"{task}.tsv").exists():
+    for task in TASKS:
+        if not (results / f"{task}.tsv").exists():
+            continue
+        for dataset in datasets(results, task):
             wide(results, task, dataset)
-    if (results / "disease.tsv").exists():
-        wide(results, "disease", "variants-supervised")
-        zero_shot(read(results / "disease.tsv"))
-    for task, dataset in FEW:
-        if (results / f"{task}.tsv").exists():
             few_shot(results, task, dataset)
+        if task == "disease":
+            zero_shot(read(results / "disease.tsv"))
     comparisons(results)
     if (results / "chosen.tsv").exists():
         chosen(results)

@@ -70,8 +70,11 @@ def test_unique_and_expand(monkeypatch):
         check_unique([{"a": "1"}, {"a": "1"}], ("a",), "t")
     monkeypatch.setenv("X", "y")
     assert expand_path("$X/z", file="f") == "y/z"
+    assert expand_path("${X}/z", file="f") == "y/z"
     with pytest.raises(InputError):
         expand_path("$/z", file="f")
+    with pytest.raises(InputError, match="f, line 4: a path cannot have braces; found '{x}/z'"):
+        expand_path("{x}/z", file="f", row=4)
 
 
 @pytest.mark.parametrize(

@@ -119,13 +119,13 @@ def test_no_model_finds_labels_that_are_not_there(null_labels: Path) -> None:
 
 
 def test_permuted_labels_of_the_cohort_are_at_chance(null_labels: Path) -> None:
-    rows = [
-        r for r in read(null_labels / "results/metrics.tsv")
-        if r["metric"] == "auroc_permuted" and r["low"] != "NA"
-    ]  # fmt: skip
-    assert rows
-    for row in rows:
-        assert float(row["low"]) <= 0.5 <= float(row["high"]), row
+    table = read(null_labels / "results/metrics.tsv")
+    # central 95 % of all shuffles; three standard errors of the tuned ones, 5 % over 18 such rows
+    for metric in ("auroc_permuted", "auroc_permuted_tuned"):
+        rows = [r for r in table if r["metric"] == metric and r["low"] != "NA"]
+        assert 0 < len(rows) <= 18
+        for row in rows:
+            assert float(row["low"]) <= 0.5 <= float(row["high"]), row
 
 
 @pytest.fixture(scope="module")

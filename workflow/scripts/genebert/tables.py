@@ -82,14 +82,17 @@ def expand_path(value: str, *, file: str, row: int | None = None) -> str:
     Raises
     ------
     InputError
-        If a variable is not set.
+        If a variable is not set, or a brace is left, which Snakemake would take for a wildcard.
     """
     try:
-        return Template(value).substitute(os.environ)
+        path = Template(value).substitute(os.environ)
     except (KeyError, ValueError) as error:
         raise InputError(
             f"environment variable {error} is not set", file=file, row=row, found=value
         ) from None
+    if "{" in path or "}" in path:
+        raise InputError("a path cannot have braces", file=file, row=row, found=path)
+    return path
 
 
 def _meant(column: str, header: Sequence[str], required: Sequence[str]) -> str:
