@@ -89,6 +89,11 @@ def dataset_items(wildcards):
     return row_of(wildcards).get("max_items", config["effort"]["max_items"])
 
 
+def dataset_effort(wildcards):
+    """Return the block `effort` with the labels of the dataset's own few-shot curve."""
+    return layout.dataset_effort(config, row_of(wildcards))
+
+
 def dataset_mb(wildcards, attempt):
     """Return the memory of a dataset: hundreds of ChIP-seq sets need much more than the others."""
     large = row_of(wildcards).get("path", "").startswith("listing:")

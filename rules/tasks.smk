@@ -83,7 +83,7 @@ rule predict:
         gpu=0,
     params:
         model="{model}",
-        effort=config["effort"],
+        effort=dataset_effort,
         pretrain=layout.pretrain_settings(config, "full"),
         seed=config["seed"],
         threads=config["torch_threads"],

@@ -214,10 +214,13 @@ def main() -> None:
             few_shot(results, task, dataset)
         if task == "disease":
             zero_shot(read(results / "disease.tsv"))
-    comparisons(results)
-    if (results / "chosen.tsv").exists():
-        chosen(results)
-    objectives(results)
+    for name, table in (
+        ("comparisons", comparisons),
+        ("chosen", chosen),
+        ("pretraining", objectives),
+    ):
+        if (results / f"{name}.tsv").exists():
+            table(results)
 
 
 if __name__ == "__main__":

@@ -131,6 +131,8 @@ def test_runs_that_are_to_show_something_report_mgm_at_three_spans(root):
         ("splits.held_out_share", 1.5, "at most 0.9"),
         ("effort.label_fractions", [1.0, 50.5], "key effort.label_fractions[1] is no share"),
         ("effort.label_fractions", [0], "key effort.label_fractions[0]"),
+        ("datasets.1.label_fractions", [1.0, 2.5], "datasets[1].label_fractions[1] is no share"),
+        ("datasets.1.label_fractions", [-1], "key datasets[1].label_fractions[0]"),
         ("datasets.0.copies", "keeep", "did you mean 'keep'?"),
         ("datasets.2.only", {"MC": []}, "key datasets[2].only.MC"),
         ("datasets.0.scores", {"cadd": "raw"}, "key datasets[0].scores needs the kind variants"),

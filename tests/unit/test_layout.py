@@ -223,6 +223,16 @@ def test_cell_type_table_errors(config, tmp_path):
         layout.cell_type_peaks(config)
 
 
+def test_a_dataset_can_have_a_few_shot_curve_of_its_own(config):
+    first, second = config["datasets"][:2]
+    first["label_fractions"] = [50, 1.0]
+    assert layout.dataset_effort(config, first) == {
+        **config["effort"],
+        "label_fractions": [50, 1.0],
+    }
+    assert layout.dataset_effort(config, second) == config["effort"]
+
+
 def test_resources_become_downloads(config):
     config["genome"]["fasta"] = "resource:hg38.fa.gz"
     assert layout.source(config, "resource:hg38.fa.gz") == "resources/downloads/hg38.fa.gz"

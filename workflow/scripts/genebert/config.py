@@ -280,14 +280,18 @@ def _check_names(config: Mapping[str, Any], file: str) -> None:
         for number, name in enumerate(names):
             if name in names[:number]:
                 raise InputError(f"key {key}[{number}] repeats a name", file=file, found=name)
-    for number, value in enumerate(config["effort"]["label_fractions"]):
-        if value > 1 and value != int(value):
-            raise InputError(
-                f"key effort.label_fractions[{number}] is no share and no count",
-                file=file,
-                found=value,
-                expected="a share up to 1.0 or a whole number above 1",
-            )
+    shares = {"effort": config["effort"]["label_fractions"]}
+    for number, row in enumerate(config["datasets"]):
+        shares[f"datasets[{number}]"] = row.get("label_fractions", [])
+    for block, values in shares.items():
+        for number, value in enumerate(values):
+            if value > 1 and value != int(value):
+                raise InputError(
+                    f"key {block}.label_fractions[{number}] is no share and no count",
+                    file=file,
+                    found=value,
+                    expected="a share up to 1.0 or a whole number above 1",
+                )
     known = [row["name"] for row in config["pretrain"]["variants"]]
     for name in config["effort"]["variants"]:
         if name not in known:

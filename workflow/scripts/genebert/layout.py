@@ -225,6 +225,12 @@ def dataset_extra(config: Config, row: Row) -> list[str]:
     return []
 
 
+def dataset_effort(config: Config, row: Row) -> dict[str, Any]:
+    """Return the block ``effort`` with what a dataset overrides of it (``label_fractions``)."""
+    effort = dict(config["effort"])
+    return effort | {"label_fractions": row.get("label_fractions", effort["label_fractions"])}
+
+
 def variants(config: Config) -> list[dict[str, Any]]:
     """Return the rows of the pre-training variants that are run, in their order."""
     rows = {row["name"]: row for row in config["pretrain"]["variants"]}
