@@ -23,7 +23,7 @@ MODELS = (
 )  # fmt: skip
 TASKS = ("promoter", "tfbs", "disease", "splicing", "accessibility")
 FEW_MODELS = MODELS[:10]
-MANY = 6  # more variants than these are rows of a table of their own for every part
+MANY = 6  # with more variants than these, a variant is a row
 OBJECTIVES = (
     ("mgm", "span-1", "nats_minus_markov"), ("mgm", "span-5", "nats_minus_markov"),
     ("mgm", "span-5:unique", "nats_minus_markov"), ("mgm", "span-5:repeat", "nats_minus_markov"),
@@ -157,6 +157,18 @@ def chosen(results: Path) -> None:
     )  # fmt: skip
 
 
+def interpretation(results: Path) -> None:
+    """Print how well the bases that a model looks at are those of planted sites."""
+    rows = read(results / "interpretation.tsv")
+    show(
+        "Attributions: AUROC of bases in planted sites", ("dataset", "model", "items", "AUROC"),
+        (
+            (row["dataset"], row["model"], row["items"], interval(row, "auroc", "low", "high"))
+            for row in rows
+        ),
+    )  # fmt: skip
+
+
 def figures(table: list[Row], *key: str, sign: str = "") -> str:
     """Return a figure of all seeds; key: variant, split, objective, stratum, metric."""
     names = ("variant", "split", "objective", "stratum", "metric")
@@ -217,6 +229,7 @@ def main() -> None:
     for name, table in (
         ("comparisons", comparisons),
         ("chosen", chosen),
+        ("interpretation", interpretation),
         ("pretraining", objectives),
     ):
         if (results / f"{name}.tsv").exists():
