@@ -78,7 +78,7 @@ def test_methods_tell_the_rates_and_warm_up_that_configurations_have(root):
 
 SHORT = ("config.yaml", "hg19_test.yaml", "tutorial.yaml")  # of the smoke run, a test, a tutorial
 # on top of study_small.yaml
-ON_TOP = ("study_replicate.yaml", "study_wide.yaml", "all_variants.yaml")
+ON_TOP = ("study_replicate.yaml", "study_wide.yaml", "all_variants.yaml", "neighbours.yaml")
 
 
 def test_runs_that_are_to_show_something_report_mgm_at_three_spans(root):
