@@ -44,6 +44,7 @@ rule pretraining_figures:
     conda:
         "../envs/genomics.yaml"
     params:
+        spans=layout.hidden_spans(config),
         version=version("pretraining_figures"),
     message:
         "Figures of pre-training"

@@ -233,6 +233,18 @@ def test_a_dataset_can_have_a_few_shot_curve_of_its_own(config):
     assert layout.dataset_effort(config, second) == config["effort"]
 
 
+def test_spans_that_variants_hide(config):
+    pretrain, effort = config["pretrain"], config["effort"]
+    pretrain["variants"] = [
+        {"name": "full"}, {"name": "dnabert", "masking": "dnabert"},
+        {"name": "matching", "objectives": ["srm"]}, {"name": "not_run"},
+    ]  # fmt: skip
+    effort["variants"] = ["full", "dnabert", "matching"]
+    assert layout.hidden_spans(config) == {"full": pretrain["objectives"]["mgm"]["span"]}
+    pretrain["objectives"]["mgm"]["span"] = [[0.5, 1], [0.5, 10]]
+    assert layout.hidden_spans(config) == {"full": 10}
+
+
 def test_resources_become_downloads(config):
     config["genome"]["fasta"] = "resource:hg38.fa.gz"
     assert layout.source(config, "resource:hg38.fa.gz") == "resources/downloads/hg38.fa.gz"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from test_figures import texts
@@ -66,10 +67,13 @@ def table(tmp_path):
     return str(tmp_path / "t.tsv")
 
 
-def draw(logs, table, folder):
+SPANS = {"full": 5, "sequence": 5}
+
+
+def draw(logs, table, folder, spans=SPANS):
     folder.mkdir(exist_ok=True)
     outputs = {name: str(folder / f"{name}.svg") for name in NAMES}
-    pretraining_figures(metrics=logs, table=table, **outputs)
+    pretraining_figures(metrics=logs, table=table, spans=spans, **outputs)
     return outputs
 
 
@@ -96,6 +100,25 @@ def test_every_variant_has_its_figures_and_references(logs, table, tmp_path):
     assert {"full", "sequence", "masked bases: nats", "match, other cell type: AUROC"} <= set(shown)
     assert {"training cell types", "reference: training cell types", "chance"} <= set(shown)
     assert shown.count("objective") + shown.count("objective\nis off") >= 1
+
+
+def test_the_reference_of_masked_bases_is_that_of_the_spans_that_are_hidden(logs, table, tmp_path):
+    before = read(draw(logs, table, tmp_path / "before")["variant_curves"])
+    for log in logs:  # figures of other spans, the first of them before the one of span 5
+        lines = Path(log).read_text().splitlines()
+        others = [json.dumps(figure("mgm", "nats", f"span-{n}", 1.3, 1.1)) for n in (1, 50)]
+        Path(log).write_text("\n".join([others[0], *lines, others[1]]) + "\n")
+    assert read(draw(logs, table, tmp_path / "after")["variant_curves"]) == before
+    other = draw(logs, table, tmp_path / "other", {"full": 1, "sequence": 1})
+    assert read(other["variant_curves"]) != before
+
+
+def test_bases_that_are_hidden_in_another_way_have_no_reference(logs, table, tmp_path):
+    only_mgm = logs[2:]  # the variant `sequence`
+    shown = texts(draw(only_mgm, table, tmp_path / "f", {})["variant_curves"])
+    assert "reference: training cell types" not in shown
+    shown = texts(draw(only_mgm, table, tmp_path / "f")["variant_curves"])
+    assert "reference: training cell types" in shown
 
 
 def test_references_are_read_from_the_log(logs):

@@ -261,6 +261,17 @@ def pretrain_settings(config: Config, variant: str) -> dict[str, Any]:
     return {**merged, **row}
 
 
+def hidden_spans(config: Config) -> dict[str, int]:
+    """Return the bases of a hidden span at the end of training, by variant that hides spans."""
+    spans = {}
+    for row in variants(config):
+        mgm = pretrain_settings(config, row["name"])["objectives"].get("mgm")
+        if mgm is not None and mgm["masking"] == "span":
+            span = mgm.get("span", 5)
+            spans[row["name"]] = span[-1][1] if isinstance(span, list) else span
+    return spans
+
+
 def background(config: Config, variant: str) -> list[str]:
     """Return the windows outside all regions if a variant is trained on them, as a list."""
     wanted = pretrain_settings(config, variant).get("samples") == "background"

@@ -7,7 +7,7 @@ knows beyond its references at the end, with intervals.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -28,7 +28,7 @@ from genebert.frames import read_frame
 from genebert.pretraining_table import COLUMNS
 from genebert.training_curves import SETS, draw_losses, draw_variants, read_run
 
-VERSION = 3
+VERSION = 4
 
 _DIFFERENCES = {  # metric: label of the axis
     "nats_minus_markov": "MGM - Markov chain (nats)",
@@ -46,6 +46,7 @@ def pretraining_figures(
     training_curves: str,
     variant_curves: str,
     beyond_references: str,
+    spans: Mapping[str, int],
 ) -> None:
     """Draw the figures of pre-training.
 
@@ -53,6 +54,7 @@ def pretraining_figures(
     ----------
     metrics : inputs, logs of all runs.
     table : input, ``pretraining.tsv``.
+    spans : by variant, the bases of a hidden span while it is evaluated (``layout.hidden_spans``).
     training_curves, variant_curves, beyond_references : outputs.
 
     Raises
@@ -64,7 +66,7 @@ def pretraining_figures(
     rows = read_frame(table, COLUMNS)
     with mpl.rc_context(STYLE):
         draw_losses(runs, training_curves)
-        draw_variants(runs, variant_curves)
+        draw_variants(runs, variant_curves, spans)
         draw_beyond_references(rows, beyond_references)
 
 

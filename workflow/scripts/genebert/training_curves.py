@@ -7,8 +7,9 @@ path, ``.../{variant}/seed-{seed}/metrics.jsonl``.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,8 @@ class Curve:
     key : its name in lines of kind ``evaluation``.
     title, unit : of the panel.
     chance : what a model that guesses has.
-    reference : objective, metric and start of the stratum of the line of kind ``figure``.
+    reference : objective, metric and stratum of the line of kind ``figure``; ``{span}`` is the
+        number of bases of a span that the variant hides.
     field : which field of that line is the reference.
     """
 
@@ -71,7 +73,7 @@ class Curve:
 
 
 CURVES = (
-    Curve("mgm_masked", "masked bases", "nats", LN4, (MGM, "nats", "span-"), "reference"),
+    Curve("mgm_masked", "masked bases", "nats", LN4, (MGM, "nats", "span-{span}"), "reference"),
     Curve("ngsp_auroc", "next region", "AUROC", 0.5, (NGSP, "auroc_probe", "")),
     Curve("srm_n1_auroc", "match, other locus", "AUROC", 0.5, (SRM, "auroc_p0", "n1")),
     Curve("srm_n2_auroc", "match, other cell type", "AUROC", 0.5, (SRM, "auroc_p0", "n2")),
@@ -172,12 +174,13 @@ def draw_losses(runs: Sequence[Run], path: str) -> None:
     save(drawing, path)
 
 
-def draw_variants(runs: Sequence[Run], path: str) -> None:
+def draw_variants(runs: Sequence[Run], path: str, spans: Mapping[str, int]) -> None:
     """Draw every figure of evaluation of every variant against the step, with its references.
 
-    One row a variant, one column a figure; all rows share the scale of a column. Lines are seeds;
+    One row a variant, one column a figure; rows share the scale of a column. Lines are seeds;
     colour and dash tell the set of loci; thick marks at the right end are the references of that
-    set (mean over seeds), the dotted line is chance.
+    set (mean over seeds), the dotted line is chance. A variant that is not in ``spans`` hides
+    bases in another way: for them it has no reference, and a scale of its own.
     """
     variants = list(dict.fromkeys(run.variant for run in runs))
     present = {key for run in runs for key in run.figures["key"]}
@@ -188,22 +191,23 @@ def draw_variants(runs: Sequence[Run], path: str) -> None:
         own = [run for run in runs if run.variant == variant]
         for column, curve in enumerate(curves):
             ax = axes[number * len(curves) + column]
-            _draw_variant(ax, own, curve)
+            _draw_variant(ax, own, curve, spans.get(variant))
             if column == 0:
                 ax.set_ylabel(shorten(variant, 20))
             if number == 0:
                 ax.set_title(f"{curve.title}: {curve.unit}")
             if number == len(variants) - 1:
                 ax.set_xlabel("step")
-    for column in range(len(curves)):
-        _same_scale(axes[column :: len(curves)])
+    for column, curve in enumerate(curves):
+        alike = [not curve.key.startswith(MGM) or variant in spans for variant in variants]
+        _same_scale(list(compress(axes[column :: len(curves)], alike)))
     if not curves:
         nothing(axes[0], "nothing was evaluated")
     shared_legend(drawing, axes, inches=2.6)
     save(drawing, path)
 
 
-def _draw_variant(ax: Axes, runs: Sequence[Run], curve: Curve) -> None:
+def _draw_variant(ax: Axes, runs: Sequence[Run], curve: Curve, span: int | None) -> None:
     drawn = False
     for name in dict.fromkeys(name for run in runs for name in run.figures["set"]):
         label, colour, dashes = SETS.get(name, (name, PALETTE[2], ":"))
@@ -215,7 +219,7 @@ def _draw_variant(ax: Axes, runs: Sequence[Run], curve: Curve) -> None:
                     line["step"], line["value"], color=colour, linestyle=dashes, linewidth=1.1,
                     marker=".", markersize=4, label=label,
                 )  # fmt: skip
-        known = [value for run in runs for value in _reference(run, curve, name)]
+        known = [value for run in runs for value in _reference(run, curve, name, span)]
         if known:
             ax.plot(
                 [0.88, 1.0], [np.mean(known)] * 2, transform=ax.get_yaxis_transform(),
@@ -230,14 +234,13 @@ def _draw_variant(ax: Axes, runs: Sequence[Run], curve: Curve) -> None:
         nothing(ax, "objective\nis off")
 
 
-def _reference(run: Run, curve: Curve, name: str) -> list[float]:
+def _reference(run: Run, curve: Curve, name: str, span: int | None) -> list[float]:
     """Return the reference of a figure on a set of loci in a list, or an empty list."""
     objective, metric, stratum = curve.reference
+    wanted = (objective, metric, stratum.format(span=span), name)
     for record in run.finals:
-        found = str(record.get("stratum", ""))
-        same = found.startswith(stratum) if stratum.endswith("-") else found == stratum
-        wanted = (objective, metric, name)
-        if same and (record.get("objective"), record.get("metric"), record.get("set")) == wanted:
+        found = tuple(record.get(key) for key in ("objective", "metric", "stratum", "set"))
+        if found == wanted:
             value = record.get(curve.field)
             return [] if value is None else [float(value)]
     return []
