@@ -24,10 +24,10 @@ MODELS = (
 TASKS = ("promoter", "tfbs", "disease", "splicing", "accessibility")
 FEW_MODELS = MODELS[:10]
 MANY = 6  # with more variants than these, a variant is a row, and the columns are few:
-BRIEF = (
-    "mgm span-5 nats_minus_markov, valid", "mgm span-10 nats_minus_markov, valid",
-    "ngsp  auroc_minus_probe, valid", "srm n1 auroc_minus_p0, valid",
-    "srm n2 auroc_minus_p0, valid", "srm n2 auroc_minus_p0, held_out",
+BRIEF = (  # split, objective, stratum, metric
+    ("valid", "mgm", "span-5", "nats_minus_markov"), ("valid", "mgm", "span-10", "nats_minus_markov"),
+    ("valid", "ngsp", "", "auroc_minus_probe"), ("valid", "srm", "n1", "auroc_minus_p0"),
+    ("valid", "srm", "n2", "auroc_minus_p0"), ("held_out", "srm", "n2", "auroc_minus_p0"),
 )  # fmt: skip
 OBJECTIVES = (
     ("mgm", "span-1", "nats_minus_markov"), ("mgm", "span-5", "nats_minus_markov"),
@@ -182,25 +182,34 @@ def figures(table: list[Row], *key: str, sign: str = "") -> str:
 
 
 def objectives(results: Path) -> None:
-    """Print what every objective learned beside its reference, a column or (many) a row a variant."""
+    """Print what every objective learned beside its reference, and SRM beside its probes.
+
+    A variant is a column; of many variants, each is a row, and the second table is left out.
+    """
     table = read(results / "pretraining.tsv")
     variants = list(dict.fromkeys(row["variant"] for row in table))
-    cells = {
-        (f"{objective} {stratum} {metric}, {split}", variant): text
-        for objective, stratum, metric in OBJECTIVES for split in ("valid", "held_out") for variant in variants
-        if (text := figures(table, variant, split, objective, stratum, metric, sign="+"))
-    }  # fmt: skip
-    heads = list(dict.fromkeys(head for head, _ in cells))
-    if len(variants) > MANY:
-        rows = [(v, *(cells.get((head, v), "") for head in BRIEF)) for v in variants]
-        show("What the objectives learned, seed by seed", ("", *BRIEF), rows)
-        return
-    rows = [(head, *(cells.get((head, v), "") for v in variants)) for head in heads]
-    show("What the objectives learned, seed by seed", ("", *variants), rows)
+    many = len(variants) > MANY
+    keys = BRIEF if many else [
+        (split, *figure) for figure in OBJECTIVES for split in ("valid", "held_out")
+    ]  # fmt: skip
     rows = [
-        (f"{contrast}, {split}", variant, *found)
+        (f"{objective} {stratum} {metric}, {split}", *cells)
+        for split, objective, stratum, metric in keys
+        if any(
+            cells := [
+                figures(table, v, split, objective, stratum, metric, sign="+") for v in variants
+            ]
+        )
+    ]
+    lines = [("", *variants), *rows]
+    head, *body = zip(*lines, strict=True) if many else lines
+    show("What the objectives learned, seed by seed", head, body)
+    if many:
+        return
+    rows = [
+        (f"{contrast}, {split}", variant, *cells)
         for contrast in ("n1", "n2") for split in ("valid", "held_out") for variant in variants
-        if any(found := [figures(table, variant, split, "srm", contrast, m) for m in MATCHING])
+        if any(cells := [figures(table, variant, split, "srm", contrast, m) for m in MATCHING])
     ]  # fmt: skip
     show("SRM and its probes, seed by seed", ("", "variant", *MATCHING), rows)
 

@@ -132,6 +132,7 @@ def test_runs_that_are_to_show_something_report_mgm_at_three_spans(root):
         ("effort.label_fractions", [1.0, 50.5], "key effort.label_fractions[1] is no share"),
         ("effort.label_fractions", [0], "key effort.label_fractions[0]"),
         ("datasets.1.label_fractions", [1.0, 2.5], "datasets[1].label_fractions[1] is no share"),
+        ("datasets.2.label_fractions", [0.5, 1.0], "the task disease has no few-shot curve"),
         ("datasets.1.label_fractions", [-1], "key datasets[1].label_fractions[0]"),
         ("datasets.0.copies", "keeep", "did you mean 'keep'?"),
         ("datasets.2.only", {"MC": []}, "key datasets[2].only.MC"),

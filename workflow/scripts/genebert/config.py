@@ -310,6 +310,11 @@ def _check_names(config: Mapping[str, Any], file: str) -> None:
             raise InputError(f"key datasets[{number}].path is missing", file=file)
         if row["kind"] == "cohort" and "phenotypes" not in row:
             raise InputError(f"key datasets[{number}].phenotypes is missing", file=file)
+        if "label_fractions" in row and row["task"] == "disease":
+            raise InputError(
+                f"key datasets[{number}].label_fractions: the task disease has no few-shot curve",
+                file=file,
+            )
         if row.get("scores") and row["kind"] != "variants":
             raise InputError(f"key datasets[{number}].scores needs the kind variants", file=file)
         for name in (row.get("matched") or {}).get("scores", ()):

@@ -267,7 +267,7 @@ def hidden_spans(config: Config) -> dict[str, int]:
     for row in variants(config):
         mgm = pretrain_settings(config, row["name"])["objectives"].get("mgm")
         if mgm is not None and mgm["masking"] == "span":
-            span = mgm.get("span", 5)
+            span = mgm.get("span", 5)  # as genebert.plan reads it, which loads torch
             spans[row["name"]] = span[-1][1] if isinstance(span, list) else span
     return spans
 
