@@ -1,6 +1,7 @@
 """One process of a pre-training run on toy shards: python pretrain_worker.py OUTPUT STEPS LOSS.
 
-With a fourth argument, ``judging``, the process that judges the model is sent SIGTERM by then.
+With a fourth argument, ``judging``, the process that judges the model is sent SIGTERM by then;
+with ``uncompilable``, one of the processes cannot compile the model.
 """
 
 from __future__ import annotations
@@ -23,6 +24,17 @@ def objectives(loss):
     return {"mgm": {}, "ngsp": {}, "srm": {"loss": loss, "group": 4}}
 
 
+class Uncompilable(torch.nn.Module):
+    """What `torch.compile` returns where the first pass will fail."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, rows):
+        raise RuntimeError("no compiler")
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     warnings.simplefilter("error", FutureWarning)
@@ -33,4 +45,8 @@ if __name__ == "__main__":
     stop.listen()
     if sys.argv[4:] == ["judging"]:
         pretrain.final_rows = lambda *_: os.kill(os.getpid(), signal.SIGTERM)
+    if sys.argv[4:] == ["uncompilable"]:
+        settings["variant"]["compile"] = True
+        fails = os.environ["RANK"] == "1"
+        torch.compile = lambda module, **_: Uncompilable(module) if fails else module
     sys.exit(run(settings, toy_shards(), output, index_sha256="toy", stop=stop))

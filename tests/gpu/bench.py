@@ -172,9 +172,8 @@ def main() -> int:
     if cuda and {"sequence", "full swin"} <= figures.keys():
         overhead = figures["full swin"]["step_seconds"] / figures["sequence"]["step_seconds"] - 1
         missed |= fast and overhead > 0.15
-        print(
-            f"RESULT region-overhead {overhead:.4f} 0.15 {'pass' if overhead <= 0.15 else 'short'}"
-        )
+        verdict = f"0.15 {'pass' if overhead <= 0.15 else 'short'}" if fast else "- pass"
+        print(f"RESULT region-overhead {overhead:.4f} {verdict}")
     if options.out:
         record = {"device": name, "torch": torch.__version__, "figures": figures}
         Path(options.out).write_text(json.dumps(record, indent=1) + "\n")

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from genebert import pretrain
+from genebert import evaluation, pretrain
 from genebert.clock import Clock
 from genebert.errors import InputError
 from genebert.pretrain import EXIT_STOPPED, StopFlag, hash_of, main, open_place, read_settings, run
@@ -32,8 +32,9 @@ SHARDS = toy_shards()
 
 
 @pytest.fixture(autouse=True)
-def _one_thread():
+def _quick(monkeypatch):
     torch.set_num_threads(1)
+    monkeypatch.setattr(evaluation, "PROBE_VISITS", 300)
 
 
 class StopAfter(StopFlag):
@@ -74,6 +75,9 @@ def test_interrupted_and_resumed_is_uninterrupted_bit_for_bit(tmp_path):
     for looks in (2, 4):  # stopped at steps 3 and 8, both between two reports
         assert go(output, StopAfter(looks), **kwargs) == EXIT_STOPPED
         assert not (output / "model.safetensors").exists()
+        (state,) = output.glob("state/*")
+        done = rows_of(state)
+        assert done == rows_of(tmp_path / "whole")[: len(done)]
     assert go(output, **kwargs) == 0
     whole, parts = (tmp_path / name / "model.safetensors" for name in ("whole", "parts"))
     assert whole.read_bytes() == parts.read_bytes()
@@ -234,11 +238,26 @@ def test_two_processes_log_the_losses_of_one(tmp_path, loss):
     steps = 4
     go(tmp_path / "one", steps=steps, log_every=1, objectives=objectives(loss))
     assert two_processes(tmp_path / "two", steps, loss) == [0, 0]
-    one, two = ([r for r in rows_of(tmp_path / n) if r["kind"] == "train"] for n in ("one", "two"))
+    found = {name: rows_of(tmp_path / name) for name in ("one", "two")}
+    one, two = ([r for r in rows if r["kind"] == "train"] for rows in found.values())
     assert len(one) == len(two) == steps
     for a, b in zip(one, two, strict=True):
         assert b["loss"] == pytest.approx(a["loss"], abs=1e-4)
         assert b["grad_norm"] == pytest.approx(a["grad_norm"], rel=1e-3)
+    one, two = ([r for r in rows if r["kind"] == "evaluation"] for rows in found.values())
+    assert len(one) == len(two) > 0
+    for a, b in zip(one, two, strict=True):
+        assert a.keys() == b.keys()
+        for name in ("mgm", "ngsp"):
+            assert b[name] == pytest.approx(a[name], abs=1e-4)
+
+
+def test_two_processes_go_on_together_where_one_cannot_compile(tmp_path):
+    go(tmp_path / "one", steps=2, log_every=1, objectives=objectives("bce"))
+    assert two_processes(tmp_path / "two", 2, "bce", "uncompilable") == [0, 0]
+    one, two = ([r for r in rows_of(tmp_path / n) if r["kind"] == "train"] for n in ("one", "two"))
+    for a, b in zip(one, two, strict=True):
+        assert b["loss"] == pytest.approx(a["loss"], abs=1e-4)
 
 
 def test_a_signal_while_one_of_two_processes_judges_leaves_the_whole_state(tmp_path):
@@ -386,6 +405,7 @@ def test_a_run_that_diverges_says_where_and_does_not_try_again(tmp_path):
         go(tmp_path, **kwargs)
     assert str(one.value) == str(two.value)
     assert not (tmp_path / "model.safetensors").exists()
+    assert list(tmp_path.glob("state/*/metrics.jsonl"))  # how it came to that
 
 
 def test_mfu_is_the_share_of_the_peak_in_every_lap(tmp_path, monkeypatch):

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from genebert import sampler
+from genebert import evaluation, sampler
 from genebert.evaluation import FixedSet
+from genebert.objectives import auroc
 from genebert.plan import Plan
 from genebert.population import build_population
 from genebert.probes import Pairs, figures, fit_logistic, srm_probes
@@ -52,7 +53,8 @@ def made(rng, n, signal):
     elif signal == "state":
         state = rng.normal(size=(n, 3))
         state[:, 1] = sign * np.sign(anchor[:, 0]) * 2 + 0.3 * state[:, 1]
-    return Pairs(matches, np.ones(n, dtype=np.int64), nuisance, anchor, context, state)
+    contrast = np.ones(n, dtype=np.int64)
+    return Pairs(matches, np.arange(n), contrast, nuisance, anchor, context, state)
 
 
 @pytest.mark.parametrize("signal", ["p0", "matrix", "p1", "state", "none"])
@@ -67,11 +69,45 @@ def test_each_probe_finds_its_own_kind_of_signal(signal):
         assert expected or 0.43 < auroc < 0.57
 
 
+def test_a_weak_shortcut_spread_over_many_features_is_found():
+    """400 features that together allow AUROC 0.6: what a fixed, small penalty overlooks."""
+    rng = np.random.default_rng(3)
+    weights = rng.normal(size=400)
+    weights *= 0.36 / np.sqrt((weights**2).sum())
+
+    def pairs(n):
+        context = rng.normal(size=(n, 400))
+        matches = rng.random(n) < 1 / (1 + np.exp(-(context @ weights)))
+        contrast, none = np.ones(n, dtype=np.int64), np.zeros((n, 0))
+        return Pairs(matches, np.arange(n), contrast, none, none, context, none)
+
+    train, test = pairs(10_000), pairs(10_000)
+    found = srm_probes(train, test)["matrix:n2"]
+    fixed = fit_logistic(train.context, train.matches).logits(test.context)
+    assert figures(found)["auroc"] > 0.55
+    assert figures(found)["auroc"] > auroc(fixed, test.matches)
+    assert found.fitted == 10_000
+    assert found.ridge > 100
+
+
+def test_probes_are_fitted_on_several_visits_to_a_locus(monkeypatch):
+    corpus = Corpus.from_shards(toy_shards())
+    plan = Plan.from_pretrain(toy_block(), 1)
+    train = build_population(corpus, plan, TRAIN, "training")
+    n = train.loci.numel()
+    pairs, partners = evaluation.probe_training(train)
+    assert len(partners.follows) == 2 * evaluation.PROBE_EPOCHS * n
+    assert len(set(partners.locus.tolist())) <= n
+    assert pairs.matches.mean() == 0.5
+    monkeypatch.setattr(evaluation, "PROBE_VISITS", n // 2)
+    assert len(evaluation.probe_training(train)[1].follows) == 2 * (n // 2)
+
+
 def test_the_anchor_alone_tells_nothing_of_the_label():
     corpus = Corpus.from_shards(toy_shards())
     plan = Plan.from_pretrain(toy_block(), 1)
     train, valid = (build_population(corpus, plan, split, "training") for split in (TRAIN, VALID))
-    a, _ = FixedSet.of("train", train, 250, epoch=1).probe_data()
+    a, _ = evaluation.probe_training(train)
     b, partners = FixedSet.of("valid", valid, 100).probe_data()
     found = srm_probes(a, b)
     for contrast in ("n1", "n2"):

@@ -39,6 +39,7 @@ def test_micro_batches_add_up_to_the_batch():
     [
         (3, {}),
         (1, {"micro_batch": 5}),
+        (1, {"micro_batch": -4}),
         (2, {"micro_batch": 16}),
         (4, {"objectives": {"srm": {"loss": "infonce", "group": 8}}}),
     ],
@@ -46,6 +47,44 @@ def test_micro_batches_add_up_to_the_batch():
 def test_a_batch_that_does_not_divide_is_one_line(world, changes):
     with pytest.raises(InputError, match="batch does not divide"):
         toy_trainer(place=Place(torch.device("cpu"), 0, world), **changes)
+
+
+def uncompilable(error):
+    """Stand in for `torch.compile`: its first pass raises."""
+
+    class Uncompilable(torch.nn.Module):
+        def forward(self, rows):
+            raise error
+
+    return lambda module, **_: Uncompilable()
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_run_that_cannot_be_compiled_goes_on_without(monkeypatch, caplog, resumed):
+    plain = toy_trainer()
+    monkeypatch.setattr(torch, "compile", uncompilable(RuntimeError("no compiler")))
+    trainer = toy_trainer(compile=True)
+    if resumed:
+        plain.train_step(plain.sample(0))
+        trainer.restore(plain.state(), "state")
+    for one in (plain, trainer):
+        one.train_step(one.sample(one.step))
+    assert losses_of(trainer) == losses_of(plain)
+    assert not trainer.compiled
+    assert "torch.compile failed (RuntimeError); going on without it" in caplog.text
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_what_is_no_failure_to_compile_is_raised(monkeypatch, first):
+    error = torch.OutOfMemoryError("out of memory") if first else RuntimeError("later")
+    trainer = toy_trainer(compile=True) if first else toy_trainer()
+    monkeypatch.setattr(torch, "compile", uncompilable(error))
+    if not first:
+        trainer.compiled = True
+        trainer.train_step(trainer.sample(0))
+    trainer._forward = torch.compile(trainer.losses)
+    with pytest.raises(type(error)):
+        trainer.train_step(trainer.sample(trainer.step))
 
 
 @pytest.mark.parametrize("encoder", ["swin", "transformer"])

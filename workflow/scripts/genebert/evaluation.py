@@ -25,6 +25,7 @@ from genebert.trainer import Losses
 
 EVALUATION_SEED = 20_211_005
 CHUNK = 64
+PROBE_VISITS, PROBE_EPOCHS = 10_000, 8
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,22 @@ class FixedSet:
                     partners += [probes.partners_of(population, rows) for rows in both]
                 if SRM in population.plan.objectives:
                     pairs.append(probes.pairs_of(population, both[0]).of_contrast(contrast))
-        return probes.join_pairs(pairs) if pairs else None, probes.join_partners(partners)
+        return probes.join(pairs) if pairs else None, probes.join(partners)
+
+
+def probe_training(population: Population) -> tuple[probes.Pairs | None, probes.Partners]:
+    """Return what the probes are fitted on: PROBE_VISITS visits to a population's loci.
+
+    A locus is visited in PROBE_EPOCHS epochs at most, each time with another cell type or partner.
+    """
+    epochs = min(PROBE_EPOCHS, -(-PROBE_VISITS // population.loci.numel()))
+    each = -(-PROBE_VISITS // epochs)
+    draws = [
+        FixedSet.of("train", population, each, epoch).probe_data()
+        for epoch in range(1, epochs + 1)  # 0 is that of the sets on which models are judged
+    ]
+    pairs = [found for found, _ in draws if found is not None]
+    return probes.join(pairs) if pairs else None, probes.join([found for _, found in draws])
 
 
 def _numpy(parts: list[Tensor]) -> NDArray[np.float64]:

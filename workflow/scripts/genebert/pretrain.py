@@ -51,7 +51,7 @@ from genebert.shards import Shards
 from genebert.train_state import StateDirectory, difference, digest, run_hash
 from genebert.trainer import Place, Trainer
 
-VERSION = 6
+VERSION = 7
 EXIT_STOPPED = 75  # EX_TEMPFAIL: try again, it resumes
 METRICS = "metrics.jsonl"
 DIVERGED = 4.0  # a mean loss above this many times its chance level
@@ -258,6 +258,7 @@ class Run:
         message = f"pre-training {name}, seed {self.seed}, diverged at step {step + 1}: {what}"
         if self.place.rank == 0:
             self.state.mark_diverged(message, step + 1, objective)
+            self.write_rows(self.state.path)
         raise InputError(message)
 
     def report(self) -> None:
@@ -271,13 +272,6 @@ class Run:
             for i, name in enumerate(OBJECTIVES)
             if name in trainer.names
         }
-        for name, value in loss.items():
-            level = chance(name, 2.0 * trainer.sampler.plan.group if self.infonce(name) else 2.0)
-            if value > DIVERGED * level:
-                self.diverged(
-                    f"mean loss of {name} is {value:.3f}, chance is {level:.3f}",
-                    name, trainer.step - 1,
-                )  # fmt: skip
         timing = self.clock.lap(trainer.step)
         row = {
             "kind": "train",
@@ -288,6 +282,13 @@ class Run:
             "timing": timing,
         }
         self.rows.append(row)
+        for name, value in loss.items():
+            level = chance(name, 2.0 * trainer.sampler.plan.group if self.infonce(name) else 2.0)
+            if value > DIVERGED * level:
+                self.diverged(
+                    f"mean loss of {name} is {value:.3f}, chance is {level:.3f}",
+                    name, trainer.step - 1,
+                )  # fmt: skip
         if self.place.rank == 0 and self.clock.due(trainer.step == self.steps):
             parts = [f"{name} {value:.4f}" for name, value in loss.items()]
             parts += [f"{key} {value:.4g}" for key, value in timing.items()]
@@ -329,8 +330,13 @@ class Run:
         if self.place.rank == 0:
             # JSON text: the numbers come back bit for bit, and loading needs no pickled objects
             self.state.save(self.trainer.step, {**state, "rows": json.dumps(self.rows)})
+            self.write_rows(self.state.path)
         if self.place.world > 1:
             dist.barrier()
+
+    def write_rows(self, directory: Path) -> None:
+        """Write `metrics.jsonl`: of the finished run, or, beside its state, of what it has done."""
+        write_atomic(directory / METRICS, "".join(json.dumps(row) + "\n" for row in self.rows))
 
     def finish(self, stop: StopFlag) -> None:
         """Judge, write the outputs, `config.json` last, and remove the state."""
@@ -339,8 +345,7 @@ class Run:
         with stop.exiting(self.stopped()):
             self.judge()
         self.output.mkdir(parents=True, exist_ok=True)
-        lines = "".join(json.dumps(row) + "\n" for row in self.rows)
-        write_atomic(self.output / METRICS, lines)
+        self.write_rows(self.output)
         save(
             self.output, self.trainer.model, run=self.hash, version=VERSION, seed=self.seed,
             steps=self.steps, objectives=list(self.trainer.names), motifs=self.motifs,

@@ -1,10 +1,10 @@
 """What is reported of a finished pre-training run: figures with intervals beside their references.
 
 In: the trained model, the fixed sets and the training population. Out: rows for `metrics.jsonl`,
-of kind ``probe`` (accuracy and AUROC of each probe) and ``figure`` (objective, stratum, metric,
-value, low, high, reference, n). Intervals resample the loci of a set; what is compared is drawn
-together. A figure's reference is what it is to be read against: the Markov chain for MGM's nats, a
-probe for an excess (0), chance for an AUROC.
+of kind ``probe`` (accuracy and AUROC of each probe, rows that it was fitted on, penalty) and
+``figure`` (objective, stratum, metric, value, low, high, reference, n). Intervals resample the loci
+of a set; what is compared is drawn together. A figure's reference is what it is to be read against:
+the Markov chain for MGM's nats, a probe for an excess (0), chance for an AUROC.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genebert.evaluation import EVALUATION_SEED, Answers, FixedSet, Pair, ask
+from genebert.evaluation import EVALUATION_SEED, Answers, FixedSet, Pair, ask, probe_training
 from genebert.intervals import Aurocs, Estimate, mean_interval
 from genebert.mgm_reference import fit_reference, mgm_figures
 from genebert.objectives import MGM, NGSP, SRM
@@ -51,8 +51,7 @@ def final_rows(
     if not sets:
         return []
     names = losses.objectives
-    n = max(fixed.loci.numel() for fixed in sets)
-    pairs, partners = FixedSet.of("train", training, 4 * n, epoch=1).probe_data()
+    pairs, partners = probe_training(training)
     chain = fit_reference(training, sets[0].sampler.population) if MGM in names else None
     rows: list[dict[str, Any]] = []
     for fixed in sets:
@@ -107,8 +106,8 @@ def _row(
 
 
 def _of_probe(judged: Judged) -> Aurocs:
-    logit, label = judged
-    return Aurocs.of(logit[label], logit[~label], EVALUATION_SEED)
+    right, wrong = judged.logit[judged.label], judged.logit[~judged.label]
+    return Aurocs.of(right, wrong, EVALUATION_SEED)
 
 
 def negative_figures(

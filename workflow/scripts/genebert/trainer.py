@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -210,7 +211,7 @@ def micro_batches(plan: Plan, names: Sequence[str], world: int, micro_batch: int
     """
     B = plan.batch_size
     micro = micro_batch or B // world
-    parts, left = divmod(B, micro * world)
+    parts, left = divmod(B, micro * world) if micro > 0 else (1, B)
     share = B // 2 // max(1, parts * world)
     infonce = plan.srm_loss == "infonce" and SRM in names
     if left or (B // 2) % (parts * world) or (infonce and share % plan.group):
@@ -272,6 +273,7 @@ class Trainer:
         compiled = block.get("compile", "auto")
         self.compiled = on_gpu if compiled == "auto" else bool(compiled)
         self._forward = self._wrapped(self.compiled)
+        self._tried = not self.compiled  # whether a compiled pass has gone through
         rows_per_batch = plan.batch_size // 2
         n_hidden = plan.batch_size * sampler.layout.single.masking.n_hidden
         sizes = {name: rows_per_batch for name in OBJECTIVES} | {MGM: n_hidden}
@@ -316,17 +318,31 @@ class Trainer:
 
     def forward(self, rows: Rows) -> Tensor:
         """Return the summed losses of rows, in bf16 autocast where that is on."""
-        device = self.place.device.type
-        with torch.autocast(device, dtype=torch.bfloat16, enabled=self.bf16):
-            try:
-                return self._forward(rows.tensors())
-            except Exception as error:
-                if not self.compiled or self.step > 0 or self.place.world > 1:
-                    raise
-                log.warning("torch.compile failed (%s); going on without it", type(error).__name__)
-                self.compiled = False
-                self._forward = self._wrapped(False)
-                return self._forward(rows.tensors())
+        with torch.autocast(self.place.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+            if not self._tried:
+                self._tried = True
+                return self._first_compiled(rows)
+            return self._forward(rows.tensors())
+
+    def _first_compiled(self, rows: Rows) -> Tensor:
+        """Run the first compiled pass; if it fails in any process, all go on without."""
+        error: Exception | None = None
+        try:
+            sums = self._forward(rows.tensors())
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as found:
+            error = found
+        failed = torch.tensor(int(error is not None), device=self.place.device)
+        if self.place.world > 1:
+            dist.all_reduce(failed, op=dist.ReduceOp.MAX)
+        if not failed:
+            return sums
+        what = "in another process" if error is None else type(error).__name__
+        log.warning("torch.compile failed (%s); going on without it", what)
+        self.compiled = False
+        self._forward = self._wrapped(False)
+        return self._forward(rows.tensors())
 
     def sample(self, step: int) -> list[Rows]:
         """Return the micro-batches of this process in a step."""
