@@ -105,7 +105,8 @@ def _row(
     }  # fmt: skip
 
 
-def _of_probe(judged: Judged) -> Aurocs:
+def of_probe(judged: Judged) -> Aurocs:
+    """Return the AUROC of a probe, ready for intervals and differences."""
     right, wrong = judged.logit[judged.label], judged.logit[~judged.label]
     return Aurocs.of(right, wrong, EVALUATION_SEED)
 
@@ -129,7 +130,7 @@ def negative_figures(
 
 def ngsp_figures(answers: Answers, probe: Judged) -> list[dict[str, Any]]:
     """Return the AUROC of NGSP, of its probe, and the paired difference."""
-    model, beside = Aurocs.of(*answers.next_, EVALUATION_SEED), _of_probe(probe)
+    model, beside = Aurocs.of(*answers.next_, EVALUATION_SEED), of_probe(probe)
     return [
         _row(NGSP, "", "auroc", model.estimate(), CHANCE),
         _row(NGSP, "", "auroc_probe", beside.estimate(), CHANCE),
@@ -140,7 +141,7 @@ def ngsp_figures(answers: Answers, probe: Judged) -> list[dict[str, Any]]:
 def srm_figures(pair: Pair, contrast: str, probes: dict[str, Judged]) -> list[dict[str, Any]]:
     """Return the AUROC of SRM for one contrast, of its probes, and the excess over EXCESS."""
     model = Aurocs.of(*pair, EVALUATION_SEED)
-    beside = {name: _of_probe(judged) for name, judged in probes.items()}
+    beside = {name: of_probe(judged) for name, judged in probes.items()}
     rows = [_row(SRM, contrast, "auroc", model.estimate(), CHANCE)]
     rows += [
         _row(SRM, contrast, f"auroc_{name}", found.estimate(), CHANCE)
