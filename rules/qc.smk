@@ -55,7 +55,7 @@ rule motif_qc:
     params:
         seed=config["seed"],
         draws=config["effort"]["bootstrap_draws"],
-        block_bp=100000 if layout.is_simulated(config) else 1000000,
+        block_bp=layout.block_bp(config),
         version=version("motif_qc"),
     message:
         "Motif enrichment per cell type, and accessibility predicted from motifs"

@@ -83,7 +83,7 @@ class Run:
             "dataset": str(self.folder / "dataset.parquet"),
             "description": str(self.folder / "dataset.json"),
             "leaks": str(self.folder / "leaks.tsv"),
-            "row": {"name": "real", **row},
+            "row": {"name": "real", "block_bp": 1_000_000, **row},
             "splits": SPLITS,
             "seed": 1,
             "max_items": 10**6,

@@ -51,7 +51,9 @@ def place(realdata: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def build(place: Path, labels: Path, **row: Any) -> tuple[pd.DataFrame, dict[str, Any]]:
     build_dataset(
-        row={"task": "disease", "name": "real", "kind": "variants", **row},
+        row={
+            "task": "disease", "name": "real", "kind": "variants", "block_bp": 1_000_000, **row
+        },
         genome=str(place / "genome.fa.gz"), index="", block_index="", contigs="", accessibility="",
         regions=str(place / "regions.tsv"), labels=str(labels), extra=[], truth=[], phenotypes=[],
         dataset=str(place / "d.parquet"), description=str(place / "d.json"),

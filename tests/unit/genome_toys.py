@@ -119,7 +119,7 @@ class Toy:
             "dataset": str(f / "dataset.parquet"),
             "description": str(f / "dataset.json"),
             "leaks": str(f / "leaks.tsv"),
-            "row": {"name": "toy", **row},
+            "row": {"name": "toy", "block_bp": 100_000, **row},
             "splits": SPLITS,
             "seed": 1,
             "max_items": 100_000,

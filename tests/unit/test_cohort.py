@@ -188,7 +188,7 @@ def test_a_deletion_is_filled_from_the_right_of_the_element(tmp_path: Path) -> N
     assert found.hap_index[0, :, 0].tolist() == [1, 0]
 
 
-def test_people_covariates_and_oracle(place: Path) -> None:
+def test_people_covariates_and_oracle(place: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_phenotypes(place, age=[30, 40, 50, 60], batch=["x", "y", "z", "x"])
     with (place / "phenotypes.tsv").open("a") as handle:
         handle.write("stranger\t1\tA\t20\tx\n")
@@ -197,6 +197,9 @@ def test_people_covariates_and_oracle(place: Path) -> None:
     )
     _, info, arrays = build(place, write_vcf(place), truth=[str(place / "truth.tsv")])
     assert info["phenotypes_of_unknown_people"] == 1
+    (warning,) = caplog.records
+    assert warning.levelname == "WARNING"
+    assert "phenotypes.tsv: 1 people are not in" in warning.getMessage()
     assert arrays["samples"].tolist() == PEOPLE
     assert arrays["labels"].tolist() == [1, 0, 1, 0]
     assert arrays["population"].tolist() == ["A", "B", "A", "B"]

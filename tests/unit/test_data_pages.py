@@ -31,7 +31,8 @@ def arguments(tmp_path):
         {"task": "tfbs", "dataset": "chip", "negatives": "matched", "dropped": {"few": 3, "no": 0},
          "counts": {"train": {"bound": 5}, "test": {"bound": 2}}, "captions": {"leaks": "all strata"},
          "discordant_loci": {"MAX": {"loci": 40, "share": 0.325}, "X": {"loci": 0, "share": None}}},
-        {"task": "disease", "dataset": "people"},
+        {"task": "disease", "dataset": "people", "phenotypes_of_unknown_people": 7,
+         "calls": {"calls missing": 11, "heterozygous calls without phase": 2}},
     ]  # fmt: skip
     files = {"provenance": record, "motif_set": {"motifs": [{"kept": True}, {"kept": False}]}}
     files |= {f"d{i}": one for i, one in enumerate(described)}
@@ -81,6 +82,8 @@ def test_data_card(arguments, tmp_path):
     assert "<td>*</td>" not in text
     assert '<td>MAX</td><td class=number>40</td><td class=number data-value="0.325">32.5%' in text
     assert "<td>X</td><td class=number>0</td>" in text
+    assert "<td>7 people without genotypes</td>" in text
+    assert "genotypes: 11 calls missing, 2 heterozygous calls without phase" in text
     assert "href=" not in text
 
 

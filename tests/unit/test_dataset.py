@@ -159,12 +159,6 @@ def test_fair_quota_gives_what_one_cannot_use_to_the_others() -> None:
     assert dataset.fair_quota({"a": 1, "b": 2, "c": 3}, shares, 10) == {"a": 1, "b": 2, "c": 3}
 
 
-def test_block_size() -> None:
-    assert dataset.block_bp({}, {"chr1": 1_500_000}) == 100_000
-    assert dataset.block_bp({}, {"chr1": 249_000_000}) == 1_000_000
-    assert dataset.block_bp({"block_bp": 5}, {"chr1": 249_000_000}) == 5
-
-
 def test_a_row_that_no_builder_reads_is_named() -> None:
     with pytest.raises(InputError, match=r"cannot read labels of kind 'epd'.*mean 'epdnew'"):
         tasks.build_dataset(row={"task": "promoter", "name": "x", "kind": "epd"})

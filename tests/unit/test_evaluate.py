@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,10 @@ WIDE = (
     "task dataset model pretraining n_seeds n_train n_test n_positive auroc auroc_low auroc_high "
     "auprc auprc_low auprc_high mcc mcc_low mcc_high f1 accuracy precision recall brier"
 )
-LONG = "task dataset stratum model pretraining pretrain_seed finetune_seed metric value low high n"
+LONG = (
+    "task dataset stratum model pretraining pretrain_seed finetune_seed metric value low high n "
+    "flags"
+)
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +162,25 @@ def test_few_blocks_and_few_positives(tmp_path):
     assert np.isfinite(row["auroc"])
     assert np.isnan(row[["auroc_low", "auroc_high", "auprc_low", "mcc_high"]].astype(float)).all()
     assert np.isnan(row["n_train"])
+
+
+def test_a_small_part_of_an_average_is_flagged(tmp_path):
+    frame = make_frame(1200, groups=("CTCF", "SPI1"))
+    test = (frame["split"] == "test").to_numpy()
+    small = np.flatnonzero((frame["group"] == "SPI1") & test)
+    wanted = {10: "", 9: "few_positives_in_part"}
+    for rarer, (positives, flags) in itertools.product((0.0, 1.0), wanted.items()):
+        frame.loc[small, "label"] = 1 - rarer
+        frame.loc[small[:positives], "label"] = rarer
+        home = write_home(tmp_path / f"{rarer}{positives}", frame, task="tfbs", name="chip")
+        home.add("cnn", predict(frame, "cnn", 1.0))
+        wide, long = run(home)
+        found = wide.set_index("dataset")["flags"].astype(object).fillna("")
+        assert found["chip"] == flags
+        assert "in_part" not in found["chip:SPI1"] + found["chip:CTCF"]
+        shown = value(long, dataset="chip", metric="auroc")["flags"]
+        assert shown == flags if flags else pd.isna(shown)
+        assert np.isfinite(wide.loc[0, "auroc_low"])  # the flag changes no interval
 
 
 def test_one_class_is_na(tmp_path):
@@ -422,6 +445,21 @@ def test_fewer_labels_are_in_the_long_table_only(tmp_path):
     assert np.isfinite(found["fraction=0.1"]["low"])
 
 
+def test_few_draws_of_the_labels_are_flagged(tmp_path):
+    frame = make_frame(400)
+    home = write_home(tmp_path, frame)
+    draws = {1.0: (0,), 0.1: (1, 2, 3, 4), 0.5: (1, 2, 3, 4, 5)}
+    parts = [predict(frame, "cnn", 1.0, finetune_seeds=d, fraction=f) for f, d in draws.items()]
+    home.add("cnn", pd.concat(parts))
+    wide, long = run(home)
+    assert wide["flags"].isna().all()
+    flagged = long[long["flags"].notna()]
+    assert set(flagged["flags"]) == {"few_draws"}
+    assert set(flagged["stratum"]) == {"fraction=0.1"}
+    assert set(flagged["finetune_seed"]) == {"all"}
+    assert {"auroc", "auprc", "mcc"} <= set(flagged["metric"])
+
+
 def test_too_few_labels_are_na(tmp_path):
     frame = make_frame(400)
     home = write_home(tmp_path, frame)
@@ -517,6 +555,30 @@ def test_permuted_labels_of_a_cohort_stand_in_the_long_table(tmp_path):
     assert (row["model"], row["value"], row["low"], row["high"]) == ("gc", 0.49, 0.4, 0.6)
     row = value(long, metric="auroc_permuted_tuned")
     assert (row["model"], row["value"], row["low"], row["high"]) == ("gc", 0.51, 0.45, 0.57)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "tuned_high", "flagged"),
+    [
+        (0.4, 0.6, 0.6, []),
+        (0.51, 0.6, 0.6, [""]),
+        (0.3, 0.49, 0.6, [""]),
+        (0.4, 0.6, 0.4, ["_tuned"]),
+    ],
+)
+def test_permuted_labels_away_from_chance_are_flagged(tmp_path, low, high, tuned_high, flagged):
+    frame = make_frame(300)
+    home = write_home(tmp_path, frame)
+    permutation = {"auroc": 0.5, "low": low, "high": high}
+    permutation |= {"tuned_auroc": 0.5, "tuned_low": 0.3, "tuned_high": tuned_high}
+    rows = [predict(frame, "gc", 0.1, track=track) for track in ("", "lopo")]
+    home.add("gc", pd.concat(rows), permutation=permutation)
+    wide, long = run(home)
+    raised = long[long["flags"] == "permuted_off_chance"]
+    assert raised["metric"].tolist() == [f"auroc_permuted{part}" for part in flagged]
+    shown = wide.set_index("dataset")["flags"].astype(object).fillna("")
+    assert shown["epd"] == "permuted_off_chance" * bool(flagged)
+    assert "permuted" not in shown["epd-lopo"]
 
 
 def test_curves_end_where_they_must(binary):

@@ -321,6 +321,17 @@ def test_what_cannot_be_interpreted_is_one_line(config, key, value, message):
         layout.attributions(config)
 
 
+def test_blocks_are_1_mb_and_100_kb_on_a_simulated_genome(config):
+    task, name = (config["datasets"][0][key] for key in ("task", "name"))
+    assert layout.dataset_row(config, task, name)["block_bp"] == layout.block_bp(config) == 100_000
+    config["genome"]["source"] = "files"
+    assert (
+        layout.dataset_row(config, task, name)["block_bp"] == layout.block_bp(config) == 1_000_000
+    )
+    config["datasets"][0]["block_bp"] = 10
+    assert layout.dataset_row(config, task, name)["block_bp"] == 10
+
+
 def test_only_a_simulated_genome_has_planted_sites(config):
     assert layout.planted_sites(config) == ["results/simulated/truth/sites.tsv"]
     config["genome"]["source"] = "files"

@@ -186,6 +186,18 @@ def test_too_few_positives_make_no_claim(tmp_path):
     assert np.isnan([row["low"], row["p"], row["p_holm"], row["detectable"]]).all()
 
 
+def test_a_small_part_of_an_average_is_noted(tmp_path):
+    frame = make_frame(1200, groups=("CTCF", "SPI1"))
+    small = np.flatnonzero((frame["group"] == "SPI1") & (frame["split"] == "test"))
+    frame.loc[small[9:], "label"] = 0.0
+    home = write_home(tmp_path, frame, task="tfbs", name="chip")
+    for model in ("genebert", "gc"):
+        home.add(model, predict(frame, model, 1.0))
+    rows = compare([home], tmp_path / "out.tsv").query("stratum == 'all' and rival == 'gc'")
+    assert set(rows["note"]) == {"a part with fewer than 10 positives or negatives"}
+    assert np.isfinite(rows["p"]).all()
+
+
 def test_too_few_loci_make_no_claim_whatever_the_number_of_positives(tmp_path):
     frame = make_frame(1000)
     locus = np.where(np.arange(1000) < 200, np.arange(1000) // 5, 40 + np.arange(1000))

@@ -17,6 +17,7 @@ def config(tmp_path: Path, rows: str = "", header: str = HEADER, **changes: Any)
     table = tmp_path / "mine.tsv"
     table.write_text(header + rows)
     return {
+        "genome": {"source": "files"},
         "user_files": str(table),
         "pretrained": "results/pretrain/full",
         "resources_dir": "downloads",

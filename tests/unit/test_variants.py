@@ -321,6 +321,13 @@ def test_windows_on_two_contigs_are_dropped(place: Path, tmp_path: Path) -> None
     assert (frame["similarity"] == 0).all()
 
 
+def test_variants_of_one_block_are_refused(place: Path, genome: Genome) -> None:
+    path = write(place, table(genome, list(range(200, 600, 5)), ("chr1",)))
+    with pytest.raises(InputError, match="v.tsv: all variants lie in one block of 1000000 bases"):
+        build(place, path, name="one", block_bp=1_000_000)
+    assert not (place / "one.dataset").exists()
+
+
 def test_copies_in_another_fold_are_counted_where_folds_are_blocks(
     place: Path, genome: Genome
 ) -> None:

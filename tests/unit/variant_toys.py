@@ -80,7 +80,8 @@ def build(place: Path, labels: Path, name: str = "v", **row: Any) -> tuple[pd.Da
     variants.build(
         genome=str(place / "genome.fa"), index="", block_index="", accessibility=str(place / "open.h5ad"), contigs="",
         regions=str(place / "regions.tsv"), labels=str(labels), extra=extra, truth=truth,
-        phenotypes=[], row={"task": "disease", "name": name, "kind": "variants", **row},
+        phenotypes=[],
+        row={"task": "disease", "name": name, "kind": "variants", "block_bp": 2, **row},
         splits=SPLITS, seed=3, max_items=most, **out,
     )  # fmt: skip
     return read_dataset(out["dataset"], out["description"])

@@ -20,6 +20,7 @@ from genebert.metrics import Bools, Floats, Ints
 from genebert.scores import CENTRED, RANKS, Fit, Items, Track, model_rank
 
 MIN_POSITIVES = 50
+MIN_IN_PART = 10
 ALL = "all"
 WITHIN = "within-locus"
 
@@ -160,6 +161,15 @@ def make_units(items: Items, track: Track, place: Slice) -> list[Unit]:
     group = items.group[track.rows]
     parts = ((name, rows[group[rows] == name]) for name in items.groups)
     return [Unit(name, 0, part, label[part] == 1) for name, part in parts if len(part)]
+
+
+def has_small_part(units: Sequence[Unit]) -> bool:
+    """Tell whether an average has a part of fewer than MIN_IN_PART positives or negatives.
+
+    It weighs as much as the others, and a draw that leaves it one class is a mean without it.
+    """
+    sizes = [np.bincount(unit.labels, minlength=2).min() for unit in units]
+    return len(units) > 1 and min(sizes) < MIN_IN_PART
 
 
 def make_bootstrap(items: Items, track: Track, seed: int, draws: int) -> Bootstrap:

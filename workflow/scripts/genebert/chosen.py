@@ -2,8 +2,8 @@
 
 In: the long tables of all datasets. Out: ``results/chosen.tsv``, one row per dataset (and track)
 whose models have validation scores. "The best model" of a dataset is only ever this one; models
-that are given labels or the truth (:data:`genebert.scores.BOUNDS`) are no candidates, nor is the
-control with a wrong matrix.
+that are given labels or the truth (:data:`genebert.scores.BOUNDS`) are no candidates, nor is
+``genebert-wrongcell``; zero-shot scores have no validation scores.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from genebert import html
 from genebert.errors import InputError
 from genebert.splits import SPLITS
 
-VERSION = 2
+VERSION = 3
 
 Fields = dict[str, str]
 DISCORDANT = 0.3  # share of discordant loci from which a TF can show what context is worth
@@ -235,13 +235,17 @@ def _datasets(described: Sequence[Mapping[str, Any]]) -> list[str]:
             ", ".join(f"{n} {name}" for name, n in (counts.get(split) or {}).items()) or "NA"
             for split in ("train", "valid", "test")
         ]
-        dropped = [f"{count} {name}" for name, count in (one.get("dropped") or {}).items() if count]
+        unknown = one.get("phenotypes_of_unknown_people")
+        left_out = {**(one.get("dropped") or {}), "people without genotypes": unknown}
+        dropped = [f"{count} {name}" for name, count in left_out.items() if count]
         name = f"{one['task']}/{one['dataset']}"
         rows.append(
             [one["task"], one["dataset"], str(one.get("negatives") or "NA"), *splits,
              _listed(dropped)]
         )  # fmt: skip
         texts = [f"{key}: {text}" for key, text in (one.get("captions") or {}).items()]
+        calls = [f"{count} {kind}" for kind, count in (one.get("calls") or {}).items()]
+        texts += [f"genotypes: {_listed(calls)}"] if calls else []
         notes[name] = "; ".join(texts)
     return [
         html.section("Datasets"),

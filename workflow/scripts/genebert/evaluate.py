@@ -28,9 +28,18 @@ from genebert.bootstrap import ALL, MIN_POSITIVES, Bootstrap, Estimate, Scored, 
 from genebert.curves import curve_rows
 from genebert.errors import InputError
 from genebert.progress import progress
-from genebert.scores import BOUNDS, Fit, Items, Track, model_rank, read_items, read_tracks
+from genebert.scores import (
+    BOUNDS,
+    Fit,
+    Items,
+    ModelInfo,
+    Track,
+    model_rank,
+    read_items,
+    read_tracks,
+)
 
-VERSION = 5
+VERSION = 6
 
 Row = dict[str, Any]
 
@@ -38,7 +47,7 @@ log = logging.getLogger("genebert")
 
 LONG = (
     *("task", "dataset", "stratum", "model", "pretraining", "pretrain_seed", "finetune_seed"),
-    *("metric", "value", "low", "high", "n"),
+    *("metric", "value", "low", "high", "n", "flags"),
 )
 WIDE = (
     *("task", "dataset", "model", "pretraining", "n_seeds", "n_train", "n_test", "n_positive"),
@@ -49,6 +58,7 @@ WIDE = (
 CURVES = ("task", "dataset", "model", "pretraining", "curve", "x", "y", "n")
 MIN_BLOCKS = 20
 MIN_SEEDS = 3
+MIN_DRAWS = 5
 CORRELATIONS = ("spearman", "pearson")
 WITH_INTERVAL = ("auroc", "auprc", "mcc")
 _MIN_GAP = 0.02  # oracle - gc below which the recovered share is not defined
@@ -155,13 +165,23 @@ def _long_rows(meta: Row, stratum: str, scored: Scored) -> list[Row]:
         if unit:
             place["dataset"] = f"{meta['dataset']}:{unit}"
         # a correlation has no positives: its items count
-        enough = scored.n_items if metric in CORRELATIONS else scored.n_positives
-        out += _estimate_rows(place, scored.fits, estimate, enough(unit))
+        ranked = metric not in CORRELATIONS
+        enough = scored.n_positives(unit) if ranked else scored.n_items(unit)
+        small = ranked and not unit and _has_small_part(scored)
+        out += _estimate_rows(place, scored.fits, estimate, enough, small)
     return out
 
 
+def _has_small_part(scored: Scored) -> bool:
+    return not scored.effect and bootstrap.has_small_part(scored.units)
+
+
 def _estimate_rows(
-    place: Row, fits: Sequence[Fit], estimate: Estimate, positives: int
+    place: Row,
+    fits: Sequence[Fit],
+    estimate: Estimate,
+    positives: int,
+    small: bool = False,
 ) -> list[Row]:
     out: list[Row] = [
         {
@@ -174,8 +194,15 @@ def _estimate_rows(
     ]
     low, high = estimate.interval(positives)
     seeds = {"pretrain_seed": ALL, "finetune_seed": ALL}
-    out.append({**place, **seeds, "value": estimate.value, "low": low, "high": high})
+    draws = {fit.finetune_seed for fit in fits if fit.fraction != 1}
+    flags = {"few_positives_in_part": small, "few_draws": 0 < len(draws) < MIN_DRAWS}
+    row = {**place, **seeds, "value": estimate.value, "low": low, "high": high}
+    out.append({**row, "flags": _joined(flags) or None})
     return out
+
+
+def _joined(flags: Mapping[str, bool]) -> str:
+    return ";".join(flag for flag, raised in flags.items() if raised)
 
 
 def _locus_rows(
@@ -191,7 +218,8 @@ def _locus_rows(
     if estimate is None:
         return []
     row = {**meta, "stratum": stratum, "metric": "auroc", "n": loci}
-    return _estimate_rows(row, fits, estimate, loci)
+    small = bootstrap.has_small_part(bootstrap.make_units(items, track, place))
+    return _estimate_rows(row, fits, estimate, loci, small)
 
 
 def _validation_rows(meta: Row, items: Items, fits: Sequence[Fit], boot: Bootstrap) -> list[Row]:
@@ -209,17 +237,24 @@ def _permutation_rows(items: Items, track: Track) -> list[Row]:
     """Return the AUROCs of every model of a cohort with permuted labels; they must include 0.5."""
     if track.name:
         return []
+    place = {"stratum": ALL, "pretrain_seed": ALL, "finetune_seed": ALL, "n": len(items.item)}
     return [
-        {
-            **_meta(items, track, model),
-            **{"stratum": ALL, "pretrain_seed": ALL, "finetune_seed": ALL, "n": len(items.item)},
-            **{"metric": metric, "value": info.permutation[f"{part}auroc"]},
-            **{key: info.permutation[f"{part}{key}"] for key in ("low", "high")},
-        }
+        {**_meta(items, track, model), **place, **row}
         for model, info in track.models.items()
-        for part, metric in (("", "auroc_permuted"), ("tuned_", "auroc_permuted_tuned"))
-        if {f"{part}{key}" for key in ("auroc", "low", "high")} <= info.permutation.keys()
+        for row in _permuted(info)
     ]
+
+
+def _permuted(info: ModelInfo) -> list[Row]:
+    """Return metric, value, interval and flag of a model with permuted labels."""
+    rows: list[Row] = []
+    for part, metric in (("", "auroc_permuted"), ("tuned_", "auroc_permuted_tuned")):
+        keys = [f"{part}{key}" for key in ("auroc", "low", "high")]
+        if set(keys) <= info.permutation.keys():
+            value, low, high = (info.permutation[key] for key in keys)
+            flag = "permuted_off_chance" if low > 0.5 or high < 0.5 else None
+            rows.append({"metric": metric, "value": value, "low": low, "high": high, "flags": flag})
+    return rows
 
 
 def _too_few_rows(items: Items, track: Track) -> list[Row]:
@@ -270,7 +305,7 @@ def _recovered_rows(items: Items, track: Track, headline: Mapping[str, Scored]) 
         share = Estimate(np.empty(0), (scored.estimates[key].draws - chance.draws) / gap)
         row = {"stratum": ALL, "metric": "recovered", "n": scored.n_items("")}
         place = {**_meta(items, track, model), **row}
-        out += _estimate_rows(place, (), share, scored.n_positives(""))
+        out += _estimate_rows(place, (), share, scored.n_positives(""), _has_small_part(scored))
     return out
 
 
@@ -305,6 +340,7 @@ def _wide_rows(meta: Row, items: Items, track: Track, boot: Bootstrap, scored: S
         flags = {
             "few_blocks": blocks < MIN_BLOCKS,
             "few_positives": positives < MIN_POSITIVES and not scored.effect,
+            "few_positives_in_part": not name and _has_small_part(scored),
             "few_seeds": 0 < len(pretrain_seeds) < MIN_SEEDS,
             f"collapsed={collapsed}": collapsed > 0,
             "no_threshold": not np.isfinite(scored.estimates[name, "mcc"].value),
@@ -312,8 +348,9 @@ def _wide_rows(meta: Row, items: Items, track: Track, boot: Bootstrap, scored: S
             "transductive": info.pretraining != "none" and items.seen[track.rows[rows]].any(),
             **dict.fromkeys(items.flags, True),
             "pretraining_unknown": items.unplaced and info.pretraining != "none",
+            "permuted_off_chance": not track.name and any(r["flags"] for r in _permuted(info)),
         }
-        row["flags"] = ";".join(flag for flag, raised in flags.items() if raised)
+        row["flags"] = _joined(flags)
         out.append(row)
     return out
 

@@ -93,6 +93,11 @@ def is_simulated(config: Config) -> bool:
     return bool(config["genome"]["source"] == "simulated")
 
 
+def block_bp(config: Config) -> int:
+    """Return the length of the blocks that intervals resample: 1 Mb, simulated 100 kb."""
+    return 100_000 if is_simulated(config) else 1_000_000
+
+
 def simulated_peaks(config: Config) -> list[str]:
     """Return the peak files that ``simulate`` writes, in the order of its cell types."""
     return [f"{SIMULATED}/peaks/{cell}.narrowPeak" for cell in config["simulate"]["cell_types"]]
@@ -178,10 +183,10 @@ def optional(config: Config, block: str, key: str) -> list[str]:
 
 
 def dataset_row(config: Config, task: str, name: str) -> Row:
-    """Return the row of ``datasets`` with this task and name."""
+    """Return the row of ``datasets`` with this task and name, with its ``block_bp``."""
     for row in config["datasets"]:
         if (row["task"], row["name"]) == (task, name):
-            return dict(row)
+            return {"block_bp": block_bp(config), **row}
     known = [f"{row['task']}/{row['name']}" for row in config["datasets"]]
     raise InputError(
         f"no such dataset{nearest(f'{task}/{name}', known)}",

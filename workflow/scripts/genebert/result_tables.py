@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from genebert import bootstrap, metrics
-from genebert.bootstrap import ALL, MIN_POSITIVES, Bootstrap, Slice
+from genebert.bootstrap import ALL, MIN_IN_PART, MIN_POSITIVES, Bootstrap, Slice
 from genebert.errors import InputError
 from genebert.evaluate import LONG, MIN_BLOCKS, WIDE, Row, write_table
 from genebert.html import page
@@ -24,7 +24,7 @@ from genebert.metrics import Floats
 from genebert.progress import progress
 from genebert.scores import BOUNDS, Fit, Items, Track, model_rank, read_items, read_tracks
 
-VERSION = 2
+VERSION = 3
 
 log = logging.getLogger("genebert")
 
@@ -283,7 +283,7 @@ class _Run:
         """Return the numbers of test items, positives and blocks of a stratum.
 
         ``units`` says what an interval needs enough of: positives, loci within loci (whose blocks
-        are counted then), items that have effects.
+        are counted then), items that have effects; ``small``, whether an averaged part is small.
         """
         place = self.slices[stratum]
         units = bootstrap.make_units(self.items, self.track, place)
@@ -292,13 +292,14 @@ class _Run:
             "n_test": int(place.mask.sum()),
             "n_positive": min(counts) if self.items.multiclass else sum(counts),
             "n_blocks": len(np.unique(self.boot.block[place.mask])),
+            "small": bootstrap.has_small_part(units),
         }
         if stratum.endswith(bootstrap.WITHIN):
             fits = next(iter(self.models.values()))
             _, loci, blocks = bootstrap.within_locus(self.items, self.track, fits, place, self.boot)
             return sizes | {"n_blocks": blocks, "units": (loci, "loci")}
         if bootstrap.is_effect(self.items):
-            return sizes | {"n_positive": None, "units": (sizes["n_test"], "items")}
+            return sizes | {"n_positive": None, "units": (sizes["n_test"], "items"), "small": False}
         return sizes | {"units": (sizes["n_positive"], "positives")}
 
 
@@ -346,6 +347,8 @@ def _difference(a: Floats, b: Floats, sizes: Row, note: str) -> Row:
         return {"difference": found.value, "p": float("nan"), "note": _join(note, few)}
     if sizes["n_blocks"] < MIN_BLOCKS:
         note = _join(note, f"fewer than {MIN_BLOCKS} blocks")
+    if sizes["small"]:
+        note = _join(note, f"a part with fewer than {MIN_IN_PART} positives or negatives")
     return {
         "difference": found.value,
         "low": found.low,

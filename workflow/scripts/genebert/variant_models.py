@@ -184,7 +184,9 @@ def fit_predict(
 
     The logistic regression gives both classes the same total weight and the share of positives
     comes in afterwards, once for all variants: else its intercept would follow the share among the
-    other chromosomes, which is low where that of the chromosome left out is high.
+    other chromosomes, which is low where that of the chromosome left out is high. That share is of
+    all labels, tested ones too: it moves the log loss, Brier and calibration errors, and ranks
+    nothing.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression, Ridge

@@ -30,7 +30,6 @@ from genebert.splits import SPLITS
 from genebert.tasks import annotation
 from genebert.tasks.dataset import (
     as_list,
-    block_bp,
     fair_quota,
     finish,
     region_at,
@@ -93,7 +92,7 @@ def build(
         "uses_regions": True,
         "anchor_hidden": True,
         "strand_specific": False,
-        "block_bp": block_bp(row, fasta.lengths),
+        "block_bp": int(row["block_bp"]),
         "n_in": n_in,
         "inductive_strata": list(INDUCTIVE),
         "cell_types": len(atlas.cell_types),

@@ -8,6 +8,7 @@ on the reference has a row too, so that single variants can be scored.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ from genebert.tasks.cohort_files import (
 from genebert.tasks.variant_files import Record
 
 VERSION = 1
+
+log = logging.getLogger("genebert")
 
 
 def apply_alleles(
@@ -191,7 +194,10 @@ def build(
         raise InputError("has no genotypes", file=labels, expected="samples after FORMAT")
     if not phenotypes:
         raise InputError("key phenotypes is missing", file=f"config datasets, {row['name']}")
-    people, unknown = read_phenotypes(ds.as_list(phenotypes)[0], samples, labels)
+    table_of_people = ds.as_list(phenotypes)[0]
+    people, unknown = read_phenotypes(table_of_people, samples, labels)
+    if unknown:
+        log.warning("%s: %d people are not in %s: left out", table_of_people, unknown, labels)
     genotypes, dropped, calls, n_in = read_genotypes(vcf, labels, reference)
     if not genotypes.records:
         raise InputError("no variant can be used", file=labels, found=dict(dropped))

@@ -185,11 +185,6 @@ def read_dataset(
         raise InputError(f"is not a dataset ({error})", file=dataset_path) from None
 
 
-def block_bp(row: Mapping[str, Any], lengths: Mapping[str, int]) -> int:
-    """Return the size of a bootstrap block: the row's, else 1 Mb, or 100 kb below 200 Mb in all."""
-    return int(row.get("block_bp") or (1_000_000 if sum(lengths.values()) >= 2e8 else 100_000))
-
-
 def read_regions(path: str | Path) -> pd.DataFrame:
     """Read ``regions.tsv``; the row number is the region id.
 

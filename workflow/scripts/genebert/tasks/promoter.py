@@ -22,7 +22,6 @@ from genebert.tasks import annotation, negatives
 from genebert.tasks.dataset import (
     SHARES,
     as_list,
-    block_bp,
     fair_quota,
     finish,
     oriented_window,
@@ -97,7 +96,7 @@ def build(
         "classes": CLASSES,
         "uses_regions": False,
         "strand_specific": True,
-        "block_bp": block_bp(row, fasta.lengths),
+        "block_bp": int(row["block_bp"]),
         "n_in": n_in,
         "negatives": kind,
         "window": {"name": window, "length": before + 1 + after, "tss_offset": before},

@@ -26,7 +26,6 @@ from genebert.tasks import annotation, negatives
 from genebert.tasks.dataset import (
     SHARES,
     as_list,
-    block_bp,
     fair_quota,
     finish,
     oriented_window,
@@ -126,7 +125,7 @@ def build(
         "classes": CLASSES,
         "uses_regions": False,
         "strand_specific": True,
-        "block_bp": block_bp(row, fasta.lengths),
+        "block_bp": int(row["block_bp"]),
         "n_in": len(annotated),
         "negatives": kind,
         "canonical": canonical,

@@ -36,7 +36,6 @@ from genebert.tables import check_unique, read_rows
 from genebert.tasks import annotation, negatives
 from genebert.tasks.dataset import (
     as_list,
-    block_bp,
     fair_quota,
     finish,
     in_pretraining,
@@ -164,7 +163,7 @@ def build(
         "classes": CLASSES,
         "uses_regions": True,
         "strand_specific": False,
-        "block_bp": block_bp(row, fasta.lengths),
+        "block_bp": int(row["block_bp"]),
         "n_in": n_in,
         "negatives": kind,
         "anchor": row_option(row, "anchor", ANCHOR),

@@ -42,7 +42,7 @@ Keys of the dataset's row in the configuration (all optional):
     ``both`` (default: either allele may matter, scores are absolute) or ``loss`` (only alleles
     that are less likely than the reference score high).
 ``block_bp``
-    Size of a bootstrap block: 10 for a reporter assay.
+    Size of a bootstrap block (1 Mb, on a simulated genome 100 kb): 10 for a reporter assay.
 """
 
 from __future__ import annotations
@@ -378,7 +378,7 @@ def drop_copies(frame: pd.DataFrame, *, file: str) -> tuple[pd.DataFrame, list[L
 
 
 def check_folds(
-    frame: pd.DataFrame, info: Mapping[str, Any], seed: int
+    frame: pd.DataFrame, info: Mapping[str, Any], seed: int, *, file: str
 ) -> tuple[NDArray[np.float64], list[LeakRow]]:
     """Compare each variant's window with those of the other folds of the supervised track.
 
@@ -389,8 +389,21 @@ def check_folds(
     -------
     similarity : float[N], largest share of the window's 16-mers that one window of another fold
         has. rows : of the leak table.
+
+    Raises
+    ------
+    InputError
+        If all variants are of one fold; ``file`` is named.
     """
     problem = Problem.of(frame, info, seed)
+    if np.ptp(problem.fold) == 0:
+        size = info["block_bp"]
+        raise InputError(
+            f"all variants lie in one block of {size} bases, so that none is left to train on",
+            file=file,
+            found=f"{len(frame)} variants",
+            expected="several blocks: a smaller block_bp, or variants of several chromosomes",
+        )
     rows: list[LeakRow] = []
     if problem.left_out != "chromosome":
         copies = copies_elsewhere(frame, pd.Series(problem.fold, index=frame.index))
@@ -496,7 +509,7 @@ def build(
         "direction": row.get("direction") or "both",
         "uses_regions": False,
         "strand_specific": False,
-        "block_bp": ds.block_bp(row, reference.lengths),
+        "block_bp": int(row["block_bp"]),
         "flags": ["within_one_element"] if one_element(frame) else [],
         "tss_distance": {
             "from": "gtf" if annotated else "labels",
@@ -519,7 +532,7 @@ def build(
             " folds, which only the supervised track learns from",
         },
     }
-    frame["similarity"], more = check_folds(frame, info, seed)
+    frame["similarity"], more = check_folds(frame, info, seed, file=labels)
     report = pd.DataFrame([*checks, *more], columns=list(ds.LEAK_COLUMNS))
     if binary:
         report = pd.concat([report, leak_checks.composition_rows(frame, splits=())])
