@@ -133,6 +133,38 @@ def test_discordant_means_labelled_otherwise_in_a_training_cell_type(chip: Chip)
         assert ("discordant" in row.stratum) == expected
 
 
+def test_the_average_of_other_cell_types_is_of_all_labels(chip: Chip) -> None:
+    """Matching and the limit take items away, but no label; a closed cell type is unbound."""
+    touched = int(np.flatnonzero((chip.toy.strength > 0).all(axis=0))[0])
+    start = chip.toy.regions["start"][touched]  # a peak with its summit before it: no label in HSC
+    tail = f"chr1\t{start - 90}\t{start + 9}\t.\t0\t.\t1\t-1\t-1\t50\n"
+    for tf in TFS:
+        chip.bound[tf, "HSC"].discard(touched)
+    path = chip.write()
+    for tf in TFS:
+        peaks = chip.folder / f"{tf}.HSC.narrowPeak"
+        peaks.write_text(peaks.read_text() + tail)
+    training = [cell for cell in CELLS if cell not in HELD_OUT]
+    for row, most in (({"negatives": "natural"}, 10**6), ({}, 10**6), ({}, 400)):
+        frame, _, _ = build(chip, path, row, max_items=most)
+        for item in frame.itertuples(index=False):
+            others = [
+                item.region in chip.bound[item.group, cell]
+                for cell in training
+                if cell != item.cell_type and not (item.region == touched and cell == "HSC")
+            ]
+            assert item.cell_average == pytest.approx(np.mean(others))
+
+
+def test_one_training_cell_type_has_no_other(chip: Chip) -> None:
+    training = [cell for cell in CELLS if cell not in HELD_OUT]
+    skip = tuple((tf, cell) for tf in TFS for cell in training[1:])
+    frame, _, _ = build(chip, chip.write(skip), {"negatives": "natural"})
+    own = frame["cell_type"] == training[0]
+    assert frame["cell_average"][own].isna().all()
+    assert frame["cell_average"][~own].notna().all()
+
+
 def test_the_share_of_discordant_loci_is_that_of_all_labels(chip: Chip) -> None:
     path = chip.write()
     _, info, _ = build(chip, path, {"negatives": "natural"})

@@ -292,8 +292,8 @@ def label_regions(
     """Return one row per (set of one TF, open region on a covered contig): its label and part.
 
     Columns set (the row of the table), tf, cell_type, held_out, locus (region id), label, strength,
-    gc, part ('' for a region of a split that the cell type has no use in). Names are categories, so
-    that a row takes less than 64 bytes.
+    gc, part ('' for a region of a split that the cell type has no use in), cell_average
+    (:func:`average_of_others`). Names are categories, so that a row takes less than 64 bytes.
 
     Parameters
     ----------
@@ -304,6 +304,7 @@ def label_regions(
     split = regions["split"].to_numpy(dtype=object)
     gc = regions["gc"].to_numpy(float)
     parts = []
+    known_R, bound_R = np.zeros((2, len(regions)), dtype=np.int32)  # training cell types
     tfs = pd.CategoricalDtype(chip.attrs["tfs"])
     cells, part_names = (
         pd.CategoricalDtype(list(atlas.cell_types)),
@@ -321,8 +322,12 @@ def label_regions(
         touched = overlaps_any(regions, peaks[number])
         clear = bound[open_R] | ~touched[open_R]
         dropped["peak_without_its_summit"] += int((~clear).sum())
-        open_R, strength_R = open_R[clear], strength_R[clear]
         held_out = bool(atlas.held_out[c])
+        if not held_out:
+            known_R += on_contig
+            known_R[open_R[~clear]] -= 1
+            bound_R[open_R] += bound[open_R]
+        open_R, strength_R = open_R[clear], strength_R[clear]
         names = {"train": "train", "valid": "valid", "test": "chromosome"}
         if held_out:
             names = {"train": "cell-type", "test": "both"}
@@ -345,7 +350,27 @@ def label_regions(
         )
     items = pd.concat(parts, ignore_index=True)
     dropped["held_out_cell_type_on_valid"] += int((items["part"] == "").sum())
+    items["cell_average"] = average_of_others(items, known_R, bound_R)
     return items
+
+
+def average_of_others(
+    items: pd.DataFrame, known_R: NDArray[np.int32], bound_R: NDArray[np.int32]
+) -> NDArray[np.float64]:
+    """Return the mean label of the other training cell types at the locus; NaN where none is known.
+
+    Where a cell type is closed, its label is known: unbound. On a contig that its assay does not
+    cover, or where a peak touches the open region without its summit, its label is not known.
+
+    Parameters
+    ----------
+    items : of one TF, with held_out, locus and label.
+    known_R, bound_R : of each region the training cell types whose label is known, and is bound.
+    """
+    locus, own = items["locus"].to_numpy(), ~items["held_out"].to_numpy()
+    known = known_R[locus] - own
+    bound = bound_R[locus] - own * items["label"].to_numpy()
+    return np.where(known > 0, bound / np.maximum(known, 1), np.nan)
 
 
 def discordant(items: pd.DataFrame) -> NDArray[np.bool_]:
