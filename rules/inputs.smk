@@ -77,6 +77,11 @@ def dataset_extra(wildcards):
     return or_exit(layout.dataset_extra, config, row)
 
 
+def dataset_blacklist(wildcards):
+    """Return the blacklist that the negatives of a dataset avoid, in a list of none or one."""
+    return layout.dataset_blacklist(config, row_of(wildcards))
+
+
 def dataset_option(key):
     """Return a function to the optional file `key` of a dataset: a list of none or one."""
     return lambda wildcards: [

@@ -9,6 +9,7 @@ rule dataset:
         accessibility="results/regions/accessibility.h5ad",
         labels=dataset_labels,
         extra=dataset_extra,
+        blacklist=dataset_blacklist,
         truth=dataset_option("truth"),
         phenotypes=dataset_option("phenotypes"),
     output:

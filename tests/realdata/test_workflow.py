@@ -1,4 +1,4 @@
-"""The whole pipeline on real human data: five tables, right in form, no number out of range.
+"""The whole pipeline on real human data: all tables right in form, no number out of range.
 
 The run stays in ``runs/hg19_test`` so that its tables can be read.
 """
@@ -11,8 +11,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 TASKS = ("promoter", "tfbs", "disease", "splicing", "accessibility")
 COLUMNS = [
@@ -39,6 +41,28 @@ COLUMNS = [
     "recall",
     "brier",
 ]
+
+OTHERS = {  # columns of the other tables, and those of them that are numbers
+    "ablation": (COLUMNS, COLUMNS[5:]),
+    "comparisons": (
+        [
+            "comparison",
+            "kind",
+            "task",
+            "dataset",
+            "stratum",
+            "fraction",
+            "metric",
+            "model",
+            "rival",
+        ],
+        ["difference", "low", "high", "p", "p_holm", "detectable", "n_test", "n_positive"],
+    ),
+    "metrics": (
+        ["task", "dataset", "stratum", "model", "pretraining", "pretrain_seed", "finetune_seed"],
+        ["value", "low", "high", "n"],
+    ),
+}
 
 
 def snakemake(
@@ -93,6 +117,25 @@ def test_values_are_in_range_and_inside_their_intervals(tables, task):
     assert (table["n_test"] > 0).all()
     few = table[table["n_positive"] < 50]
     assert few["auroc_low"].isna().all(), "an interval with fewer than 50 positives"
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_other_tables_hold_numbers_for_every_dataset(results, root, name):
+    config = yaml.safe_load((root / "config/hg19_test.yaml").read_text())
+    table = pd.read_csv(results / f"{name}.tsv", sep="\t", keep_default_na=False)
+    names, numbers = OTHERS[name]
+    assert list(table.columns[: len(names)]) == names
+    for row in config["datasets"]:  # names of single TFs and tracks begin with their dataset's
+        of_task = table.loc[table["task"] == row["task"], "dataset"]
+        assert of_task.str.match(rf"{row['name']}([:-](supervised|zeroshot).*)?$").any(), row
+    for column in numbers:
+        text = table[column].astype(str)
+        value = text[text != "NA"].astype(float)  # raises on any other word or an empty field
+        assert np.isfinite(value).all(), column
+    said = "value" if name == "metrics" else {"ablation": "auprc"}.get(name, "difference")
+    assert (table[said] != "NA").mean() > 0.5
+    assert name != "ablation" or "genebert-shuffled_matrix" in set(table["model"])
+    assert name != "comparisons" or {f"P{k}" for k in range(1, 6)} <= set(table["comparison"])
 
 
 def test_splice_rule_and_pwm_know_splice_sites(tables):

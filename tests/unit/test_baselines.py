@@ -116,56 +116,33 @@ def test_accessibility_is_the_strength_of_the_anchor(tmp_path: Path) -> None:
         assert row.score == pytest.approx(shards.strengths[span][at])
 
 
-def slow_cell_average(frame: pd.DataFrame, shards: object, row: object) -> float | None:
-    values = []
-    for c, name in enumerate(CELLS[:3]):  # the training cell types
-        if name == row.cell_type:
-            continue
-        span = slice(shards.indptr[c], shards.indptr[c + 1])
-        if row.region not in shards.open_regions[span]:
-            values.append(0.0)
-            continue
-        same = frame[
-            (frame["region"] == row.region)
-            & (frame["group"] == row.group)
-            & (frame["cell_type"] == name)
-        ]
-        values += list(same["label"])
-    return float(np.mean(values)) if values else None
-
-
-def test_cell_average_equals_a_slow_one(tmp_path: Path) -> None:
-    shards = toy_shards()
-    frame = cell_frame(shards).sample(frac=0.8, random_state=1)  # some labels are not known
-    made = job("cell-average", write(tmp_path, frame, uses_regions=True), shards)
+def test_cell_average_is_the_column_of_the_dataset(tmp_path: Path) -> None:
+    """Where no other cell type is labelled, it is the share of positives of the training split."""
+    frame = cell_frame(toy_shards())
+    rows = np.arange(len(frame))
+    frame["cell_average"] = np.where(rows % 5, rows % 7 / 7, np.nan)
+    made = job("cell-average", write(tmp_path, frame, uses_regions=True))
     predictions, info = baselines.cell_average(made)
     assert info["flags"] == ["oracle-labels"]
-    unknown = 0
-    for row in scored(made, predictions).itertuples():
-        slow = slow_cell_average(frame, shards, row)
-        unknown += slow is None
-        if slow is not None:
-            assert row.score == pytest.approx(slow)
-    assert unknown == info["unknown"]
+    result = scored(made, predictions)
+    share = frame[frame["split"] == "train"].groupby("group")["label"].mean()
+    expected = result["cell_average"].fillna(result["group"].map(share))
+    assert result["score"].tolist() == pytest.approx(expected.tolist())
+    assert info["unknown"] == result["cell_average"].isna().sum() > 0
+    bare = write(tmp_path / "bare", frame.drop(columns="cell_average"), uses_regions=True)
+    with pytest.raises(InputError, match="no column 'cell_average'"):
+        baselines.cell_average(job("cell-average", bare))
 
 
-def test_cell_average_never_reads_its_own_label_or_a_held_out_cell_type(tmp_path: Path) -> None:
+def test_no_other_model_sees_the_labels_of_other_cell_types(tmp_path: Path) -> None:
     shards = toy_shards()
-    paths = write(tmp_path / "a", cell_frame(shards), uses_regions=True)
-    frame = read_dataset(paths["dataset"], paths["description"])[0]
-    before = baselines.cell_average(job("cell-average", paths, shards))[0]
-    held = np.flatnonzero(frame["cell_type"] == "NK")
-    after = baselines.cell_average(
-        job("cell-average", flipped(paths, held, tmp_path / "b"), shards)
-    )
-    pd.testing.assert_frame_equal(before, after[0])
-    one = int(np.flatnonzero((frame["split"] == "test") & (frame["cell_type"] == "GMP"))[0])
-    changed = baselines.cell_average(
-        job("cell-average", flipped(paths, np.array([one]), tmp_path / "c"), shards)
-    )[0]
-    own = before["item"] == frame["item"][one]
-    assert before["score"][own].item() == changed["score"][own].item()
-    assert not np.array_equal(before["score"], changed["score"])  # others at the locus do
+    frame = cell_frame(shards)
+    for name, function in MODELS.items():
+        found = []
+        for column in ("label", "start"):
+            paths = write(tmp_path / name / column, frame.assign(cell_average=frame[column]))
+            found.append(function(job(name, paths, shards))[0])
+        pd.testing.assert_frame_equal(*found)
 
 
 def splice_job(folder: Path, model: str) -> Job:

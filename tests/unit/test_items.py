@@ -18,7 +18,6 @@ def test_labels_of_the_test_split_are_blank(tmp_path: Path) -> None:
     items = read_items(**paths)
     assert np.isnan(items.label[items.rows("test")]).all()
     assert np.isfinite(items.label[items.split != "test"]).all()
-    assert np.isfinite(read_items(**paths, blind=False).label).all()
 
 
 def test_focus_is_where_the_label_is_about(tmp_path: Path) -> None:

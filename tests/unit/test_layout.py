@@ -84,6 +84,21 @@ def test_files_of_ready_made_sequences(config):
     assert "context-lr" not in layout.models(config, row)
 
 
+@pytest.mark.parametrize("negatives", [None, "open", "legacy"])
+def test_negatives_of_promoters_avoid_the_annotation_and_the_blacklist(config, negatives):
+    row = {"task": "promoter", "name": "epd", "kind": "epdnew", "path": "p.bed"}
+    row |= {"negatives": negatives} if negatives else {}
+    genome = config["genome"]
+    drawn = negatives != "legacy"
+    assert layout.dataset_extra(config, row) == [genome["gtf"]] * drawn
+    assert layout.dataset_blacklist(config, row) == [genome["blacklist"]] * drawn
+    row |= {"kind": "gtf", "path": genome["gtf"]}  # its own TSS are avoided already
+    assert layout.dataset_extra(config, row) == []
+    assert layout.dataset_blacklist(config, config["datasets"][1]) == []
+    genome["blacklist"] = ""
+    assert layout.dataset_blacklist(config, row) == []
+
+
 def test_no_oracle_without_truth_and_no_variant_that_is_not_run(config):
     row = {key: value for key, value in config["datasets"][0].items() if key != "truth"}
     config["effort"]["variants"] = ["full"]

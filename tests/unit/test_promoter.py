@@ -164,19 +164,50 @@ def test_the_oracle_of_labels_drawn_without_regard_to_the_sequence_is_flat(
     assert set(frame["oracle"]) == {0.5}
 
 
+@pytest.mark.parametrize("kind", ["matched", "open"])
+def test_negatives_avoid_the_tss_of_the_gtf_and_the_blacklist(
+    toy: tuple[Toy, pd.DataFrame, Path], tmp_path: Path, kind: str
+) -> None:
+    others = pd.DataFrame(
+        [(contig, 5500 + k * SPACE, "+-"[k % 2], f"T{k}_{contig}") for contig in CONTIGS
+         for k in range(5)],
+        columns=["contig", "tss", "strand", "name"],
+    )  # fmt: skip
+    black = tmp_path / "black.bed"
+    black.write_text("".join(f"{contig}\t50000\t{LENGTH}\n" for contig in CONTIGS))
+    files = {"extra": [str(gtf(tmp_path, others))], "blacklist": [str(black)]}
+
+    def touched(frame: pd.DataFrame) -> list[bool]:
+        negative = frame[frame["label"] == 0]
+        near = False
+        for contig, tss in others[["contig", "tss"]].itertuples(index=False):
+            on = negative["contig"] == contig
+            near |= (on & (negative["start"] < tss + 1000) & (negative["end"] > tss - 1000)).any()
+        return [bool(near), bool((negative["end"] > 50_000).any())]
+
+    bare, info, _ = build(*toy[::2], {"negatives": kind})
+    assert touched(bare) == [True, True]
+    assert list(info["avoided"]) == ["near_a_promoter"]
+    frame, info, _ = build(*toy[::2], {"negatives": kind}, **files)
+    assert touched(frame) == [False, False]
+    assert all(info["avoided"][key] > 0 for key in ("near_an_annotated_tss", "blacklist"))
+    _, info, _ = build(*toy[::2], {"negatives": "legacy"}, **files)
+    assert info["avoided"] == {}
+
+
 def test_max_items_and_avoided_intervals(
     toy: tuple[Toy, pd.DataFrame, Path], tmp_path: Path
 ) -> None:
     other = tmp_path / "avoid.bed"
     other.write_text("".join(f"{contig}\t0\t{LENGTH // 2}\n" for contig in CONTIGS))
-    frame, info, _ = build(*toy[::2], max_items=40, extra=[str(other)])
+    frame, info, _ = build(*toy[::2], max_items=40, blacklist=[str(other)])
     assert info["counts"] == {
         "train": {"other": 10, "promoter": 10},
         "valid": {"other": 4, "promoter": 4},
         "test": {"other": 6, "promoter": 6},
     }
     assert info["dropped"] == {"over_max_items": 40}
-    assert (frame.loc[frame["label"] == 0, "start"] > LENGTH // 2 + 1000).all()
+    assert (frame.loc[frame["label"] == 0, "start"] >= LENGTH // 2).all()
 
 
 def test_what_is_dropped_is_counted(toy: tuple[Toy, pd.DataFrame, Path]) -> None:

@@ -133,6 +133,38 @@ def test_discordant_means_labelled_otherwise_in_a_training_cell_type(chip: Chip)
         assert ("discordant" in row.stratum) == expected
 
 
+def test_the_average_of_other_cell_types_is_of_all_labels(chip: Chip) -> None:
+    """Matching and the limit take items away, but no label; a closed cell type is unbound."""
+    touched = int(np.flatnonzero((chip.toy.strength > 0).all(axis=0))[0])
+    start = chip.toy.regions["start"][touched]  # a peak with its summit before it: no label in HSC
+    tail = f"chr1\t{start - 90}\t{start + 9}\t.\t0\t.\t1\t-1\t-1\t50\n"
+    for tf in TFS:
+        chip.bound[tf, "HSC"].discard(touched)
+    path = chip.write()
+    for tf in TFS:
+        peaks = chip.folder / f"{tf}.HSC.narrowPeak"
+        peaks.write_text(peaks.read_text() + tail)
+    training = [cell for cell in CELLS if cell not in HELD_OUT]
+    for row, most in (({"negatives": "natural"}, 10**6), ({}, 10**6), ({}, 400)):
+        frame, _, _ = build(chip, path, row, max_items=most)
+        for item in frame.itertuples(index=False):
+            others = [
+                item.region in chip.bound[item.group, cell]
+                for cell in training
+                if cell != item.cell_type and not (item.region == touched and cell == "HSC")
+            ]
+            assert item.cell_average == pytest.approx(np.mean(others))
+
+
+def test_one_training_cell_type_has_no_other(chip: Chip) -> None:
+    training = [cell for cell in CELLS if cell not in HELD_OUT]
+    skip = tuple((tf, cell) for tf in TFS for cell in training[1:])
+    frame, _, _ = build(chip, chip.write(skip), {"negatives": "natural"})
+    own = frame["cell_type"] == training[0]
+    assert frame["cell_average"][own].isna().all()
+    assert frame["cell_average"][~own].notna().all()
+
+
 def test_the_share_of_discordant_loci_is_that_of_all_labels(chip: Chip) -> None:
     path = chip.write()
     _, info, _ = build(chip, path, {"negatives": "natural"})
@@ -227,6 +259,55 @@ def test_inferred_contigs_leave_the_others_unlabelled(chip: Chip) -> None:
     assert info["dropped"]["open_on_uncovered_contigs"] > 0
 
 
+def test_a_set_that_covers_fewer_contigs_has_no_false_negatives(chip: Chip) -> None:
+    contig = chip.toy.regions["contig"]
+    bound = chip.bound["SPI1", "HSC"]
+    chip.bound["SPI1", "HSC"] = {r for r in bound if contig[r] != "chr3"}
+    frame, info, _ = build(chip, chip.write(), {"negatives": "natural"})
+    assert info["contigs"] == list(CONTIGS)
+    sets = frame.groupby(["group", "cell_type"])["contig"].unique().map(set)
+    assert sets["SPI1", "HSC"] == {"chr1", "chr2"}
+    assert sets["CTCF", "HSC"] == set(CONTIGS)
+    lost = {r for r in cell_open(chip, "HSC") if contig[r] == "chr3"}
+    assert info["dropped"]["open_on_uncovered_contigs"] == len(lost)
+    training = [cell for cell in CELLS if cell not in HELD_OUT]
+    for item in frame[(frame["group"] == "SPI1") & (frame["contig"] == "chr3")].itertuples():
+        others = [
+            item.region in chip.bound["SPI1", cell]
+            for cell in training
+            if cell not in (item.cell_type, "HSC")
+        ]
+        assert item.cell_average == pytest.approx(np.mean(others))
+    frame, _, _ = build(chip, chip.write(), {"negatives": "natural", "contigs": list(CONTIGS)})
+    hsc = frame[(frame["group"] == "SPI1") & (frame["cell_type"] == "HSC")]
+    assert (hsc.loc[hsc["contig"] == "chr3", "label"] == 0).all()  # covered, as the row says
+
+
+@pytest.mark.parametrize("step", ["pair_negatives", "cap"])
+def test_a_tf_that_matching_or_the_limit_leaves_without_a_class_is_skipped(
+    chip: Chip, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, step: str
+) -> None:
+    path, original = chip.write(), getattr(tfbs, step)
+
+    def without(tfs: tuple[str, ...]) -> Any:
+        def left(items: pd.DataFrame, *arguments: Any) -> pd.DataFrame:
+            items = original(items, *arguments)
+            return items[~(items["tf"].isin(tfs) & (items["part"] == "valid"))]
+
+        monkeypatch.setattr(tfbs, step, left)
+
+    without(("SPI1",))
+    frame, info, _ = build(chip, path)
+    assert set(frame["group"]) == {"CTCF"} == set(info["groups"]) == set(info["discordant_loci"])
+    assert info["skipped_tfs"] == ["SPI1"]
+    assert info["dropped"]["tfs_without_both_classes"] == 1
+    assert "TF SPI1 is skipped: no bound region is left in valid" in caplog.text
+    without(TFS)
+    with pytest.raises(InputError, match="no TF has bound and unbound regions") as error:
+        build(chip, path)
+    assert "\n" not in str(error.value)
+
+
 def test_a_tf_without_test_peaks_is_skipped_and_counted(
     chip: Chip, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -237,7 +318,7 @@ def test_a_tf_without_test_peaks_is_skipped_and_counted(
     assert set(frame["group"]) == {"CTCF"}
     assert info["skipped_tfs"] == ["SPI1"]
     assert info["dropped"]["tfs_without_both_classes"] == 1
-    assert "TF SPI1 is skipped: no bound region in test" in caplog.text
+    assert "TF SPI1 is skipped: no bound region is left in test" in caplog.text
 
 
 def test_unknown_cell_types_are_counted_or_an_error(chip: Chip) -> None:
@@ -317,6 +398,6 @@ def test_a_labelled_region_takes_less_than_64_bytes() -> None:
     peaks = pd.DataFrame({"contig": ["chr1"], "start": [0], "end": [400], "summit": [200]})
     chip = pd.DataFrame({"tf": ["SPI1"], "cell_type": ["B"], "path": ["x"]})
     chip.attrs["tfs"] = ["SPI1"]
-    found = tfbs.label_regions(chip, [peaks], atlas, ["chr1"], Counter())
+    found = tfbs.label_regions(chip, [peaks], atlas, [{"chr1"}], Counter())
     assert found["label"].sum() == 1
     assert found.memory_usage(deep=True, index=False).sum() < 64 * n + 10_000

@@ -372,6 +372,22 @@ def test_max_items_is_even_seeded_and_nested_in_the_data(place: Path, genome: Ge
     assert info["dropped"] == {"beyond max_items": 168 - 60}
 
 
+def test_max_items_keeps_matched_groups_whole(place: Path, genome: Genome) -> None:
+    source = table(genome, list(range(100, 2900, 50)))
+    group = np.arange(len(source)) % 56 // 8  # seven groups of eight on a contig
+    source["match"] = [
+        f"{c}-{g}" if g else "" for c, g in zip(source["contig"], group, strict=True)
+    ]
+    path = write(place, source)
+    frame, info = build(place, path, max_items=80, columns={"match": "match"})
+    sizes = frame["match"].value_counts()
+    assert set(sizes.drop("")) == {8}
+    assert 5 <= sizes[""] <= 16  # of 24 without a group as many as of the others: half
+    assert 72 < len(frame) <= 80
+    assert info["dropped"] == {"beyond max_items": 168 - len(frame)}
+    assert frame["contig"].value_counts().min() >= 20
+
+
 def test_description_is_valid_json_without_numpy(place: Path, genome: Genome) -> None:
     build(place, write(place, table(genome, [200, 500])))
     info = json.loads((place / "v.description").read_text())

@@ -23,6 +23,7 @@ from genebert.context import locus_window
 from genebert.errors import InputError
 from genebert.items import Items, Job, Subset, label_subsets, prediction_rows, selection_score
 from genebert.progress import progress
+from genebert.tasks.dataset import read_dataset
 
 log = logging.getLogger("genebert")
 
@@ -265,38 +266,24 @@ def cell_average(job: Job) -> Result:
     """Mean of the observed labels of the training cell types at the locus, closed counting 0.
 
     A bound, marked `oracle-labels`: on test chromosomes these labels are in the test split. The
-    item's own label and that of any held-out cell type are never read. Only cell types in which
-    the group (TF) was assayed count; where a region is open but has no item, the label is unknown
-    and does not count. Without any known label the group's share of positives in the training
-    split is predicted.
+    dataset brings the means along (:func:`genebert.tasks.tfbs.average_of_others`). Without any
+    known label the group's share of positives in the training split is predicted.
+
+    Raises
+    ------
+    InputError
+        If the dataset has no such column.
     """
-    items, context = job.labelled_items, job.context
-    cell, training = context.cells(items.cell_type), ~context.shards.held_out
-    keys = pd.DataFrame({"group": items.group, "contig": items.contig, "start": items.start})
-    locus = keys.groupby(["group", "contig", "start"], sort=True).ngroup().to_numpy()
-    n_cells, first = len(training), np.unique(locus, return_index=True)[1]
-    known = np.full((len(first), n_cells), np.nan)
-    for c in np.flatnonzero(training):
-        strength = context.strength(np.full(len(first), c), items.region[first])
-        assayed = np.isin(np.arange(len(items.groups)), items.group[cell == c])
-        known[(strength == 0) & (items.region[first] >= 0) & assayed[items.group[first]], c] = 0
-    observed = training[cell]
-    known[locus[observed], cell[observed]] = items.label[observed]
-    others = known[locus]
-    others[np.arange(len(items)), cell] = np.nan
-    count = np.isfinite(others).sum(axis=1)
-    train = items.split == "train"
-    prior = np.array(
-        [
-            items.label[train & (items.group == g)].mean()
-            if (train & (items.group == g)).any()
-            else items.label[train].mean()
-            for g in range(len(items.groups))
-        ]
-    )
-    mean = np.nansum(others, axis=1) / np.maximum(count, 1)
-    score = np.where(count > 0, mean, prior[items.group])
-    unknown = int((count[items.predicted] == 0).sum())
+    items = job.items
+    frame = read_dataset(job.dataset, job.description)[0]
+    if "cell_average" not in frame:
+        raise InputError("no column 'cell_average' for the model of that name", file=job.dataset)
+    mean = frame["cell_average"].to_numpy(dtype=np.float64)
+    train = items.rows("train")
+    share = pd.Series(items.label[train]).groupby(items.group[train]).mean()
+    prior = share.reindex(range(len(items.groups)), fill_value=items.label[train].mean())
+    score = np.where(np.isnan(mean), prior.to_numpy()[items.group], mean)
+    unknown = int(np.isnan(mean[items.predicted]).sum())
     return unfitted(job, score[:, None], unknown=unknown, flags=["oracle-labels"])
 
 

@@ -3,7 +3,7 @@
 In: a dataset (``dataset.parquet`` and its description) and the paths of a prediction job. Out: the
 items as arrays, the subsets of labels for few-shot curves, the score that selects on validation
 data, and the rows of ``predictions.parquet``. Labels of the test split are blanked here, so no
-model can use one by mistake; the two that read labels by definition say so where they ask.
+model can use one by mistake.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Items:
     name : str[N], unique names.
     codes : uint8[U, L], the distinct sequences (shorter ones end in N).
     sequence : int64[N], row of ``codes`` of each item.
-    label : float64[N]; NaN in the test split unless read with ``blind=False``.
+    label : float64[N]; NaN in the test split.
     group : int64[N], index into ``groups`` (one group, named '', if the dataset has none).
     cell_type, contig, split : str[N].
     start, end, region : int64[N]; region is -1 where there is none.
@@ -117,13 +117,12 @@ class Items:
         return [row.tobytes().decode("ascii") for row in letters]
 
 
-def read_items(dataset: str, description: str, *, blind: bool = True) -> Items:
-    """Read a dataset of kind ``binary`` or ``multiclass``.
+def read_items(dataset: str, description: str) -> Items:
+    """Read a dataset of kind ``binary`` or ``multiclass``, without the labels of the test split.
 
     Parameters
     ----------
     dataset, description : paths of ``dataset.parquet`` and ``dataset.json``.
-    blind : blank the labels of the test split.
 
     Raises
     ------
@@ -145,8 +144,7 @@ def read_items(dataset: str, description: str, *, blind: bool = True) -> Items:
     sequence, unique = pd.factorize(frame["sequence"], sort=True)
     group, groups = pd.factorize(frame["group"], sort=True)
     label = frame["label"].to_numpy(dtype=np.float64).copy()
-    if blind:
-        label[split == "test"] = np.nan
+    label[split == "test"] = np.nan
     names = [f"oracle_{k}" for k in range(len(info["classes"]))]
     oracle = frame[names if info["kind"] == "multiclass" else ["oracle"]]
     return Items(
@@ -200,11 +198,6 @@ class Job:
     def items(self) -> Items:
         """The items, labels of the test split blanked."""
         return read_items(self.dataset, self.description)
-
-    @cached_property
-    def labelled_items(self) -> Items:
-        """The items with all labels, for models whose definition reads them (and say so)."""
-        return read_items(self.dataset, self.description, blind=False)
 
     @cached_property
     def context(self) -> Context:

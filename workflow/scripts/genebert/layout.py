@@ -208,8 +208,8 @@ def dataset_labels(config: Config, row: Row) -> str:
 def dataset_extra(config: Config, row: Row) -> list[str]:
     """Return further files that a dataset reads.
 
-    ChIP-seq peaks in the order of the table, the gene annotation for the distance of variants to a
-    TSS, the index of a VCF, or files of the other splits.
+    ChIP-seq peaks in the order of the table, the gene annotation for the distance of variants and
+    of negatives of promoters to a TSS, the index of a VCF, or files of the other splits.
     """
     labels = dataset_labels(config, row)
     if row["kind"] == "narrowpeak":
@@ -220,14 +220,25 @@ def dataset_extra(config: Config, row: Row) -> list[str]:
         )
         check_unique(rows, ("tf", "cell_type"), labels)
         return [source(config, r["peaks"]) for r in rows]
-    if row["kind"] == "variants":
-        return optional(config, "genome", "gtf")
+    if row["kind"] == "variants" or draws_non_promoters(row):
+        return [path for path in optional(config, "genome", "gtf") if path != labels]
     if row["kind"] == "cohort":
         tbi, csi = f"{labels}.tbi", f"{labels}.csi"
         return [csi if os.path.exists(csi) and not os.path.exists(tbi) else tbi]
     if row["kind"] == "sequences":
         return [source(config, row[split]) for split in ("valid", "test") if split in row]
     return []
+
+
+def dataset_blacklist(config: Config, row: Row) -> list[str]:
+    """Return the blacklist that the negatives of a dataset avoid as a list of none or one."""
+    return optional(config, "genome", "blacklist") if draws_non_promoters(row) else []
+
+
+def draws_non_promoters(row: Row) -> bool:
+    """Tell whether a dataset's negatives are windows of the genome that hold no promoter."""
+    labelled = row["kind"] in ("epdnew", "tss", "gtf") and row["task"] == "promoter"
+    return labelled and row.get("negatives") != "legacy"
 
 
 def dataset_effort(config: Config, row: Row) -> dict[str, Any]:

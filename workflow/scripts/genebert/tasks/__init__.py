@@ -12,7 +12,7 @@ from typing import Any
 
 from genebert.errors import InputError, nearest
 
-VERSION = 5
+VERSION = 8
 
 # (task, kind of the labels) -> module with a function ``build``
 BUILDERS: Mapping[tuple[str, str], str] = {
@@ -38,9 +38,9 @@ def build_dataset(*, row: Mapping[str, Any], **arguments: Any) -> None:
     row : the row: ``task``, ``name``, ``kind`` and the options of the task.
     arguments : passed on to the builder. Inputs: ``genome`` (bgzipped FASTA), ``index``,
         ``block_index``, ``contigs`` (contigs.tsv), ``regions`` (regions.tsv), ``accessibility``
-        (h5ad), ``labels`` (main label file), ``extra``, ``truth``, ``phenotypes`` (lists of paths,
-        maybe empty). Outputs: ``dataset``, ``description``, ``leaks`` (and ``cohort`` for a
-        cohort). Parameters: ``splits``, ``seed``, ``max_items``.
+        (h5ad), ``labels`` (main label file), ``extra``, ``blacklist``, ``truth``,
+        ``phenotypes`` (lists of paths, maybe empty). Outputs: ``dataset``, ``description``,
+        ``leaks`` (and ``cohort`` for a cohort). Parameters: ``splits``, ``seed``, ``max_items``.
 
     Raises
     ------

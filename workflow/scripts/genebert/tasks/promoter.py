@@ -17,6 +17,7 @@ import pandas as pd
 
 from genebert.errors import InputError
 from genebert.genome import Genome
+from genebert.regions import read_blacklist
 from genebert.splits import SPLITS, Splits
 from genebert.tasks import annotation, negatives
 from genebert.tasks.dataset import (
@@ -49,6 +50,7 @@ def build(
     regions: str,
     labels: str,
     extra: str | Sequence[str] = (),
+    blacklist: str | Sequence[str] = (),
     truth: str | Sequence[str],
     dataset: str,
     description: str,
@@ -61,8 +63,9 @@ def build(
 ) -> None:
     """Build a promoter dataset; see :func:`genebert.tasks.build_dataset` for the arguments.
 
-    ``extra`` are BED files of further intervals that negatives avoid (other annotated starts, a
-    blacklist). ``row`` may set ``window`` (full or core), ``negatives`` (matched, open or legacy),
+    Negatives of the kinds ``matched`` and ``open`` keep the same distance from the TSS of the
+    labels and of ``extra`` (none or one GTF), and touch nothing of ``blacklist`` (none or one BED).
+    ``row`` may set ``window`` (full or core), ``negatives`` (matched, open or legacy),
     ``tss_offset`` (kind tss) and ``block_bp``.
 
     Raises
@@ -84,7 +87,8 @@ def build(
     tss_check = initiator_profile(table, fasta)
     items = place_windows(table, fasta, plan, (before, after), dropped)
     items = _cap(items, max_items // 2, seed, dropped)
-    avoid = intervals_to_avoid(table, as_list(extra), MARGIN + max(before, after))
+    reach = MARGIN + max(before, after)
+    avoid = Avoid.read(table, as_list(extra), as_list(blacklist), fasta.lengths, reach)
     items, drawn = draw_negatives(kind, items, fasta, plan, avoid, region_table, seed)
     dropped["promoter_without_match"] = int((items["pair"] < 0).sum())
     frame = pd.concat([items[items["pair"] >= 0], drawn], ignore_index=True)
@@ -102,6 +106,7 @@ def build(
         "window": {"name": window, "length": before + 1 + after, "tss_offset": before},
         "tss_check": tss_check,
         "imbalance": _balance(frame) if kind != "legacy" else {},
+        "avoided": dict(avoid.counts),
         "captions": {
             "items": f"windows of {before + 1 + after} bp along the strand of transcription,"
             f" TSS at offset {before} (0-based)",
@@ -123,12 +128,68 @@ def build(
 
 _CAPTIONS = {
     "matched": "genomic windows of the same split, GC- and repeat-matched one to one, without N,"
-    " at least 1 kb from every promoter",
+    " at least 1 kb from every promoter and TSS of the gene annotation, off the blacklist",
     "open": "windows around open regions of training cell types, same split, GC- and"
-    " repeat-matched one to one, at least 1 kb from every promoter",
+    " repeat-matched one to one, at least 1 kb from every promoter and TSS of the gene annotation,"
+    " off the blacklist",
     "legacy": "the promoter itself with 12 of 20 pieces replaced by random bases (DeePromoter);"
     " separable by composition, for comparison with older tables only",
 }
+
+
+class Avoid:
+    """The intervals that no negative may touch, and how many candidates were left out for them.
+
+    Attributes
+    ----------
+    intervals : reason -> contig, start, end.
+    counts : reason -> candidates; one that touches several counts for the first.
+    """
+
+    def __init__(self, intervals: Mapping[str, pd.DataFrame]) -> None:
+        self.intervals = intervals
+        self.counts: Counter[str] = Counter()
+
+    @classmethod
+    def read(
+        cls,
+        promoters: pd.DataFrame,
+        gtf: Sequence[str],
+        blacklist: Sequence[str],
+        lengths: Mapping[str, int],
+        reach: int,
+    ) -> Avoid:
+        """Return all within ``reach`` bases of a promoter's or a GTF's TSS, and the blacklist.
+
+        Raises
+        ------
+        InputError
+            If a file cannot be read, or none of its contigs is in the genome.
+        """
+        intervals = {"near_a_promoter": around(promoters, reach)}
+        for path in gtf:
+            sites = annotation.transcripts(annotation.read_exons(path))
+            sites = annotation.keep_known_contigs(sites, lengths, Counter(), file=path)
+            intervals["near_an_annotated_tss"] = around(sites, reach)
+        for path in blacklist:
+            listed, _ = read_blacklist(path, lengths)
+            rows = [(contig, *span) for contig, spans in listed.items() for span in spans]
+            intervals["blacklist"] = pd.DataFrame(rows, columns=["contig", "start", "end"])
+        return cls(intervals)
+
+    def clear(self, candidates: pd.DataFrame) -> pd.DataFrame:
+        """Return the candidates that touch nothing; count the others."""
+        for reason, intervals in self.intervals.items():
+            touches = overlaps_any(candidates, intervals)
+            self.counts[reason] += int(touches.sum())
+            candidates = candidates[~touches]
+        return candidates.reset_index(drop=True)
+
+
+def around(sites: pd.DataFrame, reach: int) -> pd.DataFrame:
+    """Return contig, start, end of all within ``reach`` bases of each TSS."""
+    start, end = sites["tss"] - reach, sites["tss"] + 1 + reach
+    return pd.DataFrame({"contig": sites["contig"], "start": start, "end": end})
 
 
 def read_promoters(path: str, row: Mapping[str, Any]) -> pd.DataFrame:
@@ -273,7 +334,7 @@ def draw_negatives(
     items: pd.DataFrame,
     genome: Genome,
     splits: Splits,
-    avoid: pd.DataFrame,
+    avoid: Avoid,
     regions: pd.DataFrame,
     seed: int,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -294,9 +355,10 @@ def draw_negatives(
         rng = np.random.default_rng([seed, 3, number])
         rows = np.flatnonzero(items["split"] == split)
         if kind == "matched":
-            pool = negatives.genomic_windows(genome, splits, split, length, avoid, rng)
+            pool = negatives.genomic_windows(genome, splits, split, length, rng)
         else:
-            pool = open_windows(genome, regions, split, length, avoid, rng)
+            pool = open_windows(genome, regions, split, length, rng)
+        pool = avoid.clear(pool)
         own, others = (part[["gc", "repeat"]].to_numpy(float) for part in (items.iloc[rows], pool))
         chosen = negatives.match(own, others, (GC_BIN, REPEAT_BIN), rng, max_radius=4)
         rows, chosen = rows[chosen >= 0], chosen[chosen >= 0]
@@ -313,33 +375,19 @@ def draw_negatives(
     return items.assign(pair=pair), drawn
 
 
-def intervals_to_avoid(table: pd.DataFrame, files: Sequence[str], reach: int) -> pd.DataFrame:
-    """Return contig, start, end within ``reach`` bases of every promoter and interval of a file."""
-    parts = [table.assign(start=table["tss"], end=table["tss"] + 1)]
-    for path in files:
-        rows = [
-            annotation.interval(fields, file=path, row=number)
-            for number, fields in annotation.read_fields(path, columns=3)
-        ]
-        parts.append(pd.DataFrame(rows, columns=["contig", "start", "end"]))
-    avoid = pd.concat(parts, ignore_index=True)[["contig", "start", "end"]]
-    return avoid.assign(start=avoid["start"] - reach, end=avoid["end"] + reach)
-
-
 def open_windows(
     genome: Genome,
     regions: pd.DataFrame,
     split: str,
     length: int,
-    avoid: pd.DataFrame,
     rng: np.random.Generator,
 ) -> pd.DataFrame:
-    """Return windows around the centres of the split's regions that touch nothing to avoid."""
+    """Return windows without N around the centres of the split's regions."""
     part = regions[(regions["split"] == split) & (regions["held_out_only"] == 0)]
     start = (part["start"] + part["end"]) // 2 - length // 2
     frame = pd.DataFrame({"contig": part["contig"], "start": start, "end": start + length})
     inside = (frame["start"] >= 0) & (frame["end"] <= frame["contig"].map(genome.lengths))
-    frame = frame[inside & ~overlaps_any(frame, avoid)].reset_index(drop=True)
+    frame = frame[inside].reset_index(drop=True)
     frame["strand"] = rng.choice(["+", "-"], len(frame))
     frame = frame.join(negatives.composition(genome, frame))
     return frame[frame["n"] == 0].drop(columns="n").reset_index(drop=True)

@@ -3,8 +3,8 @@
 In: the regions, their accessibility, and a table of ChIP-seq peak files (tf, cell_type, peaks).
 Out: a binary dataset whose items are (region open in c, TF, c), one group per TF. An item is
 positive if the summit of a peak of (TF, c) lies in the region; a region that a peak touches without
-its summit is left out; a region on a contig that the assay does not cover is unlabelled, never
-negative.
+its summit is left out; a region on a contig that the assay of this set does not cover is
+unlabelled, never negative.
 
 Parts. Training cell types give ``train`` and ``valid`` on the chromosomes of these splits. Test
 items carry the part as a tag of ``stratum``: ``chromosome`` (test chromosome, training cell type),
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,8 +110,8 @@ def build(
     table). ``row`` may set ``negatives`` (``matched``: one to one on GC and strength within TF,
     cell type and split; ``natural``: every open region; ``discordant``: every item of the stratum,
     for which a matched set holds few negatives), ``anchor`` (``hidden``: the region branch is not
-    shown the item's own region), ``contigs`` (the contigs that the assay covers; else those with a
-    peak of any file) and ``block_bp``.
+    shown the item's own region), ``contigs`` (the contigs that all assays cover; else of each set
+    those with a peak of its file) and ``block_bp``.
 
     Raises
     ------
@@ -137,21 +137,22 @@ def build(
         if kind == "discordant":
             dropped["not_discordant"] += int((~items["discordant"]).sum())
             items = items[items["discordant"]]
+        items = pair_negatives(items, kind, seed, dropped)
         if usable(items, str(tf), dropped):
-            parts.append(pair_negatives(items, kind, seed, dropped))
+            parts.append(items)
             shares[str(tf)] = share
         else:
             skipped.append(str(tf))
-    if not parts:
-        raise InputError(
-            "no TF has bound and unbound regions in every split",
-            file=labels,
-            found=", ".join(skipped),
-            expected="peaks on train, valid and test contigs in training cell types",
-        )
+    check_left(shares, skipped, labels)
     items = pd.concat(parts, ignore_index=True)
     balance = imbalance(items) if kind == "matched" else {}
     items = cap(items, max_items, seed, dropped)
+    for tf in list(shares):  # the limit may leave a TF without a class
+        if not usable(items[items["tf"] == tf], tf, dropped):
+            skipped.append(tf)
+            del shares[tf]
+    check_left(shares, skipped, labels)
+    items = items[items["tf"].isin(list(shares))].reset_index(drop=True)
     items = items.astype(dict.fromkeys(("tf", "cell_type", "part"), object))
     frame = complete(items, atlas, fasta)
     frame["oracle"] = oracle(frame, as_list(truth))
@@ -168,9 +169,9 @@ def build(
         "negatives": kind,
         "anchor": row_option(row, "anchor", ANCHOR),
         "groups": sorted(frame["group"].unique()),
-        "skipped_tfs": skipped,
+        "skipped_tfs": sorted(skipped),
         "missing_cell_types": sorted(chip.attrs["missing"]),
-        "contigs": covered,
+        "contigs": [contig for contig in fasta.lengths if any(contig in own for own in covered)],
         "imbalance": balance,
         "inductive_strata": list(INDUCTIVE),
         "within_locus": within_locus(frame),
@@ -266,8 +267,8 @@ def read_peaks(path: str, genome: Genome, dropped: Counter[str]) -> pd.DataFrame
 
 def covered_contigs(
     row: Mapping[str, Any], peaks: Sequence[pd.DataFrame], genome: Genome
-) -> list[str]:
-    """Return the contigs that the assay covers: the row's, else those with a peak of any file."""
+) -> list[set[str]]:
+    """Return the contigs that each assay covers: the row's, else those with a peak of its file."""
     if row.get("contigs"):
         for contig in row["contigs"]:
             if contig not in genome.lengths:
@@ -276,33 +277,33 @@ def covered_contigs(
                     file=f"config datasets, {row['name']}, contigs",
                     found=contig,
                 )
-        return list(row["contigs"])
-    seen = set().union(*(set(part["contig"]) for part in peaks))
-    return [contig for contig in genome.lengths if contig in seen]
+        return [set(row["contigs"])] * len(peaks)
+    return [set(part["contig"]) for part in peaks]
 
 
 def label_regions(
     chip: pd.DataFrame,
     peaks: Sequence[pd.DataFrame],
     atlas: Atlas,
-    covered: Sequence[str],
+    covered: Sequence[Collection[str]],
     dropped: Counter[str],
 ) -> pd.DataFrame:
     """Return one row per (set of one TF, open region on a covered contig): its label and part.
 
     Columns set (the row of the table), tf, cell_type, held_out, locus (region id), label, strength,
-    gc, part ('' for a region of a split that the cell type has no use in). Names are categories, so
-    that a row takes less than 64 bytes.
+    gc, part ('' for a region of a split that the cell type has no use in), cell_average
+    (:func:`average_of_others`). Names are categories, so that a row takes less than 64 bytes.
 
     Parameters
     ----------
-    chip : rows of :func:`read_chip`, indexed as there. peaks : of every row of the whole table.
+    chip : rows of :func:`read_chip`, indexed as there. peaks, covered : peaks and covered contigs
+        of every row of the whole table.
     """
     regions = atlas.regions
-    on_contig = regions["contig"].isin(list(covered)).to_numpy()
     split = regions["split"].to_numpy(dtype=object)
     gc = regions["gc"].to_numpy(float)
     parts = []
+    known_R, bound_R = np.zeros((2, len(regions)), dtype=np.int32)  # training cell types
     tfs = pd.CategoricalDtype(chip.attrs["tfs"])
     cells, part_names = (
         pd.CategoricalDtype(list(atlas.cell_types)),
@@ -310,6 +311,7 @@ def label_regions(
     )
     for number, tf, cell_type in chip[["tf", "cell_type"]].itertuples(name=None):
         c = atlas.cell_types.index(cell_type)
+        on_contig = regions["contig"].isin(list(covered[number])).to_numpy()
         part = slice(atlas.strengths.indptr[c], atlas.strengths.indptr[c + 1])
         open_R, strength_R = atlas.strengths.indices[part], atlas.strengths.data[part]
         dropped["open_on_uncovered_contigs"] += int((~on_contig[open_R]).sum())
@@ -320,8 +322,12 @@ def label_regions(
         touched = overlaps_any(regions, peaks[number])
         clear = bound[open_R] | ~touched[open_R]
         dropped["peak_without_its_summit"] += int((~clear).sum())
-        open_R, strength_R = open_R[clear], strength_R[clear]
         held_out = bool(atlas.held_out[c])
+        if not held_out:
+            known_R += on_contig
+            known_R[open_R[~clear]] -= 1
+            bound_R[open_R] += bound[open_R]
+        open_R, strength_R = open_R[clear], strength_R[clear]
         names = {"train": "train", "valid": "valid", "test": "chromosome"}
         if held_out:
             names = {"train": "cell-type", "test": "both"}
@@ -344,7 +350,27 @@ def label_regions(
         )
     items = pd.concat(parts, ignore_index=True)
     dropped["held_out_cell_type_on_valid"] += int((items["part"] == "").sum())
+    items["cell_average"] = average_of_others(items, known_R, bound_R)
     return items
+
+
+def average_of_others(
+    items: pd.DataFrame, known_R: NDArray[np.int32], bound_R: NDArray[np.int32]
+) -> NDArray[np.float64]:
+    """Return the mean label of the other training cell types at the locus; NaN where none is known.
+
+    Where a cell type is closed, its label is known: unbound. On a contig that its assay does not
+    cover, or where a peak touches the open region without its summit, its label is not known.
+
+    Parameters
+    ----------
+    items : of one TF, with held_out, locus and label.
+    known_R, bound_R : of each region the training cell types whose label is known, and is bound.
+    """
+    locus, own = items["locus"].to_numpy(), ~items["held_out"].to_numpy()
+    known = known_R[locus] - own
+    bound = bound_R[locus] - own * items["label"].to_numpy()
+    return np.where(known > 0, bound / np.maximum(known, 1), np.nan)
 
 
 def discordant(items: pd.DataFrame) -> NDArray[np.bool_]:
@@ -378,17 +404,32 @@ def discordant_loci(items: pd.DataFrame) -> dict[str, Any]:
 
 
 def usable(items: pd.DataFrame, tf: str, dropped: Counter[str]) -> bool:
-    """Tell whether a TF has both classes in train, valid and the inductive test; else count it."""
+    """Tell whether a TF has both classes in train, valid and the inductive test; else count it.
+
+    Of the items that are left for it: without them it would be missing in the means over TFs.
+    """
     for names in (("train",), ("valid",), INDUCTIVE):
         labels = items["label"][items["part"].isin(names)]
         if labels.nunique() < 2:
             what = "bound" if not (labels == 1).any() else "unbound"
             where = "test" if names == INDUCTIVE else names[0]
-            log.warning("TF %s is skipped: no %s region in %s", tf, what, where)
+            log.warning("TF %s is skipped: no %s region is left in %s", tf, what, where)
             dropped["tfs_without_both_classes"] += 1
             dropped["items_of_skipped_tfs"] += len(items)
             return False
     return True
+
+
+def check_left(tfs: Collection[str], skipped: Sequence[str], file: str) -> None:
+    """Raise :class:`InputError` if no TF is left."""
+    if not tfs:
+        raise InputError(
+            "no TF has bound and unbound regions in every split",
+            file=file,
+            found=", ".join(skipped),
+            expected="peaks on train, valid and test contigs in training cell types,"
+            " and max_items that hold some of each",
+        )
 
 
 def pair_negatives(

@@ -83,7 +83,7 @@ from genebert.tasks.variant_files import (
 from genebert.tasks.variant_matching import match_negatives
 from genebert.variant_models import Problem
 
-VERSION = 7
+VERSION = 8
 MIN_ELEMENT = 20  # variants of an element, below which nothing can be said of it
 LeakRow = tuple[str, int, int, float]  # check, found, removed, share
 log = logging.getLogger("genebert")
@@ -414,14 +414,22 @@ def check_folds(
 
 
 def thin(frame: pd.DataFrame, most: int | None, seed: int) -> pd.DataFrame:
-    """Return at most ``most`` items, drawn evenly over contig and binary label, in their order."""
+    """Return at most ``most`` items, drawn evenly over contig and binary label, in their order.
+
+    A matched group (the same ``match``) is drawn as a whole.
+    """
     if not most or len(frame) <= most:
         return frame
     generator = np.random.default_rng([seed, 7001])
-    strata = frame["contig"] + np.where(frame["label"] == 1, "+", "-")
-    rank = pd.Series(generator.permutation(len(frame)), index=frame.index)
-    place = rank.groupby(strata).rank() / strata.groupby(strata).transform("size")
-    return frame.loc[place.sort_values(kind="stable").index[:most].sort_values()]
+    matched = frame["match"] != ""
+    kind = np.where(matched, "=", np.where(frame["label"] == 1, "+", "-"))
+    name = frame["item"].where(~matched, "=" + frame["match"])
+    units = (frame["contig"] + kind).groupby(name, sort=False).agg(["first", "size"])
+    shuffled = units.iloc[np.argsort(generator.permutation(len(units)))].groupby("first")["size"]
+    place = shuffled.cumsum() / shuffled.transform("sum")
+    order = place[units.index].sort_values(kind="stable").index
+    kept = order[units["size"][order].cumsum() <= most]
+    return frame[name.isin(kept)]
 
 
 def one_element(frame: pd.DataFrame) -> bool:
