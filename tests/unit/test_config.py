@@ -77,8 +77,13 @@ def test_methods_tell_the_rates_and_warm_up_that_configurations_have(root):
 
 
 SHORT = ("config.yaml", "hg19_test.yaml", "tutorial.yaml")  # of the smoke run, a test, a tutorial
-# on top of study_small.yaml
-ON_TOP = ("study_replicate.yaml", "study_wide.yaml", "all_variants.yaml", "neighbours.yaml")
+ON_TOP = {  # a configuration -> what it is on top of
+    **dict.fromkeys(
+        ("study_replicate.yaml", "study_wide.yaml", "all_variants.yaml", "neighbours.yaml"),
+        "study_small.yaml",
+    ),
+    "study_once.yaml": "study.yaml",
+}
 
 
 def test_runs_that_are_to_show_something_report_mgm_at_three_spans(root):
@@ -86,7 +91,7 @@ def test_runs_that_are_to_show_something_report_mgm_at_three_spans(root):
     configs = {path.name: yaml.safe_load(path.read_text()) for path in root.glob("config/*.yaml")}
     base = configs["config.yaml"]
     for name in set(configs) - set(SHORT):
-        below = merged(base, configs["study_small.yaml"]) if name in ON_TOP else base
+        below = merged(base, configs[ON_TOP[name]]) if name in ON_TOP else base
         block = merged(below, configs[name])["pretrain"]
         assert block["evaluation_spans"] == [1, 5, 10], name
         assert block["evaluation_loci"] >= 512, name
@@ -136,6 +141,7 @@ def test_runs_that_are_to_show_something_report_mgm_at_three_spans(root):
         ("datasets.1.label_fractions", [-1], "key datasets[1].label_fractions[0]"),
         ("datasets.0.copies", "keeep", "did you mean 'keep'?"),
         ("datasets.2.only", {"MC": []}, "key datasets[2].only.MC"),
+        ("datasets.1.cell_type", "B", "the kind narrowpeak does not take one"),
         ("datasets.0.scores", {"cadd": "raw"}, "key datasets[0].scores needs the kind variants"),
         (
             "datasets.2.scores",

@@ -91,6 +91,36 @@ def test_noise_is_not_learned(tmp_path: Path) -> None:
     assert abs(area(made, finetune.predict_network(made)[0]) - 0.5) < 0.2
 
 
+def test_items_of_a_sequence_task_have_neighbourhoods_where_a_cell_type_is_named(
+    tmp_path: Path,
+) -> None:
+    """Most items are no region (id -1); with the branch the predictions depend on the cell type."""
+    shards = toy_shards(80)
+    frame = binary_frame(80)
+    files, scores = weights(tmp_path / "full", shards), {}
+    for cell in ("", "HSC", "Mono"):
+        paths = write(
+            tmp_path / f"data{cell}", frame.assign(cell_type=cell), uses_regions=bool(cell)
+        )
+        made = network_job("genebert", paths, shards, weights=files)
+        every, _ = finetune.predict_network(made)
+        assert ("genebert-wrongcell" in set(every["model"])) == bool(cell)
+        scores[cell] = every.loc[every["model"] == "genebert", "score"].to_numpy()
+        assert np.isfinite(scores[cell]).all()
+    assert not np.allclose(scores[""], scores["HSC"])
+    assert not np.allclose(scores["HSC"], scores["Mono"])
+
+
+def test_classes_of_a_sequence_task_can_have_neighbourhoods(tmp_path: Path) -> None:
+    shards = toy_shards(80)
+    frame = splice_frame(90).assign(cell_type="HSC")
+    paths = write(tmp_path, frame, kind="multiclass", task="splicing", uses_regions=True)
+    made = network_job("genebert", paths, shards, weights=weights(tmp_path / "full", shards))
+    found, _ = finetune.predict_network(made)
+    assert set(found["model"]) == {"genebert", "genebert-wrongcell"}
+    assert np.isfinite(found[["score_0", "score_1", "score_2"]]).all(axis=None)
+
+
 def cell_paths(folder: Path, shards: SimpleNamespace) -> dict[str, str]:
     return write(folder, cell_frame(shards), uses_regions=True, task="tfbs")
 

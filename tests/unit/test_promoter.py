@@ -195,6 +195,25 @@ def test_negatives_avoid_the_tss_of_the_gtf_and_the_blacklist(
     assert info["avoided"] == {}
 
 
+def test_the_region_branch_is_off_unless_a_cell_type_is_named(
+    toy: tuple[Toy, pd.DataFrame, Path], config: dict[str, Any]
+) -> None:
+    row = {"task": "promoter", "name": "genes", "kind": "epdnew"}
+    bare, info, _ = build(*toy[::2])
+    assert info["uses_regions"] is False
+    assert set(bare["cell_type"]) == {""}
+    assert "context-lr" not in layout.models(config, row)
+    frame, info, _ = build(*toy[::2], {"cell_type": "Mono", "anchor": "hidden"})
+    assert (info["uses_regions"], info["anchor"]) == (True, "hidden")
+    assert set(frame["cell_type"]) == {"Mono"}
+    pd.testing.assert_frame_equal(frame.assign(cell_type=""), bare)
+    extra = [n for n in layout.models(config, {**row, "cell_type": "Mono"})
+             if n not in layout.models(config, row)]  # fmt: skip
+    assert extra == ["accessibility", "context-lr"]
+    with pytest.raises(InputError, match="did you mean 'Mono'"):
+        build(*toy[::2], {"cell_type": "Monno"})
+
+
 def test_max_items_and_avoided_intervals(
     toy: tuple[Toy, pd.DataFrame, Path], tmp_path: Path
 ) -> None:

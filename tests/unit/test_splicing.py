@@ -80,6 +80,14 @@ def test_sites_stand_where_the_description_says(tmp_path: Path) -> None:
     assert info["canonical"]["share"] == 1.0
 
 
+def test_the_region_branch_sees_the_cell_type_that_is_named(tmp_path: Path) -> None:
+    toy, _, path = make(tmp_path)
+    assert build(toy, path)[1]["uses_regions"] is False
+    frame, info, _ = build(toy, path, {"cell_type": "HSC"})
+    assert (info["uses_regions"], info["anchor"]) == (True, "shown")
+    assert set(frame["cell_type"]) == {"HSC"}
+
+
 def test_sites_are_the_borders_of_the_introns(tmp_path: Path) -> None:
     toy, made, path = make(tmp_path)
     frame, _, _ = build(toy, path)

@@ -315,6 +315,12 @@ def _check_names(config: Mapping[str, Any], file: str) -> None:
                 f"key datasets[{number}].label_fractions: the task disease has no few-shot curve",
                 file=file,
             )
+        if row.get("cell_type") and row["kind"] in ("sequences", "narrowpeak", "regions", "cohort"):
+            raise InputError(
+                f"key datasets[{number}].cell_type: the kind {row['kind']} does not take one",
+                file=file,
+                found=row["cell_type"],
+            )
         if row.get("scores") and row["kind"] != "variants":
             raise InputError(f"key datasets[{number}].scores needs the kind variants", file=file)
         for name in (row.get("matched") or {}).get("scores", ()):

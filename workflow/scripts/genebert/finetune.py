@@ -401,11 +401,12 @@ class Finetuning:
             | {"collapsed": collapsed}
         )
         if self.job.model == "genebert" and self.with_regions and subset.fraction == 1:
-            for model, derived in (
-                ("genebert-wrongcell", self.wrong_cell(run, vectors)),
-                ("cell-average-pred", self.cell_average(run, vectors)),
-            ):
-                self.frames.append(prediction_rows(self.items, derived, model=model, **key))
+            derived = {"genebert-wrongcell": self.wrong_cell}
+            if not self.items.multiclass:  # of a closed locus it says 0: there must be one class
+                derived["cell-average-pred"] = self.cell_average
+            for model, predict in derived.items():
+                score = predict(run, vectors)
+                self.frames.append(prediction_rows(self.items, score, model=model, **key))
 
     def wrong_cell(self, run: Run, sequence_SND: Tensor) -> NDArray[np.float64]:
         """Predict with the matrix of another cell type, the same other one for all items."""

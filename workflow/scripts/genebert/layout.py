@@ -29,6 +29,10 @@ EXTRA_MODELS = {  # (task, kind of the labels) -> models of its own
     ("disease", "variants"): ("accessibility", "context-lr", "tss-distance"),
     ("disease", "cohort"): ("covariates", "dosage-lr", "dosage-lr-weighted"),
 }
+SEQUENCE_TASKS = {  # task -> models that see a cell type, where its region branch is asked for
+    "promoter": ("accessibility", "context-lr"),
+    "splicing": ("context-lr",),
+}
 DATASET_FILES = ("path", "valid", "test", "phenotypes", "truth")  # keys that name files
 TASKS = ("promoter", "tfbs", "disease", "splicing", "accessibility")
 CONVERTED = ("descartes", "h5ad", "mtx")  # atlas formats that become a long table first
@@ -354,6 +358,8 @@ def models(config: Config, row: Row) -> list[str]:
     """Return the models of a dataset, in the order of the tables."""
     run = config["effort"]["variants"]
     extra = EXTRA_MODELS.get((row["task"], row["kind"]), ())
+    if row["task"] in SEQUENCE_TASKS and row.get("cell_type"):
+        extra = (*extra, *SEQUENCE_TASKS[row["task"]])
     names = [*SHARED_MODELS, *extra, *row.get("scores", ()), *ablation_models(config)]
     if row.get("truth"):
         names.append("oracle")

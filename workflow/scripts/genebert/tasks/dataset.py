@@ -67,6 +67,7 @@ LEAK_COLUMNS = ("check", "found", "removed", "share")
 # parts of ``max_items`` that go to the splits; what a split cannot fill goes to the others
 SHARES: Mapping[str, float] = {"train": 0.5, "valid": 0.2, "test": 0.3}
 MAX_N_FRACTION = 0.05
+ANCHOR = ("shown", "hidden")
 
 
 def as_list(value: str | Sequence[str] | None) -> list[str]:
@@ -93,6 +94,36 @@ def row_option(row: Mapping[str, Any], key: str, known: Sequence[str]) -> str:
             expected=", ".join(known),
         )
     return value
+
+
+def region_branch(row: Mapping[str, Any], accessibility: str) -> dict[str, Any]:
+    """Return what the description of a sequence task says of the region branch.
+
+    It is off unless the row names a ``cell_type``; every item is then one of this cell type, and
+    ``anchor`` says whether the branch sees the item's own region.
+
+    Parameters
+    ----------
+    accessibility : accessibility.h5ad, whose obs are the cell types.
+
+    Raises
+    ------
+    InputError
+        If the atlas has no such cell type.
+    """
+    name = str(row.get("cell_type") or "")
+    if not name:
+        return {"uses_regions": False}
+    import anndata  # late: slow to import, and every model imports this module
+
+    known = list(anndata.read_h5ad(accessibility, backed="r").obs_names)
+    if name not in known:
+        raise InputError(
+            f"cell type has no peaks in the atlas{nearest(name, known)}",
+            file=f"config datasets, {row['name']}, cell_type",
+            found=name,
+        )
+    return {"uses_regions": True, "cell_type": name, "anchor": row_option(row, "anchor", ANCHOR)}
 
 
 def write_dataset(

@@ -28,6 +28,7 @@ from genebert.tasks.dataset import (
     oriented_window,
     overlaps_any,
     read_regions,
+    region_branch,
     row_option,
     sequences,
     split_of,
@@ -48,6 +49,7 @@ def build(
     *,
     genome: str,
     regions: str,
+    accessibility: str,
     labels: str,
     extra: str | Sequence[str] = (),
     blacklist: str | Sequence[str] = (),
@@ -66,7 +68,7 @@ def build(
     Negatives of the kinds ``matched`` and ``open`` keep the same distance from the TSS of the
     labels and of ``extra`` (none or one GTF), and touch nothing of ``blacklist`` (none or one BED).
     ``row`` may set ``window`` (full or core), ``negatives`` (matched, open or legacy),
-    ``tss_offset`` (kind tss) and ``block_bp``.
+    ``tss_offset`` (kind tss), ``cell_type`` and ``anchor`` (the region branch) and ``block_bp``.
 
     Raises
     ------
@@ -77,6 +79,7 @@ def build(
     kind = row_option(row, "negatives", NEGATIVES)
     before, after = WINDOWS[window]
     fasta, plan, region_table = Genome(genome), Splits.from_config(splits), read_regions(regions)
+    branch = region_branch(row, accessibility)
     dropped: Counter[str] = Counter()
     table = read_promoters(labels, row)
     n_in = len(table)
@@ -93,12 +96,13 @@ def build(
     dropped["promoter_without_match"] = int((items["pair"] < 0).sum())
     frame = pd.concat([items[items["pair"] >= 0], drawn], ignore_index=True)
     frame["oracle"] = oracle(frame, as_list(truth), before)
+    frame["cell_type"] = branch.get("cell_type", "")
     info = {
         "task": "promoter",
         "dataset": row["name"],
         "kind": "binary",
         "classes": CLASSES,
-        "uses_regions": False,
+        **branch,
         "strand_specific": True,
         "block_bp": int(row["block_bp"]),
         "n_in": n_in,

@@ -30,6 +30,7 @@ from genebert.tasks.dataset import (
     finish,
     oriented_window,
     read_regions,
+    region_branch,
     row_option,
     sequences,
     split_of,
@@ -63,6 +64,7 @@ def build(
     *,
     genome: str,
     regions: str,
+    accessibility: str,
     labels: str,
     truth: str | Sequence[str],
     dataset: str,
@@ -78,7 +80,7 @@ def build(
 
     ``row`` may set ``negatives``: ``matched`` (1 : 1 : 2, decoys GC-matched to the sites) or
     ``natural`` (decoys of train and valid as they come, test is every sense-strand GT and AG of
-    whole genes), and ``block_bp``.
+    whole genes), ``cell_type`` and ``anchor`` (the region branch) and ``block_bp``.
 
     Raises
     ------
@@ -87,6 +89,7 @@ def build(
     """
     kind = row_option(row, "negatives", NEGATIVES)
     fasta, plan, region_table = Genome(genome), Splits.from_config(splits), read_regions(regions)
+    branch = region_branch(row, accessibility)
     dropped: Counter[str] = Counter()
     exons = annotation.read_exons(labels)
     exons = annotation.keep_known_contigs(exons, fasta.lengths, dropped, file=labels)
@@ -118,12 +121,13 @@ def build(
     fields = (frame[name] for name in ("contig", "position", "strand", "placed"))
     frame["item"] = [":".join(map(str, values)) for values in zip(*fields, strict=True)]
     frame[[f"oracle_{k}" for k in range(len(CLASSES))]] = oracle(frame, as_list(truth))
+    frame["cell_type"] = branch.get("cell_type", "")
     info = {
         "task": "splicing",
         "dataset": row["name"],
         "kind": "multiclass",
         "classes": CLASSES,
-        "uses_regions": False,
+        **branch,
         "strand_specific": True,
         "block_bp": int(row["block_bp"]),
         "n_in": len(annotated),

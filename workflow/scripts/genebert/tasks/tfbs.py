@@ -35,6 +35,7 @@ from genebert.splits import SPLITS
 from genebert.tables import check_unique, read_rows
 from genebert.tasks import annotation, negatives
 from genebert.tasks.dataset import (
+    ANCHOR,
     as_list,
     fair_quota,
     finish,
@@ -50,7 +51,6 @@ log = logging.getLogger("genebert")
 
 CLASSES = ["unbound", "bound"]
 NEGATIVES = ("matched", "natural", "discordant")
-ANCHOR = ("shown", "hidden")
 BINS = (0.02, 0.05)  # GC and strength: half a decile, since strengths are rank percentiles
 PARTS = ("train", "valid", "chromosome", "cell-type", "both")
 INDUCTIVE = ("chromosome", "both")
