@@ -208,6 +208,14 @@ def test_people_covariates_and_oracle(place: Path, caplog: pytest.LogCaptureFixt
     assert arrays["oracle"].tolist() == [0.1, 0.2, 0.3, 0.4]
 
 
+def test_the_row_says_what_of_the_sequences_is_compared(place: Path) -> None:
+    vcf, row = write_vcf(place), {"task": "disease", "name": "cohort", "kind": "cohort"}
+    assert build(place, vcf)[1]["features"] == "openness"
+    assert build(place, vcf, row={**row, "features": "embedding"})[1]["features"] == "embedding"
+    with pytest.raises(InputError, match="unknown features; did you mean 'embedding'"):
+        build(place, vcf, row={**row, "features": "embeding"})
+
+
 def test_unusable_variants_are_counted(place: Path) -> None:
     extra = [
         (24, "C", "A,T", ["0|1"] * 4), (25, "G", "<DEL>", ["0|1"] * 4), (26, "G", "T", ["0|0"] * 4),

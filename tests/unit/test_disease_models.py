@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -337,13 +338,18 @@ def test_who_knows_the_causal_variant(cohort: Path) -> None:
     assert found["covariates"] < 0.65
 
 
+@pytest.mark.parametrize(("features", "columns"), [("openness", 8), ("embedding", 4)])
 def test_no_genotype_of_one_reaches_the_features_of_others(
-    cohort: Path, monkeypatch: pytest.MonkeyPatch
+    cohort: Path, monkeypatch: pytest.MonkeyPatch, features: str, columns: int
 ) -> None:
     """With more training cell types than axes, which nobody's haplotypes may turn."""
     weights = np.random.default_rng(3).normal(size=(4, 12))
+
+    def count(texts: Sequence[str]) -> np.ndarray:
+        return np.array([[t.count(x) for x in "ACGT"] for t in texts], np.float32)
+
     model = AccessibilityModel(
-        encoder=lambda texts: np.array([[t.count(x) for x in "ACGT"] for t in texts], np.float32),
+        encoder=count,
         head=lambda x: np.tanh(x @ weights / WIDTH),
         cell_types=tuple(f"cell {i}" for i in range(12)), alpha=1.0, valid_auroc=0.5,
     )  # fmt: skip
@@ -355,15 +361,15 @@ def test_no_genotype_of_one_reaches_the_features_of_others(
     )  # fmt: skip
     frame = pd.read_parquet(cohort / "dataset.parquet")
     people = disease_models.read_cohort([str(cohort / "cohort.npz")], "c")
-    _, before = next(disease_models.cohort_designs(job, frame, people))
+    _, before = next(disease_models.cohort_designs(job, frame, people, features))
     own = frame.iloc[[0]].assign(item="own", sequence="A" * WIDTH)
     changed = people["hap_index"].copy()
     changed[0, :, 0] = len(frame)
     people = {**people, "hap_index": changed}
-    _, after = next(disease_models.cohort_designs(job, pd.concat([frame, own]), people))
+    _, after = next(disease_models.cohort_designs(job, pd.concat([frame, own]), people, features))
     assert before is not None
     assert after is not None
-    assert before.shape == (120, 6 * 8)
+    assert before.shape == (120, 6 * columns)
     np.testing.assert_array_equal(after[1:], before[1:])
     assert (after[0] != before[0]).any()
 

@@ -30,6 +30,8 @@ PERMUTATIONS, TUNED_PERMUTATIONS = 100, 5
 N_PCS = 10
 VARIANTS_PER_PC = 10
 MIN_CARRIERS = 5  # a feature that fewer people of the training part carry is left out
+OPENNESS = "openness"
+FEATURES = (OPENNESS, "embedding")  # of a sequence, as a model sees it; the first is the default
 MOST_COLUMNS = 8  # of predicted openness; more training cell types are reduced to so many axes
 FREE_VARIANCE = 25.0  # prior variance of the covariates' weights: hardly penalised
 # grid: variance of the genetic part of the log odds (0: covariates only), one scale for all

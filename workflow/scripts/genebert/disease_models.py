@@ -353,7 +353,7 @@ def predict_cohort(**arguments: Any) -> None:
     """
     started = time.monotonic()
     job = make_job(arguments)
-    frame, _ = read_dataset(job.dataset, job.description)
+    frame, info = read_dataset(job.dataset, job.description)
     cohort = read_cohort(arguments["cohort"], job.dataset)
     people = cm.People(cohort["labels"], cohort["covariates"], cohort["dosage"])
     samples, population = cohort["samples"], cohort["population"]
@@ -376,7 +376,7 @@ def predict_cohort(**arguments: Any) -> None:
         finish(job, frames, record, started, (arguments["predictions"], arguments["fit"]))
         return
     record["grid"] = [point.to_dict() for point in cm.grid(job.model != "covariates")]
-    for seed, x in cohort_designs(job, frame, cohort):
+    for seed, x in cohort_designs(job, frame, cohort, info.get("features", cm.OPENNESS)):
         for draw in range(1, int(job.effort.get("finetune_seeds", 1)) + 1):
             folds = cm.stratified_folds(people.labels, cm.OUTER_FOLDS, [job.seed, 7201, draw])
             seeds: dict[str, Any] = {"pretrain_seed": seed, "finetune_seed": draw}
@@ -414,11 +414,15 @@ def read_cohort(paths: Sequence[str], dataset: str) -> dict[str, NDArray[Any]]:
 
 
 def cohort_designs(
-    job: Job, frame: pd.DataFrame, cohort: Mapping[str, NDArray[Any]]
+    job: Job, frame: pd.DataFrame, cohort: Mapping[str, NDArray[Any]], features: str = cm.OPENNESS
 ) -> Iterator[tuple[int, NDArray[np.float32] | None]]:
     """Yield (pre-training seed, float32[n, F] or None) for every seed of a model.
 
     All models see the same variants: those that lie in a region.
+
+    Parameters
+    ----------
+    features : what a model says of a sequence: one of :data:`~genebert.cohort_models.FEATURES`.
     """
     inside = cohort["variant_row"] >= 0
     if job.model == "covariates":
@@ -432,7 +436,7 @@ def cohort_designs(
     sequences = frame["sequence"].tolist()
     # one strand: many sequences, and the difference of two haplotypes is what counts
     for start in starts(job, both_strands=False):
-        _, predicted = start.model(sequences)
+        embedded, predicted = start.model(sequences)
         if job.model == "dosage-lr-weighted":
             change = (
                 predicted[cohort["variant_row"][inside]]
@@ -440,11 +444,12 @@ def cohort_designs(
             )
             yield start.pretrain_seed, dosage * np.abs(change).max(axis=1).astype(np.float32)
             continue
-        reduced = predicted
-        if predicted.shape[1] > cm.MOST_COLUMNS:
-            _, regions = start.model(openness(job.context.shards, job.seed, AXIS_REGIONS).train)
-            reduced = cm.reduce_columns(predicted, regions)
+        which = 1 if features == cm.OPENNESS else 0
+        said = np.asarray((embedded, predicted)[which], np.float64)
+        if said.shape[1] > cm.MOST_COLUMNS:
+            trained = start.model(openness(job.context.shards, job.seed, AXIS_REGIONS).train)
+            said = cm.reduce_columns(said, np.asarray(trained[which], np.float64))
         yield (
             start.pretrain_seed,
-            cm.haplotype_features(reduced, cohort["hap_index"], cohort["reference_row"]),
+            cm.haplotype_features(said, cohort["hap_index"], cohort["reference_row"]),
         )

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from genebert.cohort_models import FEATURES
 from genebert.errors import InputError
 from genebert.genome import Genome, decode
 from genebert.progress import progress
@@ -32,7 +33,7 @@ from genebert.tasks.cohort_files import (
 )
 from genebert.tasks.variant_files import Record
 
-VERSION = 1
+VERSION = 2
 
 log = logging.getLogger("genebert")
 
@@ -237,6 +238,7 @@ def build(
         "block_bp": 0,
         "n_in": n_in,
         "dropped": {reason: int(count) for reason, count in sorted(dropped.items())},
+        "features": ds.row_option(row, "features", FEATURES),
         "calls": {kind: int(count) for kind, count in sorted(calls.items()) if count},
         "phenotypes_of_unknown_people": unknown,
         "people": len(samples),
