@@ -336,6 +336,7 @@ class Run:
 
     def write_rows(self, directory: Path) -> None:
         """Write `metrics.jsonl`: of the finished run, or, beside its state, of what it has done."""
+        directory.mkdir(parents=True, exist_ok=True)
         write_atomic(directory / METRICS, "".join(json.dumps(row) + "\n" for row in self.rows))
 
     def finish(self, stop: StopFlag) -> None:
@@ -344,7 +345,6 @@ class Run:
             return
         with stop.exiting(self.stopped()):
             self.judge()
-        self.output.mkdir(parents=True, exist_ok=True)
         self.write_rows(self.output)
         save(
             self.output, self.trainer.model, run=self.hash, version=VERSION, seed=self.seed,
