@@ -95,20 +95,17 @@ def few_shot(results: Path, task: str, dataset: str) -> None:
         for row in (read(path) if path.exists() else ())
         if row["pretrain_seed"] == row["finetune_seed"] == "all" and row["metric"] == "auprc"
     }
-    rows = []
-    for model in FEW_MODELS:
-        cells = [
-            known.get((name, model, stratum))
-            for name in (dataset, f"{dataset}-probe")
-            for stratum in ("fraction=0.1", "all")
+    few = {stratum for *_, stratum in known if stratum.startswith(("fraction=", "labels="))}
+    labels = [*sorted(few, key=lambda name: (name[0] == "f", float(name.split("=")[1]))), "all"]
+    for suffix, title in (("", "fine-tuned"), ("-probe", "frozen, linear probe")):
+        rows = [
+            (model, *(interval(c, "value", "low", "high") if c else "" for c in cells))
+            for model in FEW_MODELS
+            if any(cells := [known.get((dataset + suffix, model, stratum)) for stratum in labels])
         ]
-        if any(cells):
-            rows.append((model, *(interval(c, "value", "low", "high") if c else "" for c in cells)))
-    if any(stratum == "fraction=0.1" for *_, stratum in known):
-        show(
-            f"{task} {dataset}: AUPRC by share of the labels",
-            ("model", "fine-tuned, 10 %", "all", "frozen, 10 %", "all"), rows,
-        )  # fmt: skip
+        if few and rows:
+            head = [name.replace("labels=", "").replace("fraction=", "share ") for name in labels]
+            show(f"{task} {dataset}: AUPRC by labels, {title}", ("model", *head), rows)
 
 
 def zero_shot(rows: list[Row]) -> None:

@@ -6,7 +6,7 @@ import importlib.util
 
 import pytest
 
-from genebert.evaluate import write_table
+from genebert.evaluate import LONG, write_table
 from genebert.pretraining_table import COLUMNS
 
 SRM = ("auroc", "auroc_p0", "auroc_p1", "auroc_matrix")
@@ -51,3 +51,28 @@ def test_matching_stands_beside_all_its_probes_on_both_sets(study_tables, tmp_pa
     for cells in body:
         two = [f"{v:.3f} ({v - 0.1:.3f}-{v + 0.1:.3f})" for v in (0.5, 0.51, 0.52, 0.53)]
         assert cells[1:] == ["full", *(f"{one}, {one}" for one in two)]
+
+
+def test_counts_and_shares_of_the_labels_have_a_column_each(study_tables, tmp_path, capsys):
+    place = {"task": "promoter", "pretraining": "none", "model": "cnn", "metric": "auprc", "n": 9}
+    every = {"pretrain_seed": "all", "finetune_seed": "all"}
+    rows = [
+        {**place, **seeds, "dataset": dataset, "stratum": stratum, "value": value}
+        for dataset, stratum, value in (
+            ("epd", "fraction=0.1", 0.7), ("epd", "all", 0.9), ("epd", "labels=200", 0.6),
+            ("epd", "labels=50", 0.5), ("epd-probe", "all", 0.8), ("epd", "tata", 0.95),
+        )
+        for seeds in (every, {**every, "finetune_seed": 1})
+    ]  # fmt: skip
+    path = tmp_path / "tasks/promoter/epd/metrics.tsv"
+    path.parent.mkdir(parents=True)
+    write_table(str(path), LONG, [{**row, "low": 0.1, "high": 0.99} for row in rows])
+    study_tables.few_shot(tmp_path, "promoter", "epd")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("| model")] == [
+        "| model | 50 | 200 | share 0.1 | all |"
+    ] * 2
+    found = [line.split(" | ") for line in lines if line.startswith("| cnn")]
+    assert [[cell[:5] for cell in cells[1:]] for cells in found] == [
+        ["0.500", "0.600", "0.700", "0.900"], ["", "", "", "0.800"],
+    ]  # fmt: skip
