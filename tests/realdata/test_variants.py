@@ -155,7 +155,7 @@ def test_clinical_words(place: Path, realdata: Path) -> None:
     frame, info = build(
         place, realdata / "variants" / "clinvar_ADA2.hg19.tsv.gz", positive=words,
         columns={"contig": "#chrom", "position": "pos", "label": "significance"},
-        block_bp=100_000,  # one gene: all lie in one block of 1 Mb
+        block_bp=10_000,  # one gene: all lie in one block of 100 kb
     )  # fmt: skip
     assert info["n_in"] == 125
     assert set(frame["split"]) == {"train"}
