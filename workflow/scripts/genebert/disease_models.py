@@ -436,7 +436,7 @@ def cohort_designs(
     sequences = frame["sequence"].tolist()
     # one strand: many sequences, and the difference of two haplotypes is what counts
     for start in starts(job, both_strands=False):
-        embedded, predicted = start.model(sequences)
+        embedding, predicted = start.model(sequences)
         if job.model == "dosage-lr-weighted":
             change = (
                 predicted[cohort["variant_row"][inside]]
@@ -444,12 +444,12 @@ def cohort_designs(
             )
             yield start.pretrain_seed, dosage * np.abs(change).max(axis=1).astype(np.float32)
             continue
-        which = 1 if features == cm.OPENNESS else 0
-        said = np.asarray((embedded, predicted)[which], np.float64)
-        if said.shape[1] > cm.MOST_COLUMNS:
-            trained = start.model(openness(job.context.shards, job.seed, AXIS_REGIONS).train)
-            said = cm.reduce_columns(said, np.asarray(trained[which], np.float64))
+        part = 1 if features == cm.OPENNESS else 0  # of what a model returns
+        rows = np.asarray((embedding, predicted)[part], np.float64)
+        if rows.shape[1] > cm.MOST_COLUMNS:
+            regions = start.model(openness(job.context.shards, job.seed, AXIS_REGIONS).train)
+            rows = cm.reduce_columns(rows, np.asarray(regions[part], np.float64))
         yield (
             start.pretrain_seed,
-            cm.haplotype_features(said, cohort["hap_index"], cohort["reference_row"]),
+            cm.haplotype_features(rows, cohort["hap_index"], cohort["reference_row"]),
         )

@@ -28,11 +28,11 @@ CHOOSING = 4  # every so many-th locus chooses
 
 @dataclass(frozen=True)
 class Judged:
-    """What a probe says of evaluation rows.
+    """What a probe says of N evaluation rows.
 
     Attributes
     ----------
-    logit, label : of the rows.
+    logit, label : float64[N] and bool[N].
     fitted, ridge : number of rows that it was fitted on, and its penalty.
     """
 
@@ -47,7 +47,7 @@ class Pairs:
     """SRM rows as the probes see them: labels and features of N pairs."""
 
     matches: NDArray[np.bool_]
-    locus: NDArray[np.int64]
+    locus: NDArray[np.int64]  # region id of the anchor
     contrast: NDArray[np.int64]
     nuisance: Floats  # [N, 6]
     anchor: Floats  # [N, M], motif row of the anchor
@@ -65,11 +65,11 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Partners:
-    """NGSP rows as the probe sees them."""
+    """N NGSP rows as the probe sees them."""
 
     follows: NDArray[np.bool_]
-    locus: NDArray[np.int64]
-    features: Floats
+    locus: NDArray[np.int64]  # region id of A
+    features: Floats  # [N, 9]
 
 
 Sides = TypeVar("Sides", Pairs, Partners)
