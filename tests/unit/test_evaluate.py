@@ -237,13 +237,19 @@ def test_scores_beyond_one_have_no_brier(tmp_path):
 
 def test_ranks_and_centred_scores_are_no_probabilities(tmp_path):
     frame = make_frame(400)
-    home = write_home(tmp_path, frame, task="disease", name="cohort", kind="variants")
-    for model in ("accessibility", "covariates"):
-        rows = [predict(frame, model, 1.0, track=track) for track in ("", "lopo")]
-        home.add(model, pd.concat(rows))
-    wide = run(home)[0].set_index(["dataset", "model"])
+    centred = write_home(tmp_path, frame, task="disease", name="cohort", kind="variants")
+    chip = write_home(tmp_path, frame, task="tfbs", name="chip")
+    atlas = write_home(tmp_path, frame, task="accessibility", name="atlas")
+    # of variants, `accessibility` is a regression on openness
+    rows = [predict(frame, "accessibility", 1.0, track=track) for track in ("", "lopo")]
+    centred.add("accessibility", pd.concat(rows))
+    for home, model in ((chip, "accessibility"), (chip, "gc"), (atlas, "nearest-type")):
+        home.add(model, predict(frame, model, 1.0))
+    wide = pd.concat(run(home)[0] for home in (centred, chip, atlas))
+    wide = wide.set_index(["dataset", "model"])
     known = np.isfinite(wide[["brier", "ece"]].astype(float)).all(axis=1)
-    assert known[known].index.tolist() == [("cohort", "covariates")]
+    assert known[known].index.tolist() == [("cohort", "accessibility"), ("chip", "gc")]
+    assert len(wide) == 5
     assert np.isfinite(wide["mcc"]).all()
 
 

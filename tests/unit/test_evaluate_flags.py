@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
-from evaluation_toys import make_frame, predict, run, value, write_home
+from evaluation_toys import BLOCK, make_frame, predict, run, value, write_home
 
 
 def test_few_blocks_and_few_positives(tmp_path):
@@ -22,6 +22,28 @@ def test_few_blocks_and_few_positives(tmp_path):
     assert np.isfinite(row["auroc"])
     assert np.isnan(row[["auroc_low", "auroc_high", "auprc_low", "mcc_high"]].astype(float)).all()
     assert np.isnan(row["n_train"])
+
+
+def test_few_blocks_of_a_stratum_are_flagged_in_the_long_table(tmp_path):
+    frame = make_frame(2000, groups=("CTCF", "MAX"), blocks=40)
+    few = frame["start"] < 6 * BLOCK
+    frame["stratum"] = np.where(few, "both;discordant", "both")
+    frame["region"] = frame["start"] // 2000  # several cell types at one place
+    home = write_home(tmp_path, frame, task="tfbs", name="chip")
+    home.add("cnn", predict(frame, "cnn", 1.0))
+    wide, long = run(home)
+    assert wide["flags"].isna().all()
+
+    def flags(long: pd.DataFrame, stratum: str) -> object:
+        return value(long, dataset="chip", metric="auroc", stratum=stratum)["flags"]
+
+    assert pd.isna(flags(long, "all"))
+    assert flags(long, "discordant") == "few_blocks"
+    assert pd.isna(flags(long, "within-locus"))
+    frame["region"] = np.where(few, frame["region"], 10_000 + np.arange(2000))
+    home = write_home(tmp_path / "few", frame, task="tfbs", name="chip")
+    home.add("cnn", predict(frame, "cnn", 1.0))
+    assert flags(run(home)[1], "within-locus") == "few_blocks"
 
 
 def test_a_small_part_of_an_average_is_flagged(tmp_path):

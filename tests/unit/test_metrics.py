@@ -238,7 +238,7 @@ def test_block_draws_keep_the_size_of_every_part():
 
 def test_seed_draws_pick_pretraining_seeds_then_finetuning_seeds():
     pretrain, finetune = np.repeat([1, 2, 3], 4), np.tile([1, 2, 3, 4], 3)
-    uniform = np.random.default_rng(1).random((4000, 3, 5))
+    uniform = np.random.default_rng(1).random((4000, 7))
     weights = metrics.seed_draws(pretrain, finetune, uniform)
     assert weights.sum(axis=0) == pytest.approx(1)
     assert weights[:, 0] == pytest.approx(1 / 12)
@@ -248,16 +248,19 @@ def test_seed_draws_pick_pretraining_seeds_then_finetuning_seeds():
     # variance of a metric that depends on the pre-training seed alone: that of a mean of three
     effect = np.repeat([-1.0, 0.0, 1.0], 4)
     assert (effect @ weights[:, 1:]).var() == pytest.approx((2 / 3) / 3, rel=0.1)
+    # on the fine-tuning seed (the draw of the labels) alone: that of a mean of four, not of twelve
+    effect = np.tile([-3.0, -1.0, 1.0, 3.0], 3)
+    assert (effect @ weights[:, 1:]).var() == pytest.approx(5 / 4, rel=0.1)
 
 
 def test_unequal_numbers_of_seeds_weigh_pretraining_seeds_alike():
     pretrain, finetune = np.array([1, 1, 2]), np.array([1, 2, 1])
-    weights = metrics.seed_draws(pretrain, finetune, np.random.default_rng(1).random((9, 2, 3)))
+    weights = metrics.seed_draws(pretrain, finetune, np.random.default_rng(1).random((9, 4)))
     assert weights[:, 0] == pytest.approx([0.25, 0.25, 0.5])
 
 
 def test_order_of_fits_does_not_matter_for_the_draws_of_seeds():
-    uniform = np.random.default_rng(1).random((50, 3, 4))
+    uniform = np.random.default_rng(1).random((50, 6))
     pretrain, finetune = np.repeat([1, 2], 3), np.tile([1, 2, 3], 2)
     order = np.random.default_rng(2).permutation(6)
     whole = metrics.seed_draws(pretrain, finetune, uniform)

@@ -160,6 +160,25 @@ def test_differences_have_intervals_and_adjusted_p(table):
     assert table.iloc[5:]["p_holm"].isna().all()
 
 
+def test_few_seeds_and_few_draws_of_the_labels_are_noted(table, tmp_path):
+    notes = table.iloc[:2]["note"].tolist()
+    assert notes == ["fewer than 5 draws of the labels", ""]
+    frame = make_frame(1500)
+    home = write_home(tmp_path, frame)
+    draws = {1.0: (1,), 0.1: (1, 2, 3, 4, 5)}
+    for number, (model, seeds) in enumerate(
+        {"genebert": (1, 2), "gc": (0,), "kmer-lr": (0,)}.items()
+    ):
+        parts = [
+            predict(frame, model, 1.0, number, fraction=f, finetune_seeds=d, pretrain_seeds=seeds)
+            for f, d in draws.items()
+        ]
+        home.add(model, pd.concat(parts), pretraining="full" if number == 0 else None)
+    found = compare([home], tmp_path / "out.tsv").query("kind == 'exploratory'")
+    assert set(found["note"]) == {"fewer than 3 pre-training seeds"}
+    assert set(found["fraction"]) == {"1", "0.1"}
+
+
 def test_what_cannot_be_compared_says_why(table, homes, tmp_path):
     p4 = table.iloc[3]
     assert np.isnan(p4["difference"])

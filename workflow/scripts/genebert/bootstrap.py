@@ -45,7 +45,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """The draws that all models share: block int[T], counts [B, 1 + D], seeds [D, P, 1 + F]."""
+    """The draws that all models share: block int[T], counts [B, 1 + D], seeds [D, P + F]."""
 
     block: Ints
     counts: np.ndarray
@@ -90,6 +90,11 @@ class Scored:
         if self.multiclass:
             return len(self.units[0].rows)
         return sum(len(u.rows) for u in self.units if unit in ("", u.name))
+
+    def n_blocks(self, unit: str, boot: Bootstrap) -> int:
+        """Return the number of blocks that the test items of a unit, or of all, fill."""
+        rows = [u.rows for u in self.units if unit in ("", u.name)]
+        return len(np.unique(boot.block[np.concatenate(rows)]))
 
     def n_positives(self, unit: str) -> int:
         """Return the number of positives of a unit or of all groups; of classes, the smallest.
@@ -184,7 +189,7 @@ def make_bootstrap(items: Items, track: Track, seed: int, draws: int) -> Bootstr
     for fit in track.fits:
         pairs[fit.model, fit.fraction] += 1
     most = max(16, *pairs.values())  # fixed unless there are more, so that models can be added
-    seeds = np.random.default_rng([seed, stream, 1]).random((draws, most, 1 + most))
+    seeds = np.random.default_rng([seed, stream, 1]).random((draws, 2 * most))
     return Bootstrap(block.astype(np.int64), counts, seeds)
 
 
@@ -196,7 +201,8 @@ def is_zero_shot(track: str) -> bool:
 def calls_probability(items: Items, fits: Sequence[Fit]) -> bool:
     """Tell whether all test scores of a model can be read as probabilities."""
     track, model = fits[0].track, fits[0].model
-    if is_zero_shot(track) or track == CENTRED or model in RANKS or is_effect(items):
+    rank = model in RANKS and items.kind != "variants"  # of variants, a regression on openness
+    if is_zero_shot(track) or track == CENTRED or rank or is_effect(items):
         return False
     return all(bool(((fit.scores >= 0) & (fit.scores <= 1)).all()) for fit in fits)
 

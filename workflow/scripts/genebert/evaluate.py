@@ -39,7 +39,7 @@ from genebert.scores import (
     read_tracks,
 )
 
-VERSION = 6
+VERSION = 7
 
 Row = dict[str, Any]
 
@@ -116,12 +116,12 @@ def evaluate(
             meta = _meta(items, track, model)
             if fraction != 1:
                 scored = bootstrap.score(items, track, part, places[0], boot)
-                long_rows += _long_rows(meta, _share(fraction), scored)
+                long_rows += _long_rows(meta, _share(fraction), scored, boot)
                 continue
             long_rows += _validation_rows(meta, items, part, boot)
             for place in places:
                 scored = bootstrap.score(items, track, part, place, boot)
-                long_rows += _long_rows(meta, place.stratum, scored)
+                long_rows += _long_rows(meta, place.stratum, scored, boot)
                 if place.stratum == ALL:
                     headline[model] = scored
                     wide_rows += _wide_rows(meta, items, track, boot, scored)
@@ -130,7 +130,7 @@ def evaluate(
                     curve_points += [{**meta, **row} for row in points if not scored.effect]
             for place in bootstrap.locus_slices(items, places):
                 long_rows += _locus_rows(meta, place.stratum, items, track, part, place, boot)
-        long_rows += _recovered_rows(items, track, headline)
+        long_rows += _recovered_rows(items, track, headline, boot)
         long_rows += _too_few_rows(items, track)
         long_rows += _collapsed_rows(items, track)
         long_rows += _permutation_rows(items, track)
@@ -152,7 +152,7 @@ def _share(fraction: float) -> str:
     return f"fraction={fraction:g}" if fraction < 1 else f"labels={fraction:g}"
 
 
-def _long_rows(meta: Row, stratum: str, scored: Scored) -> list[Row]:
+def _long_rows(meta: Row, stratum: str, scored: Scored, boot: Bootstrap) -> list[Row]:
     """Return the rows of all metrics of one slice: every seed, then all seeds with interval.
 
     Single groups or classes, and metrics without a value, have rows in the headline only.
@@ -167,8 +167,11 @@ def _long_rows(meta: Row, stratum: str, scored: Scored) -> list[Row]:
         # a correlation has no positives: its items count
         ranked = metric not in CORRELATIONS
         enough = scored.n_positives(unit) if ranked else scored.n_items(unit)
-        small = ranked and not unit and _has_small_part(scored)
-        out += _estimate_rows(place, scored.fits, estimate, enough, small)
+        flags = {
+            "few_blocks": scored.n_blocks(unit, boot) < MIN_BLOCKS,
+            "few_positives_in_part": ranked and not unit and _has_small_part(scored),
+        }
+        out += _estimate_rows(place, scored.fits, estimate, enough, flags)
     return out
 
 
@@ -181,7 +184,7 @@ def _estimate_rows(
     fits: Sequence[Fit],
     estimate: Estimate,
     positives: int,
-    small: bool = False,
+    flags: Mapping[str, bool],
 ) -> list[Row]:
     out: list[Row] = [
         {
@@ -195,7 +198,7 @@ def _estimate_rows(
     low, high = estimate.interval(positives)
     seeds = {"pretrain_seed": ALL, "finetune_seed": ALL}
     draws = {fit.finetune_seed for fit in fits if fit.fraction != 1}
-    flags = {"few_positives_in_part": small, "few_draws": 0 < len(draws) < MIN_DRAWS}
+    flags = {**flags, "few_draws": 0 < len(draws) < MIN_DRAWS}
     row = {**place, **seeds, "value": estimate.value, "low": low, "high": high}
     out.append({**row, "flags": _joined(flags) or None})
     return out
@@ -214,12 +217,13 @@ def _locus_rows(
     place: Slice,
     boot: Bootstrap,
 ) -> list[Row]:
-    estimate, loci, _ = bootstrap.within_locus(items, track, fits, place, boot)
+    estimate, loci, blocks = bootstrap.within_locus(items, track, fits, place, boot)
     if estimate is None:
         return []
     row = {**meta, "stratum": stratum, "metric": "auroc", "n": loci}
     small = bootstrap.has_small_part(bootstrap.make_units(items, track, place))
-    return _estimate_rows(row, fits, estimate, loci, small)
+    flags = {"few_blocks": blocks < MIN_BLOCKS, "few_positives_in_part": small}
+    return _estimate_rows(row, fits, estimate, loci, flags)
 
 
 def _validation_rows(meta: Row, items: Items, fits: Sequence[Fit], boot: Bootstrap) -> list[Row]:
@@ -230,7 +234,7 @@ def _validation_rows(meta: Row, items: Items, fits: Sequence[Fit], boot: Bootstr
     mean = float(values @ bootstrap.seed_weights(fits, boot)[:, 0])
     metric = "spearman" if bootstrap.is_effect(items) else "auprc"
     row = {**meta, "stratum": "valid", "metric": metric, "n": len(fits[0].valid_rows)}
-    return _estimate_rows(row, fits, Estimate(values, np.array([mean])), 0)
+    return _estimate_rows(row, fits, Estimate(values, np.array([mean])), 0, {})
 
 
 def _permutation_rows(items: Items, track: Track) -> list[Row]:
@@ -291,7 +295,9 @@ def _collapsed_rows(items: Items, track: Track) -> list[Row]:
     ]
 
 
-def _recovered_rows(items: Items, track: Track, headline: Mapping[str, Scored]) -> list[Row]:
+def _recovered_rows(
+    items: Items, track: Track, headline: Mapping[str, Scored], boot: Bootstrap
+) -> list[Row]:
     """Return, of every model, the share of (oracle - gc) in AUROC that it recovers."""
     key = ("", "auroc")
     if "oracle" not in headline or "gc" not in headline:
@@ -305,7 +311,11 @@ def _recovered_rows(items: Items, track: Track, headline: Mapping[str, Scored]) 
         share = Estimate(np.empty(0), (scored.estimates[key].draws - chance.draws) / gap)
         row = {"stratum": ALL, "metric": "recovered", "n": scored.n_items("")}
         place = {**_meta(items, track, model), **row}
-        out += _estimate_rows(place, (), share, scored.n_positives(""), _has_small_part(scored))
+        flags = {
+            "few_blocks": scored.n_blocks("", boot) < MIN_BLOCKS,
+            "few_positives_in_part": _has_small_part(scored),
+        }
+        out += _estimate_rows(place, (), share, scored.n_positives(""), flags)
     return out
 
 
@@ -319,7 +329,7 @@ def _wide_rows(meta: Row, items: Items, track: Track, boot: Bootstrap, scored: S
     for name in ["", *(unit.name for unit in scored.units if unit.name)]:
         units = [unit for unit in scored.units if name in ("", unit.name)]
         rows = np.unique(np.concatenate([unit.rows for unit in units]))
-        positives, blocks = scored.n_positives(name), len(np.unique(boot.block[rows]))
+        positives, blocks = scored.n_positives(name), scored.n_blocks(name, boot)
         prevalence = float(np.mean([unit.labels.mean() for unit in units]))
         row: Row = {
             **meta,

@@ -14,8 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-VERSION = 1
-
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -48,29 +46,30 @@ def block_draws(part_B: Ints, draws: int, rng: np.random.Generator) -> NDArray[n
 def seed_draws(pretrain_S: Ints, finetune_S: Ints, uniform_D: Floats) -> Floats:
     """Return float64[S, 1 + D]: weight of every seed; pre-training seeds first, then fine-tuning.
 
-    Pre-training seeds are drawn with replacement and, for each of them, its fine-tuning seeds.
-    Models with the same numbers of seeds get the same draws. A column adds up to 1; column 0 is
-    the mean over pre-training seeds of the means over fine-tuning seeds.
+    Pre-training seeds are drawn with replacement, then fine-tuning seeds, the same for each of
+    them: seed 2 draws the same labels and batches whatever was pre-trained, so that what a seed
+    brings does not average out over pre-training seeds (a bootstrap of two crossed factors: Owen,
+    Annals of Applied Statistics 1, 2007). Models with the same numbers of seeds get the same draws.
+    A column adds up to 1; column 0 is the mean over pre-training seeds of the means over
+    fine-tuning seeds.
 
     Parameters
     ----------
     pretrain_S, finetune_S : the two seeds of every fit; pairs are unique.
-    uniform_D : float[D, P, 1 + F] in [0, 1), P at least the number of pre-training seeds and F at
-        least the number of fine-tuning seeds of one of them.
+    uniform_D : float[D, P + F] in [0, 1), P at least the number of pre-training seeds and the last
+        F columns at least as many as one of them has fine-tuning seeds.
     """
     runs = [np.flatnonzero(pretrain_S == seed) for seed in np.unique(pretrain_S)]
     runs = [rows[np.argsort(finetune_S[rows], kind="stable")] for rows in runs]
-    draws = len(uniform_D)
-    weights_SD = np.zeros((len(pretrain_S), 1 + draws))
-    for rows in runs:
-        weights_SD[rows, 0] = 1.0 / (len(runs) * len(rows))
-    for slot in range(len(runs)):
-        chosen = (uniform_D[:, slot, 0] * len(runs)).astype(np.int64)
-        for index, rows in enumerate(runs):
-            at = np.flatnonzero(chosen == index)
-            picks = (uniform_D[at, slot, 1 : 1 + len(rows)] * len(rows)).astype(np.int64)
-            share = 1.0 / (len(runs) * len(rows))
-            np.add.at(weights_SD, (rows[picks], 1 + at[:, None]), share)
+    weights_SD = np.zeros((len(pretrain_S), 1 + len(uniform_D)))
+    chosen_DP = (uniform_D[:, : len(runs)] * len(runs)).astype(np.int64)
+    for index, rows in enumerate(runs):
+        times_D = (chosen_DP == index).sum(axis=1)
+        picks_DF = (uniform_D[:, -len(rows) :] * len(rows)).astype(np.int64)
+        share = 1.0 / (len(runs) * len(rows))
+        weights_SD[rows, 0] = share
+        for at, row in enumerate(rows):
+            weights_SD[row, 1:] = share * times_D * (picks_DF == at).sum(axis=1)
     return weights_SD
 
 

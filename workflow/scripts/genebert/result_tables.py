@@ -18,13 +18,13 @@ import numpy as np
 from genebert import bootstrap, metrics
 from genebert.bootstrap import ALL, MIN_IN_PART, MIN_POSITIVES, Bootstrap, Slice
 from genebert.errors import InputError
-from genebert.evaluate import LONG, MIN_BLOCKS, WIDE, Row, write_table
+from genebert.evaluate import LONG, MIN_BLOCKS, MIN_DRAWS, MIN_SEEDS, WIDE, Row, write_table
 from genebert.html import page
 from genebert.metrics import Floats
 from genebert.progress import progress
 from genebert.scores import BOUNDS, Fit, Items, Track, model_rank, read_items, read_tracks
 
-VERSION = 3
+VERSION = 4
 
 log = logging.getLogger("genebert")
 
@@ -279,6 +279,18 @@ class _Run:
         names = ("spearman",) if scored.effect else ("auroc", "auprc")
         return {metric: scored.estimates["", metric].draws for metric in names}
 
+    def few(self, rival: str, fraction: float) -> str:
+        """Return what there are too few of for the interval of genebert - rival: seeds, draws."""
+        both = [self.models[model, fraction] for model in ("genebert", rival)]
+        seeds = [len({fit.pretrain_seed for fit in fits} - {0}) for fits in both]
+        draws = [len({fit.finetune_seed for fit in fits}) for fits in both]
+        few_seeds = any(0 < count < MIN_SEEDS for count in seeds)
+        few_draws = fraction != 1 and min(draws) < MIN_DRAWS
+        return _join(
+            f"fewer than {MIN_SEEDS} pre-training seeds" if few_seeds else "",
+            f"fewer than {MIN_DRAWS} draws of the labels" if few_draws else "",
+        )
+
     def sizes(self, stratum: str) -> Row:
         """Return the numbers of test items, positives and blocks of a stratum.
 
@@ -335,6 +347,7 @@ def _compare(run: _Run, plan: Comparison) -> Row:
             share = f" with {plan.fraction:.0%} of the labels" if plan.fraction != 1 else ""
             return row | {"note": f"no predictions of {model}{share}"}
     a, b = (run.draws(model, plan.fraction, plan.stratum) for model in ("genebert", rival))
+    note = _join(note, run.few(rival, plan.fraction))
     return row | _difference(a[plan.metric], b[plan.metric], row, note)
 
 
@@ -397,11 +410,11 @@ def _exploratory(run: _Run) -> list[Row]:
             for model in models:
                 if model == "genebert":
                     continue
-                other = run.draws(model, fraction, stratum)
+                other, few = run.draws(model, fraction, stratum), run.few(model, fraction)
                 for metric in sorted(own):
                     plan = Comparison("", run.items.task, model, stratum, fraction, metric)
                     row = _plan_row(plan) | {"dataset": run.name, "kind": "exploratory"} | sizes
-                    rows.append(row | _difference(own[metric], other[metric], sizes, ""))
+                    rows.append(row | _difference(own[metric], other[metric], sizes, few))
     return rows
 
 

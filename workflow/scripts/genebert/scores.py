@@ -27,7 +27,7 @@ from genebert.tasks.dataset import read_dataset
 SIMILARITY = (0.0, 0.02, 0.1, 0.5, 1.0)  # edges of the bins of nearest-neighbour similarity
 # models that are given labels, or the truth, by their definition: bounds, never candidates
 BOUNDS = ("oracle", "cell-average", "mean-breadth", "nearest-type")
-RANKS = ("accessibility",)  # models whose scores lie in [0, 1] and are no probabilities
+RANKS = ("accessibility", "nearest-type")  # models whose scores are ranks, no probabilities
 CENTRED = "lopo"  # track whose scores are centred in each population: no probabilities either
 KEYS = ("model", "track", "fraction", "pretrain_seed", "finetune_seed")
 MODEL_ORDER = (
