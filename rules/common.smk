@@ -27,6 +27,8 @@ def or_exit(function, *args, **kwargs):
         return function(*args, **kwargs)
     except InputError as error:
         raise SystemExit(f"error: {error}") from None
+    except PermissionError as error:
+        raise SystemExit(f"error: {error.filename}: {error.strerror}") from None
 
 
 def read_yaml(name):

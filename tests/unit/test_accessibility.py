@@ -159,8 +159,11 @@ def opened_of(shards: SimpleNamespace) -> np.ndarray:
     return out
 
 
-def made_job(tmp_path: Path, name: str, shards: SimpleNamespace) -> Any:
-    more = {"task": "accessibility", "uses_regions": True, "anchor_hidden": True}
+def made_job(
+    tmp_path: Path, name: str, shards: SimpleNamespace, hides: dict[str, Any] | None = None
+) -> Any:
+    hides = {"anchor_hidden": True} if hides is None else hides
+    more = {"task": "accessibility", "uses_regions": True, **hides}
     return job(name, write(tmp_path, pairs(shards), **more), shards)
 
 
@@ -194,9 +197,12 @@ def test_no_training_type_to_be_near_to(tmp_path: Path) -> None:
         models.nearest_type(made_job(tmp_path, "nearest-type", shards))
 
 
-def test_no_model_sees_the_anchors_accessibility(tmp_path: Path) -> None:
+@pytest.mark.parametrize("hides", [{"anchor_hidden": True}, {"anchor": "hidden"}])
+def test_no_model_sees_the_anchors_accessibility(tmp_path: Path, hides: dict[str, Any]) -> None:
     shards = toy_shards(60)
-    made = made_job(tmp_path, "context-lr", shards)
+    shown = made_job(tmp_path, "context-lr", shards, {})
+    assert (baselines.context_features(shown, 4)[:, 2] > 0).any()
+    made = made_job(tmp_path, "context-lr", shards, hides)
     columns = baselines.context_features(made, 4)
     assert (columns[:, 2] == 0).all()  # after the two columns of one motif
     predict.check_fits(predict.MODELS["mean-breadth"], made)

@@ -297,7 +297,12 @@ def test_bad_vcf_is_a_one_line_error(place: Path, kind: str, message: str) -> No
         ({"phenotype": [1, 2, 1, 2]}, "line 3: phenotype is neither 0 nor 1; found '2'"),
         ({"phenotype": [1, 1, 1, 1]}, "all people are cases"),
         ({"phenotype": [0, 0, 0, 0]}, "all people are controls"),
-        ({"age": [1, "NA", 3, 4]}, "line 3: covariate age is missing"),
+        ({"age": [1, "NA", 3, 4]}, "line 3: covariate age is missing; found 'NA'"),
+        ({"age": [1, "NaN", 3, 4]}, "line 3: covariate age is missing"),
+        ({"age": [1, 2, "N/A", 4]}, "line 4: covariate age is missing"),
+        ({"age": [1, "", 3, 4]}, "line 3: covariate age is missing"),
+        ({"age": [1, "inf", 3, 4]}, "line 3: covariate age has a word among numbers; found 'inf'"),
+        ({"age": [1, 2, 3, "unknown"]}, "line 5: covariate age has a word among numbers"),
     ],
 )
 def test_bad_phenotypes_are_one_line_errors(

@@ -162,13 +162,15 @@ def weights(folder: Path, objectives: tuple[str, ...] = ("mgm", "ngsp", "srm")) 
     return [str(folder / f"seed-{seed}" / "model.safetensors") for seed in (1, 2)]
 
 
-def run(folder: Path, model: str, kind: str, **trained: Any) -> tuple[pd.DataFrame, dict[str, Any]]:
+def run(
+    folder: Path, model: str, kind: str, effort: dict[str, Any] = EFFORT, **trained: Any
+) -> tuple[pd.DataFrame, dict[str, Any]]:
     needs = model.startswith("genebert") or model == "dosage-lr-weighted"
     getattr(disease_models, f"predict_{kind}")(
         dataset=str(folder / "dataset.parquet"), description=str(folder / "dataset.json"),
         cohort=[str(folder / "cohort.npz")] if kind == "cohort" else [], motif_set="m", shards="s",
         weights=weights(folder, **trained) if needs else [], predictions=str(folder / "predictions.parquet"),
-        fit=str(folder / "info.json"), model=model, effort=EFFORT, pretrain=PRETRAIN, seed=1,
+        fit=str(folder / "info.json"), model=model, effort=effort, pretrain=PRETRAIN, seed=1,
         threads=1,
     )  # fmt: skip
     return (
@@ -322,6 +324,29 @@ def test_people_of_a_cohort(cohort: Path, model: str) -> None:
         assert ("folds/2/1" if seeds == 2 else "lopo/0/1") in info["chosen"]
 
 
+@pytest.mark.parametrize("model", ["cnn", "gc"])
+def test_every_person_is_scored_once_by_each_fine_tuning_seed(cohort: Path, model: str) -> None:
+    frame, info = run(cohort, model, "cohort", {**EFFORT, "finetune_seeds": 2})
+    assert not frame.duplicated(["track", "pretrain_seed", "finetune_seed", "split", "item"]).any()
+    assert set(frame["finetune_seed"]) == {1, 2}
+    assert len(frame) == 2 * 2 * 2 * 120  # tracks, seeds, splits, people
+    assert len(info["chosen"]) == 4
+
+
+def test_no_model_of_a_cohort_reads_two_strands(
+    cohort: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from genebert import accessibility_cnn
+
+    strands = []
+    plain = accessibility_cnn.embed
+    monkeypatch.setattr(
+        accessibility_cnn, "embed", lambda *given: strands.append(given[2]) or plain(*given)
+    )
+    run(cohort, "cnn", "cohort")
+    assert set(strands) == {False}
+
+
 def test_who_knows_the_causal_variant(cohort: Path) -> None:
     from genebert.cohort_models import auroc
 
@@ -361,12 +386,12 @@ def test_no_genotype_of_one_reaches_the_features_of_others(
     )  # fmt: skip
     frame = pd.read_parquet(cohort / "dataset.parquet")
     people = disease_models.read_cohort([str(cohort / "cohort.npz")], "c")
-    _, before = next(disease_models.cohort_designs(job, frame, people, features))
+    *_, before = next(disease_models.cohort_designs(job, frame, people, features))
     own = frame.iloc[[0]].assign(item="own", sequence="A" * WIDTH)
     changed = people["hap_index"].copy()
     changed[0, :, 0] = len(frame)
     people = {**people, "hap_index": changed}
-    _, after = next(disease_models.cohort_designs(job, pd.concat([frame, own]), people, features))
+    *_, after = next(disease_models.cohort_designs(job, pd.concat([frame, own]), people, features))
     assert before is not None
     assert after is not None
     assert before.shape == (120, 6 * columns)

@@ -21,6 +21,9 @@ def test_models_of_every_dataset(config):
         assert "genebert-shuffled_matrix" in names
     assert "cnn" in by_kind["variants"]
     assert {"accessibility", "context-lr", "cell-average"} <= set(by_kind["narrowpeak"])
+    chip = next(row for row in config["datasets"] if row["kind"] == "narrowpeak")
+    hidden = layout.models(config, {**chip, "anchor": "hidden"})
+    assert set(by_kind["narrowpeak"]) - set(hidden) == {"accessibility"}
     assert {"gt-ag", "pwm"} <= set(by_kind["gtf"])
     assert {"covariates", "dosage-lr", "dosage-lr-weighted"} <= set(by_kind["cohort"])
 

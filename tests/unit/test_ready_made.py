@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,23 @@ def test_repeats_and_odd_letters_are_dropped_and_counted(toy: Toy) -> None:
     assert info["dropped"] == {"no_dna": 1, "repeated_in_its_split": 1}
     assert info["n_in"] == 220
     assert len(frame) == 218
+
+
+@pytest.mark.parametrize("parquet", [False, True])
+def test_rows_without_a_label_are_dropped_and_counted(toy: Toy, parquet: bool) -> None:
+    path, row = three_files(toy.folder)
+    train = pd.read_csv(path, dtype={"label": object})
+    train.loc[:2, "label"] = [None, float("nan"), None] if parquet else ["", "NA", " nan "]
+    if parquet:
+        path = path.with_suffix(".parquet")
+        train["label"] = train["label"].astype(float)
+        train.to_parquet(path, index=False)
+    else:
+        train.to_csv(path, index=False)
+    frame, info, _ = build(toy, path, row)
+    assert info["dropped"] == {"no_label": 3}
+    assert info["classes"] == ["0", "1"]
+    assert len(frame) == 217
 
 
 def test_copies_are_removed_or_kept_with_a_flag(toy: Toy) -> None:
@@ -187,12 +205,28 @@ def test_bad_labels_and_splits(toy: Toy) -> None:
     frame.assign(label=frame["label"] + 0.5).to_csv(path, index=False)
     with pytest.raises(InputError, match=r"label is no class: found '0\.5'|label is no class"):
         build(toy, path, row)
+    for value in ("inf", "1e30"):
+        numbers = frame["label"].astype(str)
+        numbers[0] = value
+        frame.assign(label=numbers).to_csv(path, index=False)
+        with pytest.raises(InputError, match=f"label is no class; found '{value}'"):
+            build(toy, path, row)
     frame.assign(split="tets").to_csv(path, index=False)
     with pytest.raises(InputError, match=r"line 2: unknown split; did you mean 'test'\?"):
         build(toy, path, {})
     path.write_text("")
     with pytest.raises(InputError, match="cannot be read as a table"):
         build(toy, path, row)
+    path.write_text("sequence,label\n")
+    with pytest.raises(InputError, match="has no row|there is no test split|no item of class"):
+        build(toy, path, row)
+    whole = gzip.compress(("sequence,label\n" + "ACGTACGT,1\n" * 5000).encode())
+    damaged = whole[:40] + bytes(20) + whole[60:]
+    for content in (whole[: len(whole) // 2], damaged):
+        cut = toy.folder / "cut.csv.gz"
+        cut.write_bytes(content)
+        with pytest.raises(InputError, match=r"cut\.csv\.gz: cannot be read as a table"):
+            build(toy, cut, row)
     (toy.folder / "x.parquet").write_bytes(b"PAR1")
     with pytest.raises(InputError, match="cannot be read as a table"):
         build(toy, toy.folder / "x.parquet", row)

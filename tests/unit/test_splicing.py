@@ -258,6 +258,10 @@ def test_copies_of_training_genes_are_removed(tmp_path: Path) -> None:
             toy.put(contig, c, "".join(letters))
     toy.write()
     frame, info, _ = build(toy, gtf(tmp_path, made))
+    for contig, k in (("chr2", 2), ("chr3", 4)):  # no decoys of theirs either
+        spans = made[CONTIGS.index(contig) * GENES + k][3]
+        there = (frame["contig"] == contig) & positions(frame).between(spans[0][0], spans[-1][1])
+        assert not there.any()
     assert info["dropped"]["genes_related_to_training"] == 2
     assert info["dropped"]["sites_of_related_genes"] == 12
     assert info["counts"]["test"]["donor"] == (GENES - 1) * 3
@@ -285,6 +289,12 @@ def test_the_cap_keeps_the_ratio(tmp_path: Path) -> None:
         "valid": {"none": 20, "donor": 10, "acceptor": 10},
         "test": {"none": 30, "donor": 15, "acceptor": 15},
     }
+
+
+def test_the_cap_of_a_natural_set_is_that_of_all_splits(tmp_path: Path) -> None:
+    toy, _, path = make(tmp_path)
+    _, info, _ = build(toy, path, {"negatives": "natural"}, max_items=200)
+    assert sum(sum(info["counts"][split].values()) for split in ("train", "valid")) <= 140
 
 
 def test_the_oracle_has_one_column_per_class(tmp_path: Path) -> None:

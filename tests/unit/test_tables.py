@@ -46,6 +46,10 @@ def test_read_rows(tmp_path, monkeypatch):
         ("name\tpath\na\t\n", "line 2: path is empty"),
         ("name\tpath\na/b\tc\n", "line 2: name cannot be used"),
         ("name\tpath\na\t$NO_SUCH_VARIABLE/c\n", "line 2: environment variable 'NO_SUCH_VARIABLE'"),
+        ('name\tpath\na\tb\nc\t"\nd\te\n', "line 3: a field starts with a quotation mark"),
+        ('name\tpath\na\t"\nc\t"\nd\te\n', "line 2: a field starts with a quotation mark"),
+        ('name\tpath\na\t"b"c\n', "line 2: a field starts with a quotation mark"),
+        ('name\tpath\na\t"' + "x" * 200_000 + '"\n', "line 2: a field starts"),
     ],
 )
 def test_bad_tables(tmp_path, text, message):
@@ -55,6 +59,22 @@ def test_bad_tables(tmp_path, text, message):
         read_rows(table, ("name", "path"), names=("name",), paths=("path",))
     assert message in str(error.value)
     assert str(table) in str(error.value)
+
+
+def test_quotes_of_spreadsheets_are_read(tmp_path):
+    table = tmp_path / "t.tsv"
+    table.write_text('name\tpath\tnote\na\tb\t"5"" cuff, left"\nc\td\t5" cuff\n')
+    rows = read_rows(table, ("name",))
+    assert [row["note"] for row in rows] == ['5" cuff, left', '5" cuff']
+
+
+def test_a_table_that_may_not_be_read_is_one_line(tmp_path, monkeypatch):
+    def refuse(self, *args, **kwargs):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(type(tmp_path), "open", refuse)
+    with pytest.raises(InputError, match=r"t\.tsv: cannot be read \(Permission denied\)"):
+        read_rows(tmp_path / "t.tsv", ("name",))
 
 
 def test_not_a_text_file(tmp_path):

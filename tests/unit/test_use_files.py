@@ -89,6 +89,13 @@ def test_sequences_of_several_lengths_are_refused(run):
         genebert.embed(run.encoders, ["ACGTACGT", "ACGT"])
 
 
+@pytest.mark.parametrize(("reference", "alternative"), [(3, 2), (1, 3), (0, 0)])
+def test_alleles_come_in_pairs(run, reference, alternative):
+    window = "ACGT" * (WIDTH // 4)
+    with pytest.raises(InputError, match=f"found '{reference} and {alternative}'"):
+        genebert.score_variants(run.encoders, [window] * reference, [window] * alternative)
+
+
 # variants
 
 
@@ -195,6 +202,8 @@ def test_the_annotated_vcf_keeps_every_record_and_declares_its_keys(run, tmp_pat
         ("chrUn\t50\t.\tA\tC\t.\t.\t.\n", "no variant can be scored.*contig not in the genome"),
         ("a\t50\t.\tALT\tREF\t.\t.\t.\n", "is it another build"),
         ("a\t50\t.\tREF\t<DUP>\t.\t.\t.\n", "no variant can be scored.*symbolic"),
+        ("a\t50\t.\tREF\t\t.\t.\t.\n", "no variant can be scored.*no alternative allele"),
+        ("a\t50\t.\tREF\t-\t.\t.\t.\n", "no variant can be scored.*no alternative allele"),
         ("a\t0\t.\tA\tC\t.\t.\t.\n", "no variant can be scored.*position beyond"),
         (
             "a\t50\t.\tREF\tALT\t.\t.\t.\na\t536870913\t.\tA\tC\t.\t.\t.\n",
@@ -488,6 +497,34 @@ def test_an_open_run_knows_its_files(run, tmp_path):
     (lonely / "config.json").touch()
     with pytest.raises(InputError, match="not beside it"):
         genebert.open_run(str(lonely))
+
+
+def test_cell_types_may_be_an_array_and_no_single_text(run, tmp_path):
+    opened = genebert.open_run(str(run.results / "pretrain/full"))
+    bed = run.write("o.bed", "a\t100\t120\n")
+    opened.embed_bed(bed, tmp_path / "o.h5ad", np.array(["HSC", "B"]))
+    assert set(anndata.read_h5ad(tmp_path / "o.h5ad").obsm) == {"region_HSC", "region_B"}
+    with pytest.raises(InputError, match=r"not in a list; found 'HSC'; expected \['HSC'\]"):
+        opened.embed_bed(bed, tmp_path / "p.h5ad", "HSC")
+
+
+def test_a_verb_that_fails_leaves_the_older_files(run, tmp_path, monkeypatch):
+    opened = genebert.open_run(str(run.results / "pretrain/full"))
+    home = Path(opened.file("tasks/tfbs/toy/genebert"))
+    home.mkdir(parents=True)
+    fitted_file(home, make_fitted(run, regions=True))
+    track, table, summary = (tmp_path / name for name in ("t.bedgraph", "t.tsv", "new/t.json"))
+    for path in (track, table):
+        path.write_text("mine")
+    bed = run.write("o.bed", "a\t100\t120\n")
+    with pytest.raises(InputError, match="unknown method"):
+        opened.attribute_bed(bed, run.head, bedgraph=track, summary=summary, method="grad")
+    nowhere = lambda self, contigs: np.full(len(contigs), -1)  # noqa: E731
+    monkeypatch.setattr(predictions.Neighbourhoods, "contig_codes", nowhere)
+    with pytest.raises(InputError, match=r"o\.bed, line 1: row lies on a contig without regions"):
+        opened.predict_bed(bed, "tfbs/toy", table=table, summary=summary, cell_types=["B"])
+    assert track.read_text() == table.read_text() == "mine"
+    assert {path.name for path in tmp_path.rglob("*")} == {"t.bedgraph", "t.tsv", "new"}
 
 
 def verbs(opened: Any, mine: Path, alias: Path, free: Path) -> dict[str, Any]:

@@ -158,10 +158,12 @@ def test_skips_are_counted(place: Path, genome: Genome) -> None:
     extra = good.iloc[[0, 0, 0]].copy()
     extra["alt"] = ["C,G", "<DEL>", extra["alt"].iloc[0]]
     in_n = table(genome, [2990], ("chr1",))
-    frame, info = build(place, write(place, pd.concat([good, extra, in_n])))
+    at_n = good.iloc[[0]].assign(position=3050)  # the file knows the base, the genome does not
+    frame, info = build(place, write(place, pd.concat([good, extra, in_n, at_n])))
     assert len(frame) == len(good)
     assert info["dropped"] == {
-        "N in the window": 1, "multi-allelic": 1, "repeated": 1, "symbolic allele": 1
+        "N in the genome": 1, "N in the window": 1, "multi-allelic": 1, "repeated": 1,
+        "symbolic allele": 1,
     }  # fmt: skip
 
 
@@ -233,6 +235,8 @@ def test_reporter_assay_as_effects_or_labels(place: Path, genome: Genome) -> Non
     assert info["dropped"] == {"tags below 10": 1}
     assert frame["label"].tolist() == [1, 0, 0, 1, 1]
     assert frame["effect"].tolist() == [2.0, 0.01, 0.9, 0.5, 1.0]  # no direction
+    frame, info = build(place, path, columns={"label": "effect"}, positive={"effect": 0.7})
+    assert frame["label"].tolist() == [1, 0, 1, 0, 1, 1]  # 0.7 itself, whatever its p-value
 
 
 def test_elements_of_an_assay(place: Path, genome: Genome) -> None:
@@ -466,6 +470,8 @@ def test_clinvar(place: Path, genome: Genome) -> None:
     assert info["dropped"]["CLNREVSTAT: only"] == 3
     assert info["dropped"]["MC: without"] == 3
     assert set(frame["position"]) == {200, 500}
+    with pytest.raises(InputError, match="no variant can be used"):  # and not: no column MC
+        build(place, path, **row, only={"CLNREVSTAT": ["zzz"], "MC": ["missense"]})
     with pytest.raises(InputError, match="no record has the column 'CLNREV' of only"):
         build(place, path, **row, without={"CLNREV": ["x"]})
     with pytest.raises(InputError, match="line 4: contig is not in the genome; found 'xx1'"):

@@ -87,14 +87,16 @@ def score_variants(
     -------
     A row per variant with ``llr``, ``embedding``, with motifs ``motif`` and ``motif_top``, with a
     head ``accessibility``, ``cell_type`` and ``accessibility:CELL`` for each cell type.
+
+    Raises
+    ------
+    InputError
+        If there is no variant, not one alternative for each reference, or windows differ in length.
     """
-    from genebert.use.run import codes_of
+    from genebert.use.run import allele_codes
     from genebert.use.variants import Scorer
 
-    windows = codes_of([*reference, *alternative])
-    return Scorer(encoders, head, None, motifs)(
-        windows[: len(reference)], windows[len(reference) :]
-    )
+    return Scorer(encoders, head, None, motifs)(*allele_codes(reference, alternative))
 
 
 def attribute(
@@ -114,9 +116,9 @@ def attribute(
     """
     from genebert.use.attributions import accessibility_target
     from genebert.use.attributions import attribute as contributions
-    from genebert.use.run import codes_of
+    from genebert.use.run import codes_of, listed
 
-    target = accessibility_target(encoders, head, cell_types)
+    target = accessibility_target(encoders, head, listed(cell_types))
     return contributions(target, codes_of([sequence])[0], method)
 
 

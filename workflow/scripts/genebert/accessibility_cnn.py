@@ -62,35 +62,44 @@ def train_cnn(
 
 
 @torch.no_grad()
-def embed(network: SequenceCnn, sequences: Sequence[str]) -> NDArray[np.float32]:
-    """Return float32[n, 2 D]: the vectors of both strands, side by side."""
+def embed(
+    network: SequenceCnn, sequences: Sequence[str], both_strands: bool = True
+) -> NDArray[np.float32]:
+    """Return float32[n, 2 D]: the vectors of both strands, side by side; of one, float32[n, D]."""
     codes = torch.from_numpy(features.encode_all(sequences))
     parts = []
     for at in progress(range(0, len(codes), BATCH), "embedding", "batches"):
         batch = codes[at : at + BATCH]
-        strands = (batch, tokens.reverse_complement(batch))
+        strands = [batch, tokens.reverse_complement(batch)] if both_strands else [batch]
         parts.append(torch.cat([network.embed_sequence(s) for s in strands], dim=1).numpy())
     return np.concatenate(parts)
 
 
 @torch.no_grad()
-def read_out(network: SequenceCnn, vectors: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return float64[n, C]: mean logits of both strands from the vectors of :func:`embed`."""
-    both = torch.from_numpy(np.asarray(vectors, np.float32)).chunk(2, dim=1)
-    return torch.stack([network.logits(v) for v in both]).mean(dim=0).double().numpy()
+def read_out(
+    network: SequenceCnn, vectors: NDArray[np.floating], both_strands: bool = True
+) -> NDArray[np.float64]:
+    """Return float64[n, C]: mean logits of the strands from the vectors of :func:`embed`."""
+    strands = torch.from_numpy(np.asarray(vectors, np.float32)).chunk(1 + both_strands, dim=1)
+    return torch.stack([network.logits(v) for v in strands]).mean(dim=0).double().numpy()
 
 
-def fit_cnn(data: Openness, effort: Mapping[str, Any], key: Sequence[int]) -> AccessibilityModel:
-    """Train one network per learning rate and keep the best by validation AUROC."""
+def fit_cnn(
+    data: Openness, effort: Mapping[str, Any], key: Sequence[int], *, both_strands: bool = True
+) -> AccessibilityModel:
+    """Train one network per learning rate and keep the best by validation AUROC.
+
+    `both_strands` is that of :func:`genebert.disease_models.starts`; training sees both anyway.
+    """
     best: AccessibilityModel | None = None
     for rate in effort.get("learning_rates", [1e-3]):
         network = train_cnn(data, float(rate), effort, key)
 
         def encoder(sequences: Sequence[str], network: SequenceCnn = network) -> Any:
-            return embed(network, sequences)
+            return embed(network, sequences, both_strands)
 
         def head(vectors: NDArray[np.floating], network: SequenceCnn = network) -> Any:
-            return read_out(network, vectors)
+            return read_out(network, vectors, both_strands)
 
         area = mean_auroc(data.y_valid, head(encoder(data.valid)))
         log.info("accessibility CNN: learning rate %g, validation AUROC %.3f", rate, area)

@@ -201,7 +201,8 @@ def motif_lr(job: Job) -> Result:
 def context_features(job: Job, neighbours: int, *, cell_state: bool = True) -> Matrix:
     """Return float32[N, 5 M + 1]: what both branches see, as one row per item.
 
-    Motif features of the sequence (sums and best scores, 2 M), strength of the anchor, mean motif
+    Motif features of the sequence (sums and best scores, 2 M), strength of the anchor (0 where the
+    dataset hides it), mean motif
     row of the accessible neighbours (M), state of the cell type (M), and the products of the
     anchor's row in the motif matrix and the state (M; a regression cannot form them itself).
 
@@ -218,7 +219,7 @@ def context_features(job: Job, neighbours: int, *, cell_state: bool = True) -> M
     )
     motifs = features.motif_features(items.sequences, job.motifs)[items.sequence]
     strength = context.strength(cell, items.region)[:, None]
-    if items.anchor_hidden:
+    if not items.anchor_shown:
         strength = np.zeros_like(strength)
     parts = [motifs, strength, context.mean_rows(around)]
     if cell_state:

@@ -104,7 +104,7 @@ def _one_line(error: ValidationError, file: str) -> InputError:
     if error.validator == "additionalProperties":
         assert isinstance(error.instance, dict)
         known = list(schema.get("properties", {}))
-        unknown = sorted(set(error.instance) - set(known))[0]
+        unknown = min(map(str, set(error.instance) - set(known)))
         key = key_of(error)
         full = unknown if key == "(top level)" else f"{key}.{unknown}"
         return InputError(f"unknown key {full!r}{nearest(str(unknown), known)}", file=file)

@@ -31,7 +31,7 @@ from genebert.variant_models import Features, Problem, sequence_change
 if TYPE_CHECKING:
     from genebert.pretrained import Pretrained
 
-VERSION = 5
+VERSION = 6
 
 AXIS_REGIONS = 2500  # that the axes of a cohort's features are made from, four fifths of them
 
@@ -92,7 +92,8 @@ def starts(job: Job, *, both_strands: bool = True) -> Iterator[Start]:
         from genebert.accessibility_cnn import fit_cnn
 
         for number in range(1, int(job.effort.get("finetune_seeds", 1)) + 1):
-            yield Start(0, number, fit_cnn(data, job.effort, [job.seed, number]), None)
+            model = fit_cnn(data, job.effort, [job.seed, number], both_strands=both_strands)
+            yield Start(0, number, model, None)
     else:
         yield Start(0, 1, fit_accessibility(baseline_encoder(job), data), None)
 
@@ -376,8 +377,8 @@ def predict_cohort(**arguments: Any) -> None:
         finish(job, frames, record, started, (arguments["predictions"], arguments["fit"]))
         return
     record["grid"] = [point.to_dict() for point in cm.grid(job.model != "covariates")]
-    for seed, x in cohort_designs(job, frame, cohort, info.get("features", cm.OPENNESS)):
-        for draw in range(1, int(job.effort.get("finetune_seeds", 1)) + 1):
+    for seed, draws, x in cohort_designs(job, frame, cohort, info.get("features", cm.OPENNESS)):
+        for draw in draws:
             folds = cm.stratified_folds(people.labels, cm.OUTER_FOLDS, [job.seed, 7201, draw])
             seeds: dict[str, Any] = {"pretrain_seed": seed, "finetune_seed": draw}
             for track, outer in (("", folds), ("lopo", places)):
@@ -415,23 +416,25 @@ def read_cohort(paths: Sequence[str], dataset: str) -> dict[str, NDArray[Any]]:
 
 def cohort_designs(
     job: Job, frame: pd.DataFrame, cohort: Mapping[str, NDArray[Any]], features: str = cm.OPENNESS
-) -> Iterator[tuple[int, NDArray[np.float32] | None]]:
-    """Yield (pre-training seed, float32[n, F] or None) for every seed of a model.
+) -> Iterator[tuple[int, Sequence[int], NDArray[np.float32] | None]]:
+    """Yield (pre-training seed, fine-tuning seeds, float32[n, F] or None) of a model's every seed.
 
-    All models see the same variants: those that lie in a region.
+    All models see the same variants: those that lie in a region. A fine-tuning seed draws the folds
+    of people; that of the network trained here (``cnn``) decides its weights, too.
 
     Parameters
     ----------
     features : what a model says of a sequence: one of :data:`~genebert.cohort_models.FEATURES`.
     """
     inside = cohort["variant_row"] >= 0
+    draws = range(1, int(job.effort.get("finetune_seeds", 1)) + 1)
     if job.model == "covariates":
-        yield 0, None
+        yield 0, draws, None
         return
     dosage = cohort["dosage"][:, inside].astype(np.float32)
     dosage[dosage < 0] = np.nan
     if job.model == "dosage-lr":
-        yield 0, dosage
+        yield 0, draws, dosage
         return
     sequences = frame["sequence"].tolist()
     # one strand: many sequences, and the difference of two haplotypes is what counts
@@ -442,14 +445,13 @@ def cohort_designs(
                 predicted[cohort["variant_row"][inside]]
                 - predicted[cohort["variant_reference"][inside]]
             )
-            yield start.pretrain_seed, dosage * np.abs(change).max(axis=1).astype(np.float32)
+            weight = np.abs(change).max(axis=1).astype(np.float32)
+            yield start.pretrain_seed, draws, dosage * weight
             continue
         part = 1 if features == cm.OPENNESS else 0  # of what a model returns
         rows = np.asarray((embedding, predicted)[part], np.float64)
         if rows.shape[1] > cm.MOST_COLUMNS:
             regions = start.model(openness(job.context.shards, job.seed, AXIS_REGIONS).train)
             rows = cm.reduce_columns(rows, np.asarray(regions[part], np.float64))
-        yield (
-            start.pretrain_seed,
-            cm.haplotype_features(rows, cohort["hap_index"], cohort["reference_row"]),
-        )
+        x = cm.haplotype_features(rows, cohort["hap_index"], cohort["reference_row"])
+        yield start.pretrain_seed, [start.finetune_seed] if job.model == "cnn" else draws, x

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
+from typing import TextIO
 
 from genebert.errors import InputError, closest
 from genebert.hints import file_kind, separator, similar_file
@@ -133,7 +134,7 @@ def read_rows(
                 f"is not a text file in UTF-8 but {kind[0]}", file=path, expected=kind[1]
             )
         with path.open(newline="", encoding="utf-8-sig") as handle:  # with or without its mark
-            lines = list(csv.reader(handle, delimiter="\t"))
+            lines = split_lines(handle, path)
     except FileNotFoundError:
         hint = similar_file(path)
         if not hint and not path.is_absolute():
@@ -143,6 +144,8 @@ def read_rows(
         raise InputError("is a folder", file=path, expected="a table") from None
     except UnicodeDecodeError:
         raise InputError("is not a text file in UTF-8", file=path) from None
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", file=path) from None
     if not lines:
         raise InputError("is empty", file=path, expected=f"columns {', '.join(required)}")
     header = [column.lstrip("#") for column in lines[0]]
@@ -182,6 +185,34 @@ def read_rows(
     if not rows:
         raise InputError("has no rows", file=path)
     return rows
+
+
+def split_lines(handle: TextIO, path: Path) -> list[list[str]]:
+    """Return the fields of every line of a TSV, which may be quoted as spreadsheets do.
+
+    Raises
+    ------
+    InputError
+        If a quotation mark is not closed in its line: it would swallow the lines that follow.
+    """
+    lines: list[list[str]] = []
+    whole = True
+    try:
+        for fields in csv.reader(handle, delimiter="\t", strict=True):
+            whole = not any("\n" in field or "\r" in field for field in fields)
+            if not whole:
+                break
+            lines.append(fields)
+    except csv.Error:
+        whole = False
+    if not whole:
+        raise InputError(
+            "a field starts with a quotation mark that is not closed at its end",
+            file=path,
+            row=len(lines) + 1,
+            expected="no quotation marks, or fields within two of them",
+        )
+    return lines
 
 
 def check_unique(

@@ -23,6 +23,7 @@ from genebert.tables import check_unique, read_rows
 from genebert.tasks.variant_files import PREFIX, Record, check_reference, skip_reason
 
 MISSING = -1
+NO_VALUE = ("", "na", "n/a", "nan", "null", "-", ".")  # of a covariate, in lower case
 _BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 
 
@@ -90,8 +91,8 @@ def read_phenotypes(path: str, samples: Sequence[str], vcf: str) -> tuple[Phenot
     Raises
     ------
     InputError
-        If a sample has no row, a phenotype is not 0 or 1, a covariate is empty, or all people are
-        cases or all controls.
+        If a sample has no row, a phenotype is not 0 or 1, a covariate is empty or a word among
+        numbers, or all people are cases or all controls.
     """
     rows = read_rows(path, ("sample", "phenotype"))
     check_unique(rows, ("sample",), path)
@@ -126,24 +127,44 @@ def read_phenotypes(path: str, samples: Sequence[str], vcf: str) -> tuple[Phenot
     for column in (name for name in rows[0] if name not in ("sample", "phenotype")):
         values = [row[column] for row in kept]
         for row, value in zip(kept, values, strict=True):
-            if value in ("", "NA", "nan", "."):
+            if value.lower() in NO_VALUE:
                 raise InputError(
-                    f"covariate {column} is missing", file=path, row=lines[row["sample"]]
+                    f"covariate {column} is missing",
+                    file=path,
+                    row=lines[row["sample"]],
+                    found=value or None,
                 )
-        try:
-            numbers = np.array([float(value) for value in values])
-        except ValueError:
+        numbers = [as_number(value) for value in values]
+        words = [at for at, number in enumerate(numbers) if not np.isfinite(number)]
+        if not words:
+            names.append(column)
+            columns.append(np.array(numbers))
+        elif 2 * len(words) < len(values):
+            raise InputError(
+                f"covariate {column} has a word among numbers",
+                file=path,
+                row=lines[kept[words[0]]["sample"]],
+                found=values[words[0]],
+                expected="numbers, or words that are no numbers for most people",
+            )
+        else:
             # one level is left out: it is what the others are compared with
             for level in sorted(set(values))[1:]:
                 names.append(f"{column}={level}")
                 columns.append(np.array([value == level for value in values], dtype=float))
-        else:
-            names.append(column)
-            columns.append(numbers)
     covariates = np.array(columns, dtype=np.float32).reshape(len(columns), len(kept)).T
     population = [row.get("population", "") for row in kept]
     found = Phenotypes(list(samples), labels, covariates, names, population)
     return found, len(by_sample) - len(kept)
+
+
+def as_number(text: str) -> float:
+    """Return the finite number that a text is, else NaN."""
+    try:
+        number = float(text)
+    except ValueError:
+        return float("nan")
+    return number if np.isfinite(number) else float("nan")
 
 
 @lru_cache(maxsize=1024)
@@ -213,8 +234,9 @@ def read_genotypes(
             reason = skip_reason(record)
             key = (record.contig, record.position, record.ref, record.alt)
             if not reason:
-                _check_reference(genome, record, path)
-                reason = "repeated" if key in seen else ""
+                reason = _check_reference(genome, record, path)
+            if not reason and key in seen:
+                reason = "repeated"
             if reason:
                 dropped[reason] += 1
                 continue
@@ -239,9 +261,9 @@ def read_genotypes(
     return Genotypes(records, stacked), dropped, calls, n_in
 
 
-def _check_reference(genome: Genome, record: Record, path: str) -> None:
+def _check_reference(genome: Genome, record: Record, path: str) -> str:
     """As `check_reference`; the record's number is named, for a VCF's lines are compressed."""
     try:
-        check_reference(genome, record, f"{path} (record {record.row})")
+        return check_reference(genome, record, f"{path} (record {record.row})")
     except InputError as error:
         raise InputError(str(error).replace(f", line {record.row}:", ":")) from None

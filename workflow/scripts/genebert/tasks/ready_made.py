@@ -13,6 +13,7 @@ classes. Without coordinates it cannot be a chromosome; ``leaks.tsv`` counts its
 from __future__ import annotations
 
 import logging
+import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from genebert.genome import Genome
 from genebert.splits import SPLITS
 from genebert.tasks.dataset import SHARES, as_list, fair_quota, finish, read_regions, row_option
 from genebert.tasks.promoter import initiator_shares
+from genebert.tasks.variant_files import MISSING
 
 log = logging.getLogger("genebert")
 
@@ -38,6 +40,7 @@ SPLIT_NAMES: Mapping[str, str] = {
 }
 VALID_SHARE = 0.1
 MAX_CLASSES = 100
+MAX_LABEL = 2**53  # a whole number in a float
 STRANDED = ("promoter", "splicing")  # tasks whose sequences are written along the gene's strand
 
 
@@ -157,9 +160,8 @@ def read_all(labels: str, extra: Sequence[str], row: Mapping[str, Any]) -> pd.Da
         part["split"] = split
         if names["split"] in raw and not given:
             part["split"] = split_names(raw[names["split"]], path)
-        own = raw[names["name"]].astype(str) if names["name"] in raw else ""
-        part["item"] = [f"{split}:{i:08d}" for i in range(len(raw))]
-        part["item"] += own if isinstance(own, str) else ":" + own
+        tails = [f":{name}" for name in raw[names["name"]]] if names["name"] in raw else None
+        part["item"] = [f"{split}:{i:08d}{tail}" for i, tail in enumerate(tails or [""] * len(raw))]
         parts.append(part)
     table = pd.concat(parts, ignore_index=True)
     if table.empty:
@@ -175,7 +177,7 @@ def read_table(path: str) -> pd.DataFrame:
             return pd.read_parquet(path)
         separator = "\t" if name.endswith((".tsv", ".txt")) else ","
         return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
-    except (OSError, ValueError, pd.errors.ParserError) as error:
+    except (OSError, EOFError, zlib.error, ValueError, pd.errors.ParserError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"cannot be read as a table ({reason})", file=path) from None
 
@@ -201,8 +203,8 @@ def clean(
 ) -> tuple[pd.DataFrame, list[str]]:
     """Return the usable rows with labels 0, 1, ..., and the names of the classes.
 
-    Dropped are empty sequences and those with other letters than ACGTN, then all but the first of
-    equal sequences of a split.
+    Dropped are empty sequences and those with other letters than ACGTN, rows without a label, then
+    all but the first of equal sequences of a split.
 
     Raises
     ------
@@ -212,15 +214,19 @@ def clean(
     sequence = table["sequence"].astype(str).str.strip().str.upper()
     readable = sequence.str.fullmatch("[ACGTN]+")
     dropped["no_dna"] = int((~readable).sum())
-    table = table.assign(sequence=sequence)[readable]
+    text = table["label"].astype(str).str.strip()
+    labelled = table["label"].notna() & ~text.isin(MISSING)
+    dropped["no_label"] = int((readable & ~labelled).sum())
+    table = table.assign(sequence=sequence, label=text)[readable & labelled]
     repeated = table.duplicated(["split", "sequence"])
     dropped["repeated_in_its_split"] = int(repeated.sum())
     table = table[~repeated].reset_index(drop=True)
-    text = table["label"].astype(str).str.strip()
+    text = table["label"]
     number = pd.to_numeric(text, errors="coerce")
     is_number = bool(number.notna().all())
-    if is_number and (number != number.round()).any():
-        at = int(np.argmax(number != number.round()))
+    no_class = (number != number.round()) | ~(number.abs() < MAX_LABEL)
+    if is_number and no_class.any():
+        at = int(np.argmax(no_class))
         raise InputError("label is no class", file=file, found=text.iloc[at], expected="0, 1, ...")
     values = number.astype("int64") if is_number else text
     classes = sorted(values.unique().tolist())

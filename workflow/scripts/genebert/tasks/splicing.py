@@ -95,24 +95,29 @@ def build(
     exons = annotation.keep_known_contigs(exons, fasta.lengths, dropped, file=labels)
     annotated = splice_sites(exons, fasta, dropped, file=labels)
     canonical = check_canonical(annotated, file=labels)
-    sites = drop_related(place(annotated, fasta, plan, dropped), exons, fasta, dropped)
+    sites, related_genes = drop_related(
+        place(annotated, fasta, plan, dropped), exons, fasta, dropped
+    )
+    bodies = gene_bodies(exons)
     close = near(sites, annotated, other_class=True)
     dropped["within_5_nt_of_other_class"] = int(close.sum())
     sites = sites[~close].reset_index(drop=True)
     extra: dict[str, Any] = {}
     parts = []
     if kind == "natural":
-        scan, extra = scan_genes(sites, annotated, exons, fasta, plan, max_items, seed)
+        scan, extra = scan_genes(sites, annotated, bodies, fasta, plan, max_items, seed)
         parts.append(scan)
         dropped["annotated_sites_not_scanned"] = sum(extra["missed_unscanned"].values())
         sites = sites[sites["split"] != "test"]
+        max_items = round((1 - SHARES["test"]) * max_items)
     sites = balance(sites, max_items, seed, dropped)
     parts.append(sites)
     for number, split in enumerate(SPLITS):
         part = sites[sites["split"] == split]
         if len(part):
             rng = np.random.default_rng([seed, 11, number])
-            decoys = draw_decoys(part, annotated, exons, fasta, plan, rng, kind == "matched")
+            places = bodies if split == "train" else bodies[~gene_keys(bodies).isin(related_genes)]
+            decoys = draw_decoys(part, annotated, places, fasta, plan, rng, kind == "matched")
             dropped["sites_without_decoy"] += len(part) - len(decoys)
             parts.append(decoys)
     frame = pd.concat(parts, ignore_index=True)
@@ -281,10 +286,15 @@ def gene_sequences(exons: pd.DataFrame, genome: Genome) -> dict[tuple[str, str],
 
 def drop_related(
     sites: pd.DataFrame, exons: pd.DataFrame, genome: Genome, dropped: Counter[str]
-) -> pd.DataFrame:
-    """Drop the valid and test sites of genes with over 80 % identity to a training gene."""
+) -> tuple[pd.DataFrame, set[tuple[str, str]]]:
+    """Drop the valid and test sites of genes with over 80 % identity to a training gene.
+
+    Returns
+    -------
+    sites : those that are left. related : (contig, gene) of the genes.
+    """
     spliced = gene_sequences(exons, genome)
-    keys = pd.Series(list(zip(sites["contig"], sites["gene"], strict=True)), index=sites.index)
+    keys = gene_keys(sites)
     training = sites["split"] == "train"
     known = sorted(set(keys[training]))
     asked = sorted(set(keys[~training]) - set(known))
@@ -293,7 +303,12 @@ def drop_related(
     gone = keys.isin(removed) & ~training
     dropped["genes_related_to_training"] = len(removed)
     dropped["sites_of_related_genes"] = int(gone.sum())
-    return sites[~gone].reset_index(drop=True)
+    return sites[~gone].reset_index(drop=True), removed
+
+
+def gene_keys(rows: pd.DataFrame) -> pd.Series:
+    """Return (contig, gene) of every row."""
+    return pd.Series(list(zip(rows["contig"], rows["gene"], strict=True)), index=rows.index)
 
 
 def near(
@@ -368,7 +383,7 @@ def motif_positions(
 def draw_decoys(
     sites: pd.DataFrame,
     annotated: pd.DataFrame,
-    exons: pd.DataFrame,
+    bodies: pd.DataFrame,
     genome: Genome,
     splits: Splits,
     rng: np.random.Generator,
@@ -376,12 +391,11 @@ def draw_decoys(
 ) -> pd.DataFrame:
     """Return the items of class none of one split: a GT and an AG decoy for each pair of sites.
 
-    Decoys are no annotated site and further than 5 nt from any. With ``matched`` their GC is that
-    of the sites that they are centred like.
+    Decoys lie in the genes of ``bodies``, are no annotated site and further than 5 nt from any.
+    With ``matched`` their GC is that of the sites that they are centred like.
     """
     split = str(sites["split"].iloc[0])
     ranges = splits.clipped(split, genome.lengths)
-    bodies = gene_bodies(exons)
     spans = [
         (body.contig, max(body.start, r.start), min(body.end, r.end), body.strand, body.gene)
         for body in bodies.itertuples(index=False)
@@ -419,7 +433,7 @@ def draw_decoys(
 def scan_genes(
     sites: pd.DataFrame,
     annotated: pd.DataFrame,
-    exons: pd.DataFrame,
+    bodies: pd.DataFrame,
     genome: Genome,
     splits: Splits,
     max_items: int,
@@ -436,9 +450,7 @@ def scan_genes(
         without GT or AG, and ``missed_unscanned``, whose window has N or leaves contig or split.
     """
     test = sites[sites["split"] == "test"]
-    bodies = gene_bodies(exons)
-    genes = set(zip(test["contig"], test["gene"], strict=True))
-    bodies = bodies[[key in genes for key in zip(bodies["contig"], bodies["gene"], strict=True)]]
+    bodies = bodies[gene_keys(bodies).isin(set(gene_keys(test)))]
     bodies = bodies[split_of(bodies, splits) == "test"]
     truth = {values: values[3] for values in annotated[KEYS].itertuples(index=False, name=None)}
     rng = np.random.default_rng([seed, 12])
@@ -460,9 +472,7 @@ def scan_genes(
     scan = pd.concat(parts, ignore_index=True).drop_duplicates([*KEYS[:3], "placed"])
     scan = place(scan, genome, splits)
     scan = scan[scan["split"] == "test"].reset_index(drop=True)
-    own = annotated[
-        [key in taken for key in zip(annotated["contig"], annotated["gene"], strict=True)]
-    ]
+    own = annotated[gene_keys(annotated).isin(taken)]
     there = set(scan[KEYS].itertuples(index=False, name=None))
     lost = own[[key not in there for key in own[KEYS].itertuples(index=False, name=None)]]
     canonical = lost["motif"] == lost["class"].map(MOTIF)

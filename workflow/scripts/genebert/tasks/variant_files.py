@@ -28,6 +28,7 @@ REQUIRED = ("contig", "position", "ref", "alt", "label")
 VCF_COLUMNS = ("CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO")
 PREFIX = "key contig_prefix adds it"
 MISSING = ("", "NA", "NaN", "nan", ".")  # a number or a label that a file does not have
+UNKNOWN_BASES = "N in the genome"
 MAX_ALLELE = 50  # bases; longer alleles would leave too little of the window in common
 
 
@@ -248,11 +249,10 @@ class Filter:
 
     def __call__(self, record: Record) -> str:
         """Return the reason to leave a record out, or an empty string."""
+        self.missing.difference_update(record.fields)
         for key, column, texts in self.rules:
-            value = record.fields.get(column)
-            if value is not None:
-                self.missing.discard(column)
-            if any(text in (value or "").lower() for text in texts) is not (key == "only"):
+            value = record.fields.get(column, "").lower()
+            if any(text in value for text in texts) is not (key == "only"):
                 return f"{column}: {key}"
         return ""
 
@@ -323,8 +323,14 @@ def skip_reason(record: Record) -> str:
     return "" if record.ref != alt else "alternative equals reference"
 
 
-def check_reference(genome: Genome, record: Record, path: str) -> None:
-    """Raise :class:`InputError` unless the genome holds REF at the record's position."""
+def check_reference(genome: Genome, record: Record, path: str) -> str:
+    """Return why the bases of REF cannot be compared with the genome, or an empty string.
+
+    Raises
+    ------
+    InputError
+        If a known base of the genome at the record's position is another than that of REF.
+    """
     if record.contig not in genome.lengths:
         raise InputError(
             f"contig is not in the genome{contig_hint(record.contig, genome.lengths, PREFIX)}",
@@ -342,7 +348,7 @@ def check_reference(genome: Genome, record: Record, path: str) -> None:
             expected=f"at most {genome.lengths[record.contig]}",
         )
     there = decode(genome.codes(record.contig, start, end))
-    if there != record.ref:
+    if disagrees(there, record.ref):
         raise InputError(
             f"REF disagrees with the genome at {record.contig}:{record.position} (1-based)",
             file=path,
@@ -350,6 +356,12 @@ def check_reference(genome: Genome, record: Record, path: str) -> None:
             found=record.ref,
             expected=f"{there} (is it another build, or a 0-based position?)",
         )
+    return UNKNOWN_BASES if "N" in there else ""
+
+
+def disagrees(there: str, ref: str) -> bool:
+    """Tell whether a known base of the genome is another than that of REF."""
+    return any(base not in ("N", own) for base, own in zip(there, ref, strict=True))
 
 
 def windows(genome: Genome, record: Record, width: int) -> tuple[int, str, str]:

@@ -136,11 +136,12 @@ class Labeller:
             return np.nan, np.nan, "no label"
         if not self.positive:
             return effect, effect, ""
-        pvalue = self.number(record, "pvalue")
-        if np.isnan(pvalue):
-            return np.nan, np.nan, "no p-value"
-        cut = float(self.positive.get("effect", 0.0))
-        hit = pvalue < float(self.positive.get("pvalue", 0.01)) and abs(effect) > cut
+        hit = abs(effect) >= float(self.positive.get("effect", 0.0))
+        if "pvalue" in self.positive:
+            pvalue = self.number(record, "pvalue")
+            if np.isnan(pvalue):
+                return np.nan, np.nan, "no p-value"
+            hit = hit and pvalue <= float(self.positive["pvalue"])
         return float(hit), effect, ""
 
 
@@ -180,7 +181,8 @@ def read_items(
             if not contig_twin(record.contig, genome.lengths):
                 reason = "contig not in the genome"
         if not reason:
-            check_reference(genome, record, path)
+            reason = check_reference(genome, record, path)
+        if not reason:
             label, effect, reason = labeller(record)
         if not reason:
             first = np.array([record.position - 1])

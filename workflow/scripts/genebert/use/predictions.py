@@ -99,7 +99,7 @@ class Contexts:
     Parameters
     ----------
     fitted : a network with a region branch. shards : path of ``index.json``.
-    cell_types : to predict for.
+    cell_types : to predict for. bed : the file of the rows, named in errors.
 
     Raises
     ------
@@ -107,7 +107,7 @@ class Contexts:
         If no cell type is named, or one is unknown.
     """
 
-    def __init__(self, fitted: Fitted, shards: str, cell_types: Sequence[str]) -> None:
+    def __init__(self, fitted: Fitted, shards: str, cell_types: Sequence[str], bed: str) -> None:
         if not cell_types:
             raise InputError(
                 "the model reads the cell type, so one must be named",
@@ -116,7 +116,7 @@ class Contexts:
                 expected="cell types, separated by commas",
             )
         assert fitted.encoders is not None
-        self.about = fitted.about
+        self.about, self.bed = fitted.about, bed
         self.places = Neighbourhoods(fitted.encoders, shards)
         self.cells = self.places.cells(cell_types)
 
@@ -127,7 +127,7 @@ class Contexts:
             row = int(np.argmin(contig_B))
             raise InputError(
                 "row lies on a contig without regions",
-                file="bed",
+                file=self.bed,
                 row=int(rows.line[row]),
                 found=rows.contigs[rows.contig[row]],
             )
@@ -173,7 +173,7 @@ def predict_bed(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network, sequence = kept.load(fitted, device), Genome(genome)
     about = network.about
-    contexts = Contexts(network, shards, list(cell_types)) if about.regions else None
+    contexts = Contexts(network, shards, list(cell_types), bed) if about.regions else None
     rows = read_bed(bed, sequence)
     if about.strand_specific and (rows.strand == ".").all():
         log.warning("%s: no row has a strand (column 6); all are read on '+'", bed)

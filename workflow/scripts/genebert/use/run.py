@@ -7,9 +7,10 @@ Out: the same files that the workflow writes (:mod:`genebert.use`).
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ import pandas as pd
 from genebert.errors import InputError
 from genebert.features import encode_all
 from genebert.genome import Codes
+from genebert.job import outputs_in_place
 from genebert.kept import Fitted
 from genebert.layout import SHARED_MODELS
 from genebert.model_files import WEIGHTS, model_directory
@@ -38,6 +40,36 @@ def codes_of(sequences: Sequence[str]) -> Codes:
             "sequences are not of one length", file="sequences", found=sorted(lengths)[:4]
         )
     return encode_all(sequences)
+
+
+def allele_codes(reference: Sequence[str], alternative: Sequence[str]) -> tuple[Codes, Codes]:
+    """Return the codes of windows with either allele, uint8[n, L] each.
+
+    Raises
+    ------
+    InputError
+        If there is none, not one of each, or they are not all of one length.
+    """
+    if not len(reference) == len(alternative) > 0:
+        raise InputError(
+            "not one alternative for each reference",
+            file="sequences",
+            found=f"{len(reference)} and {len(alternative)}",
+        )
+    codes = codes_of([*reference, *alternative])
+    return codes[: len(reference)], codes[len(reference) :]
+
+
+def listed(cell_types: Iterable[str]) -> list[str]:
+    """Return the names of cell types; a single text, which would be read as letters, is refused."""
+    if isinstance(cell_types, str):
+        raise InputError(
+            "cell types are not in a list",
+            file="cell_types",
+            found=cell_types,
+            expected=f"[{cell_types!r}]",
+        )
+    return [str(name) for name in cell_types]
 
 
 def predict_sequences(fitted: Fitted, sequences: Sequence[str]) -> pd.DataFrame:
@@ -144,19 +176,24 @@ class Run:
         genome = self.file(GENOME)
         return {"genome": genome, "index": f"{genome}.fai", "block_index": f"{genome}.gzi"}
 
+    def _write(
+        self,
+        verb: Callable[..., None],
+        inputs: Mapping[str, str],
+        outputs: Mapping[str, str],
+        **more: Any,
+    ) -> None:
+        """Call a verb; what it writes takes the place of older files when it is whole."""
+        check_apart(inputs, outputs)
+        with outputs_in_place(dict(outputs)) as parts:
+            verb(**inputs, **parts, **more, threads=self.threads)
+
     def fit_head(self, head: str | Path, seed: int = 1) -> None:
         """Fit the accessibility read-out and write it (minutes on a large run)."""
         from genebert.use.head import fit_head
 
-        shards = self.file("shards/index.json")
-        check_apart({"weights": self.weights, "shards": shards}, {"head": str(head)})
-        fit_head(
-            weights=self.weights,
-            shards=shards,
-            head=str(head),
-            seed=seed,
-            threads=self.threads,
-        )
+        inputs = {"weights": self.weights, "shards": self.file("shards/index.json")}
+        self._write(fit_head, inputs, {"head": str(head)}, seed=seed)
 
     def embed_bed(
         self, bed: str | Path, embeddings: str | Path, cell_types: Sequence[str] = ()
@@ -171,14 +208,8 @@ class Run:
             "shards": self.file("shards/index.json"),
         }
         outputs = {"embeddings": str(embeddings)}
-        check_apart(inputs, outputs)
-        embed_bed(
-            **inputs,
-            **outputs,
-            name=Path(bed).name,
-            cell_types=cell_types,
-            threads=self.threads,
-        )
+        cells = listed(cell_types)
+        self._write(embed_bed, inputs, outputs, name=Path(bed).name, cell_types=cells)
 
     def score_vcf(
         self,
@@ -207,14 +238,8 @@ class Run:
             "vcf_index": f"{annotated}.tbi",
             "summary": str(summary),
         }
-        check_apart(inputs, outputs)
-        score_vcf(
-            **inputs,
-            **outputs,
-            name=Path(vcf).name,
-            cell_types=cell_types,
-            threads=self.threads,
-        )
+        cells = listed(cell_types)
+        self._write(score_vcf, inputs, outputs, name=Path(vcf).name, cell_types=cells)
 
     def predict_bed(
         self,
@@ -236,14 +261,8 @@ class Run:
             "shards": self.file("shards/index.json"),
         }
         outputs = {"table": str(table), "summary": str(summary)}
-        check_apart(inputs, outputs)
-        predict_bed(
-            **inputs,
-            **outputs,
-            name=Path(bed).name,
-            cell_types=cell_types,
-            threads=self.threads,
-        )
+        cells = listed(cell_types)
+        self._write(predict_bed, inputs, outputs, name=Path(bed).name, cell_types=cells)
 
     def attribute_bed(
         self,
@@ -270,14 +289,14 @@ class Run:
             "head": str(head),
         }
         outputs = {"bedgraph": str(bedgraph), "summary": str(summary)}
-        check_apart({**inputs, "fitted": fitted}, outputs)
-        attribute_bed(
-            **inputs,
-            **outputs,
+        check_apart({"fitted": fitted}, outputs)
+        self._write(
+            attribute_bed,
+            inputs,
+            outputs,
             fitted=[fitted] if dataset else [],
             name=Path(bed).name,
-            cell_types=cell_types,
+            cell_types=listed(cell_types),
             output=output,
             method=method,
-            threads=self.threads,
         )

@@ -73,7 +73,7 @@ def accessibility_source(
 
 
 def network_source(
-    path: str, shards: str, cell_types: Sequence[str], output: str, threads: int
+    path: str, shards: str, cell_types: Sequence[str], output: str, threads: int, bed: str
 ) -> Source:
     """Return one output of a fitted network as a source; the first one if ``output`` is empty.
 
@@ -97,7 +97,7 @@ def network_source(
                 found=", ".join(cell_types),
                 expected="one name; a further row of the table for every other one",
             )
-        contexts = Contexts(fitted, shards, cell_types)
+        contexts = Contexts(fitted, shards, cell_types, bed)
         label += f" in {cell_types[0]}"
 
     def targets(rows: Rows) -> list[Target]:
@@ -220,7 +220,7 @@ def attribute_bed(
     """
     cells, networks = list(cell_types), [fitted] if isinstance(fitted, str) else list(fitted)
     if networks:
-        source = network_source(networks[0], shards, cells, output, threads)
+        source = network_source(networks[0], shards, cells, output, threads, bed)
     else:
         source = accessibility_source(weights, head, shards, cells, threads)
     sequence = Genome(genome)

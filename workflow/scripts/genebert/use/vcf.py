@@ -24,6 +24,7 @@ from genebert.tasks.variant_files import (
     VCF_COLUMNS,
     Record,
     check_reference,
+    disagrees,
     skip_reason,
     windows,
 )
@@ -73,15 +74,17 @@ class Counts:
 
 def reason_of(genome: Genome, record: Record, width: int) -> str:
     """Return why an allele cannot be scored, or an empty text."""
-    reason = skip_reason(record)
+    reason = "no alternative allele" if record.alt in ("", "-") else skip_reason(record)
     if record.contig not in genome.lengths:
         return NOT_IN_GENOME
     first = record.position - 1
     if not 0 <= first <= genome.lengths[record.contig] - len(record.ref):
         return BEYOND
     known = set(record.ref) <= set("ACGTN") and bool(record.ref)
-    if known and decode(genome.codes(record.contig, first, first + len(record.ref))) != record.ref:
-        return OTHER_REF
+    if known:
+        there = decode(genome.codes(record.contig, first, first + len(record.ref)))
+        if disagrees(there, record.ref):
+            return OTHER_REF
     if reason:
         return reason
     _, reference, alternative = windows(genome, record, width)
