@@ -31,7 +31,7 @@ def folds(people: cm.People, x: np.ndarray | None, count: int = 5) -> list[cm.Fo
 
 
 @pytest.mark.parametrize("strength", [0.01, 1.0, 100.0])
-def test_dual_form_equals_scikit_learn(strength: float) -> None:
+def test_both_forms_equal_scikit_learn(strength: float) -> None:
     from sklearn.linear_model import LogisticRegression
 
     rng = np.random.default_rng(1)
@@ -44,6 +44,27 @@ def test_dual_form_equals_scikit_learn(strength: float) -> None:
     np.testing.assert_allclose(kernel @ a, expected, rtol=1e-3, atol=1e-3)
     warm = cm.kernel_logistic(kernel, y, start=np.full(80, 0.3))
     np.testing.assert_allclose(kernel @ warm, kernel @ a, atol=1e-3)
+    scaled = np.sqrt(strength) * x
+    w = cm.feature_logistic(scaled, y)
+    np.testing.assert_allclose(scaled @ w, expected, rtol=1e-3, atol=1e-3)
+    warm = cm.feature_logistic(scaled, y, start=np.full(30, 0.3))
+    np.testing.assert_allclose(scaled @ warm, scaled @ w, atol=1e-3)
+
+
+def test_few_features_are_fitted_as_their_inner_products_are() -> None:
+    people, x = make_people()
+    fold = folds(people, x)[0]
+    choice = cm.Choice(variance=0.7)
+    few = fold.genetic(choice, fold.train, fold.y)
+    assert few is not None
+    assert not few.is_gram
+    odds, _ = fold.predict(fold.train, fold.out, choice, few, fold.y)
+    dual, _ = fold.predict(fold.train, fold.out, choice, cm.Genetic(few.gram(), True), fold.y)
+    np.testing.assert_allclose(odds, dual, rtol=1e-3, atol=1e-3)
+    many = cm.Genetic.of(np.tile(x, 3), fold.train)  # 180 features of 192 people
+    assert many.is_gram
+    np.testing.assert_allclose(np.diag(many.matrix)[fold.train].mean(), 1, rtol=1e-5)
+    np.testing.assert_allclose(np.diag(few.gram())[fold.train].mean(), 1, rtol=1e-5)
 
 
 def test_folds_are_stratified_and_seeded() -> None:

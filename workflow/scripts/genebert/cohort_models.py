@@ -5,8 +5,8 @@ variants), covariates, dosages for the genotype PCs, labels. Out: a score of eve
 model that was neither fitted nor tuned on that person. Everything that is estimated - means,
 scales, burden filter, PCs, screening, penalty - comes from the training part of the outer fold.
 
-The regression is written in its dual form, with an n x n kernel: a few milliseconds a fit however
-many features there are. Letters: n people, F features, V variants.
+Where there are more features than people the regression is written in its dual form, with an n x n
+kernel: a few milliseconds a fit however many there are. Letters: n people, F features, V variants.
 """
 
 from __future__ import annotations
@@ -158,6 +158,55 @@ def kernel_logistic(
     return a
 
 
+def feature_logistic(
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    *,
+    start: NDArray[np.float64] | None = None,
+    tolerance: float = 1e-5,
+    max_steps: int = 50,
+) -> NDArray[np.float64]:
+    """Fit the regression of :func:`kernel_logistic` with the kernel x x' by its weights.
+
+    Faster where there are fewer features than people.
+
+    Parameters
+    ----------
+    x : float64[n, F]. y : float64[n] of 0 and 1.
+    start : float64[F] weights to start from.
+
+    Returns
+    -------
+    w : float64[F]; the log odds of others are their features times w.
+    """
+    w = np.zeros(x.shape[1]) if start is None else start
+    f = x @ w
+
+    def objective(w: NDArray[np.float64], f: NDArray[np.float64]) -> float:
+        return float(-np.logaddexp(0, np.where(y > 0, -f, f)).sum() - 0.5 * w @ w)
+
+    value = objective(w, f)
+    for _ in range(max_steps):
+        p = sigmoid(f)
+        curvature = x.T @ (np.maximum(p * (1 - p), 1e-10)[:, None] * x)
+        curvature.flat[:: len(w) + 1] += 1.0
+        factor = cho_factor(curvature, lower=True, overwrite_a=True, check_finite=False)
+        change = cho_solve(factor, x.T @ (y - p) - w, check_finite=False)
+        step = 1.0
+        while True:
+            new_w = w + step * change
+            new_f = x @ new_w
+            new_value = objective(new_w, new_f)
+            if new_value >= value or step < 1e-3:
+                break
+            step /= 2
+        moved = float(np.abs(new_f - f).max())
+        w, f, value = new_w, new_f, new_value
+        if moved < tolerance * (1 + float(np.abs(f).max())):
+            break
+    return w
+
+
 def kernel_logistic_columns(
     kernel: NDArray[np.float64],
     y_ND: NDArray[np.float64],
@@ -263,11 +312,32 @@ def screen(x: NDArray[np.float32], y: Floats, rows: Ints, keep: int) -> Ints:
     return np.sort(np.argsort(-strength, kind="stable")[:keep])
 
 
-def gram(x: NDArray[np.float32], rows: Ints) -> NDArray[np.float64]:
-    """Return float64[n, n] inner products, scaled so that the mean of ``rows``' diagonal is 1."""
-    kernel = np.asarray(x @ x.T, np.float64)
-    mean = float(np.diag(kernel)[rows].mean()) if len(rows) else 0.0
-    return kernel / mean if mean > 0 else kernel
+@dataclass(frozen=True)
+class Genetic:
+    """Features of a fold, scaled so that those of a training person have length 1 on average.
+
+    Attributes
+    ----------
+    matrix : float64[n, F] features, or float64[n, n] inner products where ``is_gram``.
+    """
+
+    matrix: NDArray[np.float64]
+    is_gram: bool
+
+    @classmethod
+    def of(cls, x: NDArray[np.float32], rows: Ints) -> Genetic:
+        """Scale by the people ``rows``; inner products unless they have far fewer features."""
+        mean = (
+            float((np.asarray(x[rows], np.float64) ** 2).sum(axis=1).mean()) if len(rows) else 0.0
+        )
+        mean = mean or 1.0
+        if 2 * x.shape[1] < len(rows):
+            return cls(np.asarray(x, np.float64) / np.sqrt(mean), False)
+        return cls(np.asarray(x @ x.T, np.float64) / mean, True)
+
+    def gram(self) -> NDArray[np.float64]:
+        """Return float64[n, n] inner products."""
+        return self.matrix if self.is_gram else self.matrix @ self.matrix.T
 
 
 @dataclass
@@ -289,16 +359,15 @@ class Fold:
         self.out = np.setdiff1d(np.arange(len(self.people.labels)), self.train)
         pcs = principal_components(self.people.dosage, self.train)
         free = standardise(np.hstack([self.people.covariates, pcs]), self.train)
-        free = np.hstack([free, np.ones((len(free), 1))])
-        self.base = FREE_VARIANCE * free @ free.T
+        self.free = np.sqrt(FREE_VARIANCE) * np.hstack([free, np.ones((len(free), 1))])
         self.y = self.people.labels.astype(np.float64)
         self.scaled: dict[bool, NDArray[np.float32]] = {}
-        self.full: dict[bool, NDArray[np.float64]] = {}
+        self.full: dict[bool, Genetic] = {}
         self.n_features = 0
         for per_feature in PER_FEATURE if self.x is not None else ():
             assert self.x is not None
             self.scaled[per_feature] = prepare(self.x, self.train, per_feature=per_feature)
-            self.full[per_feature] = gram(self.scaled[per_feature], self.train)
+            self.full[per_feature] = Genetic.of(self.scaled[per_feature], self.train)
             self.n_features = self.scaled[per_feature].shape[1]
 
     def relabelled(self, labels: Floats) -> Fold:
@@ -308,31 +377,39 @@ class Fold:
         other.y = labels.astype(np.float64)
         return other
 
-    def whole(self, choice: Choice, kernel: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    def whole(self, choice: Choice, genetic: Genetic | None) -> NDArray[np.float64]:
         """Return the kernel of covariates and features together."""
-        return self.base if kernel is None else self.base + choice.variance * kernel
+        base = self.free @ self.free.T
+        return base if genetic is None else base + choice.variance * genetic.gram()
 
-    def genetic(self, choice: Choice, rows: Ints, y: Floats) -> NDArray[np.float64] | None:
-        """Return the kernel of the features, screened on ``rows``; None without features."""
+    def genetic(self, choice: Choice, rows: Ints, y: Floats) -> Genetic | None:
+        """Return the features, screened on ``rows``; None without features."""
         if choice.variance == 0 or self.n_features == 0:
             return None
         if choice.keep is None or self.n_features <= choice.keep:
             return self.full[choice.per_feature]
         x = self.scaled[choice.per_feature]
-        return gram(x[:, screen(x, y, rows, choice.keep)], rows)
+        return Genetic.of(x[:, screen(x, y, rows, choice.keep)], rows)
 
     def predict(
         self,
         rows: Ints,
         others: Ints,
         choice: Choice,
-        kernel: NDArray[np.float64] | None,
+        genetic: Genetic | None,
         y: Floats,
         start: NDArray[np.float64] | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Fit on ``rows``; return (log odds of ``others``, coefficients)."""
-        whole = self.whole(choice, kernel)
-        a = kernel_logistic(whole[np.ix_(rows, rows)], np.asarray(y[rows], float), start=start)
+        labels = np.asarray(y[rows], float)
+        if genetic is None or not genetic.is_gram:
+            x = self.free
+            if genetic is not None:
+                x = np.hstack([x, np.sqrt(choice.variance) * genetic.matrix])
+            w = feature_logistic(x[rows], labels, start=start)
+            return x[others] @ w, w
+        whole = self.whole(choice, genetic)
+        a = kernel_logistic(whole[np.ix_(rows, rows)], labels, start=start)
         return whole[np.ix_(others, rows)] @ a, a
 
 
@@ -351,12 +428,12 @@ def tune(fold: Fold, key: Sequence[int]) -> tuple[Choice, NDArray[np.float64]]:
     for k in range(INNER_FOLDS):
         rows, out = train[inner != k], train[inner == k]
         last: tuple[bool, int | None] | None = None
-        kernel, start = None, None
+        genetic, start = None, None
         for i, point in enumerate(points):
             if (point.per_feature, point.keep) != last or point.variance == 0:
-                kernel, start = fold.genetic(point, rows, y), None
+                genetic, start = fold.genetic(point, rows, y), None
             last = (point.per_feature, point.keep) if point.variance else None
-            scores[i, out], start = fold.predict(rows, out, point, kernel, y, start)
+            scores[i, out], start = fold.predict(rows, out, point, genetic, y, start)
     loss = np.logaddexp(0, np.where(y[train] > 0, -1, 1) * scores[:, train]).mean(axis=1)
     best = int(np.argmin(loss))
     return points[best], scores[best]
@@ -378,8 +455,8 @@ def tuned_odds(
     odds : float64[people left out].
     """
     choice, inner = tune(fold, key)
-    kernel = fold.genetic(choice, fold.train, fold.y)
-    return choice, inner, fold.predict(fold.train, fold.out, choice, kernel, fold.y)[0]
+    genetic = fold.genetic(choice, fold.train, fold.y)
+    return choice, inner, fold.predict(fold.train, fold.out, choice, genetic, fold.y)[0]
 
 
 def nested(folds: Sequence[Fold], key: Sequence[int], *, centre: bool = False) -> Result:
@@ -435,8 +512,8 @@ def permutation_control(
             y[fold.out, draw] = generator.permutation(labels[fold.out])
     scores = np.empty_like(y)
     for fold in progress(folds, "shuffling the labels", "folds"):
-        train, kernel = fold.train, fold.genetic(choice, fold.train, fold.y)  # reads no label
-        whole = fold.whole(choice, kernel)
+        train = fold.train
+        whole = fold.whole(choice, fold.genetic(choice, train, fold.y))  # reads no label
         a = kernel_logistic_columns(whole[np.ix_(train, train)], y[train])
         scores[fold.out] = whole[np.ix_(fold.out, train)] @ a
     areas = [auroc(y[:, draw], scores[:, draw]) for draw in range(draws)]
