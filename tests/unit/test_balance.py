@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from genebert.balance import BINS, Geometry, balanced_weights, size_weights
+from genebert.balance import (
+    BINS,
+    Geometry,
+    accepted,
+    balanced_weights,
+    pair_rates,
+    size_weights,
+)
 from genebert.logistic import fit_logistic
 from genebert.objectives import auroc
 
@@ -14,7 +21,8 @@ def test_pairs_are_used_equally_often_in_both_directions():
     rng = np.random.default_rng(0)
     n, chance = 4000, np.array([0.15, 0.3, 0.5, 0.8])  # cell types of very unequal depth
     is_open = rng.random((n, 4)) < chance
-    weight, accept = balanced_weights(is_open, ~is_open, ~np.eye(4, dtype=bool))
+    weight, expected = balanced_weights(is_open, ~is_open, ~np.eye(4, dtype=bool))
+    accept = accepted(expected)
     assert (weight == np.rint(weight)).all()
     joint = is_open[:, :, None] * (~is_open)[:, None, :] * weight
     total = joint.sum(axis=(1, 2), keepdims=True)
@@ -31,7 +39,8 @@ def test_given_one_of_a_pair_both_directions_are_used_equally_often_too():
     rng = np.random.default_rng(0)
     n, chance = 4000, np.array([0.15, 0.3, 0.5, 0.8])
     is_open = rng.random((n, 4)) < chance
-    weight, accept = balanced_weights(is_open, ~is_open, ~np.eye(4, dtype=bool), given=True)
+    weight, expected = balanced_weights(is_open, ~is_open, ~np.eye(4, dtype=bool), given=True)
+    accept = accepted(expected)
     drawn = np.zeros((4, 4))
     for c in range(4):  # every locus open in c is visited once with it and draws the other one
         total = (~is_open @ weight[c])[:, None]
@@ -50,9 +59,43 @@ def test_small_cell_types_weigh_more_in_proportion():
 
 def test_a_pair_that_occurs_in_one_direction_only_is_not_used():
     is_open = np.array([[True, False], [True, False], [True, True]])
-    weight, accept = balanced_weights(is_open, ~is_open, ~np.eye(2, dtype=bool))
+    weight, expected = balanced_weights(is_open, ~is_open, ~np.eye(2, dtype=bool))
     assert not weight.any()
-    assert not accept.any()
+    assert not accepted(expected).any()
+
+
+def test_shares_of_pairs_are_their_own_where_there_are_draws_and_their_cell_types_else():
+    rng = np.random.default_rng(0)
+    truth = np.array([[0.5, 0.8, 0.2], [0.4, 0.5, 0.6], [0.9, 0.3, 0.5]])
+    columns = rng.integers(3, size=(2, 90_000))
+    chance = truth[columns[0], columns[1]]
+    np.testing.assert_allclose(pair_rates(chance, columns, 3), truth, atol=0.01)
+    few = columns[:, :30]
+    found = pair_rates(np.outer([1, 0.5, 0.2], [1, 0.6, 0.3])[few[0], few[1]], few, 3)
+    assert 0.2 < found.min() < found.max() < 0.8  # far from what three draws say
+    assert found[0, 0] > found[2, 2]
+
+
+def paired_pairs(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Both windows of a pair share the density of their locus, which shortens spans the most."""
+    rng = np.random.default_rng(seed)
+    cells = np.stack([rng.integers(3, size=n), rng.integers(3, size=n)])
+    depth = np.array([1.0, 3.0, 10.0])[cells]
+    shared, right = rng.normal(size=n), np.array([[1.0], [0.0]])
+    span = np.exp(9 - 0.5 * shared - 0.1 * right + 0.3 * rng.normal(size=(2, n))) / depth
+    nearest = np.exp(7 - 0.1 * shared - 0.3 * right + 0.6 * rng.normal(size=(2, n))) / depth
+    return np.stack([span, nearest]).astype(np.int64), cells
+
+
+def test_neither_length_tells_the_pairs_that_are_used_apart():
+    geometry = Geometry.fit(*paired_pairs(40_000, 0), 3)
+    lengths, cells = paired_pairs(40_000, 1)
+    word = torch.from_numpy(np.random.default_rng(2).integers(2**32, size=40_000))
+    used = geometry.accepts(torch.from_numpy(lengths), torch.from_numpy(cells), word).numpy()
+    depth = np.log(np.array([1.0, 3.0, 10.0]))[cells]
+    more = np.subtract(*np.moveaxis(np.log(lengths + 1) + depth, 1, 0))  # right minus wrong
+    assert (np.abs(more[:, used].mean(axis=1)) < 0.2 * np.abs(more.mean(axis=1))).all()
+    assert used.mean() > 0.6
 
 
 # -- geometry --------------------------------------------------------------------------------------

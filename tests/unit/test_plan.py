@@ -137,6 +137,10 @@ def test_a_list_of_spans_ends_with_the_span_of_the_plan():
         ({"objectives": {"srm": {"loss": "infonce", "group": 3}}}, "group"),
         ({"objectives": {"mgm": {"weight": 0}}}, "no objective"),
         ({"objectives": {"mgm": {"span": 500}}}, "span"),
+        (  # half a row holds one such span, a whole row not two
+            {"tokens": {"k": 6}, "objectives": {"mgm": {"span": 36}}},
+            "spans do not fit the segment; found '2 spans of 36 in 68 places'",
+        ),
         ({"row_token": 64}, "did you mean 'row_tokens'"),
     ],
 )

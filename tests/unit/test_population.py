@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from genebert.balance import balanced_weights, pair_rates
 from genebert.errors import InputError
 from genebert.plan import Plan
 from genebert.population import (
@@ -78,6 +79,30 @@ def test_too_many_neighbours_is_one_line():
         population(neighbours=400)
     with pytest.raises(InputError, match="no cell type has enough open regions"):
         population(VALID, "held_out", neighbours=400)
+    few = Corpus.from_shards(toy_shards(30))  # room for two neighbours, not for other segments
+    plan = Plan.from_pretrain(toy_block(neighbours=2, objectives=["mgm"]), 1)
+    with pytest.raises(InputError, match="1 open regions on each side, .*at least 23 open regions"):
+        build_population(few, plan, TRAIN, "training")
+
+
+def test_directions_are_evened_out_after_the_geometry_has_left_pairs_out(monkeypatch):
+    made = {}
+
+    def weighed(*arguments):
+        made["weight"], made["expected"] = balanced_weights(*arguments)
+        return made["weight"], made["expected"]
+
+    def rates(chance, columns, n_cells):
+        made["rates"] = pair_rates(chance, columns, n_cells)
+        return made["rates"]
+
+    monkeypatch.setattr("genebert.population.balanced_weights", weighed)
+    monkeypatch.setattr("genebert.population.pair_rates", rates)
+    accept = population().pair_accept.numpy() / 2**16
+    used = accept * made["expected"] * made["rates"]
+    np.testing.assert_allclose(used, used.T, rtol=1e-3)
+    assert np.abs(made["rates"] / made["rates"].T - 1).max() > 0.02  # it was not so by itself
+    assert np.maximum(accept, accept.T)[made["weight"] > 0] == pytest.approx(1, abs=1e-4)
 
 
 def test_a_cell_type_with_fewer_regions_than_neighbours_is_one_line():

@@ -425,6 +425,24 @@ def test_mfu_is_the_share_of_the_peak_in_every_lap(tmp_path, monkeypatch):
         assert lap["mfu"] == pytest.approx(lap["tflops"])
 
 
+def test_the_work_of_reading_motifs_is_that_of_the_sequence_encoder():
+    motif, mgm = (Clock(toy_trainer(objectives=[name])).flops for name in ("motif", "mgm"))
+    assert 0.9 * mgm < motif < mgm  # without the head of MGM
+
+
+def test_a_span_of_which_a_row_does_not_hold_two_is_not_asked_for(tmp_path):
+    go(
+        tmp_path,
+        steps=1,
+        tokens={"k": 6, "stride": 1},
+        objectives=["mgm"],
+        evaluation_spans=[5, 36],
+    )
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert {row["stratum"] for row in rows if row.get("metric") == "nats"} >= {"span-5"}
+    assert not any("36" in str(row.get("stratum")) for row in rows)
+
+
 def test_the_log_tells_the_formula_of_mfu(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         go(tmp_path, steps=1, objectives=["mgm"])

@@ -5,9 +5,11 @@ would tell without any biology: that some cell types have more open regions than
 the open neighbours of an open locus are nearer (regions are open in domains). Against the first,
 :func:`balanced_weights` has both directions of every pair of cell types drawn equally often.
 Against the second, :class:`Geometry` holds the propensity score (Rosenbaum & Rubin 1983,
-Biometrika 70:41) of a window: the logit of being the right one, given how long its span is and how
-near its nearest neighbour, for its cell type. Of the drawn pairs so many are used that (score a is
-right, score b is wrong) and its reverse are equally frequent.
+Biometrika 70:41) of a window: the logit of being the right one of a pair, given how long its span
+is and how near its nearest neighbour, for its cell type. Of the drawn pairs so many are used that
+(score a is right, score b is wrong) and its reverse are equally frequent. As that leaves more of
+one direction of two cell types than of the other (:func:`pair_rates`), :func:`accepted` evens the
+directions out once more.
 
 In: the lists of open regions. Out: integer tables, so that every device draws the same.
 Shapes: n loci, c cell types, N windows, R neighbours, G groups of the score.
@@ -31,6 +33,7 @@ Array = NDArray[Any]
 BINS = 32  # quantiles of a length
 GROUPS = 16  # quantiles of the score
 DECIMALS = 6  # of a score: other BLAS kernels must not move a window into another group
+PRIOR = 50.0  # draws that the expected share of a pair of cell types weighs
 
 
 def window_lengths(
@@ -95,8 +98,11 @@ class Geometry:
         level = np.stack(np.meshgrid(np.arange(BINS), np.arange(BINS), indexing="ij"), axis=-1)
         table = level.reshape(-1, 2) / BINS
         table = np.concatenate([table, table**2, table[:, :1] * table[:, 1:]], axis=1)
-        label = np.arange(len(both)) < lengths_22N.shape[2]
-        score = fit_logistic(table[both], label).logits(table).round(DECIMALS)
+        # by what the windows of a pair differ in: they share how dense their locus is
+        more = np.subtract(*table[both].reshape(2, -1, table.shape[1]))
+        label = np.arange(2 * len(more)) < len(more)
+        fit = fit_logistic(np.concatenate([more, -more]), label)
+        score = (table / fit.scale @ fit.weights[:-1]).round(DECIMALS)
         limits = np.quantile(score[both], np.arange(1, GROUPS) / GROUPS)
         group = np.searchsorted(limits, score, side="right")
         right, wrong = group[both].reshape(2, -1)
@@ -119,9 +125,13 @@ class Geometry:
         """
         if self.accept.numel() == 0:
             return torch.ones_like(word_B, dtype=torch.bool)
+        return (word_B & 0xFFFF) < self.chances(lengths_22B, cells_2B)
+
+    def chances(self, lengths_22B: Tensor, cells_2B: Tensor) -> Tensor:
+        """Return int64[B]: of 2**16 pairs like each of these so many are used."""
         bins_N = _bins(self.edges, lengths_22B.flatten(1), cells_2B.flatten())
         right_B, wrong_B = self.group[bins_N].chunk(2)
-        return (word_B & 0xFFFF) < self.accept[right_B * GROUPS + wrong_B]
+        return self.accept[right_B * GROUPS + wrong_B]
 
 
 def _bins(edges_2cE: Tensor, lengths_2N: Tensor, cell_N: Tensor) -> Tensor:
@@ -146,7 +156,7 @@ def balanced_weights(
     ``given``, it is visited once for every c in which it is open, and draws c' alone.
     The weight of (c, c') is multiplied by sqrt(expected(c', c) / expected(c, c')) for 20 rounds
     and rounded to integers of 1 .. 1023. Loci with few possible pairs can make it impossible that
-    both directions agree; of the direction that is still drawn more often a part is then not used.
+    both directions agree; :func:`accepted` leaves out a part of the one that is drawn more often.
 
     Parameters
     ----------
@@ -156,22 +166,54 @@ def balanced_weights(
     Returns
     -------
     weight_cc : float64; 0 where a pair, or its reverse, never occurs.
-    accept_cc : int64, of 2**16 draws of a pair so many are used.
+    expected_cc : float64, how often each pair is drawn; 0 where the weight is.
     """
     is_open, closed = open_nc.astype(np.float64), closed_nc.astype(np.float64)
     count = is_open.T @ closed
     usable = roles_cc & (count > 0) & (count.T > 0)
     weight = np.where(usable, 1.0 / np.maximum(count, 1.0), 0.0)
     if not usable.any():
-        return weight, np.zeros(weight.shape, dtype=np.int64)
+        return weight, np.zeros(weight.shape)
     for _ in range(20):
         expected = _expected(is_open, closed, weight, given)
         ratio = np.where(usable, expected.T / np.where(usable, expected, 1.0), 1.0)
         weight = weight * np.sqrt(ratio)
     weight = np.where(usable, np.clip(np.rint(1023 * weight / weight.max()), 1, 1023), 0.0)
-    expected = _expected(is_open, closed, weight, given)
-    share = np.where(usable, np.minimum(1.0, expected.T / np.where(usable, expected, 1.0)), 0.0)
-    return weight, np.rint(share * 2**16).astype(np.int64)
+    return weight, np.where(usable, _expected(is_open, closed, weight, given), 0.0)
+
+
+def accepted(expected_cc: Array) -> Array:
+    """Return int64[c, c]: of 2**16 draws of a pair so many are used, as often as of its reverse.
+
+    Parameters
+    ----------
+    expected_cc : float64, how often each pair would be used if all draws were; 0 where never.
+    """
+    usable = expected_cc > 0
+    share = np.minimum(1.0, expected_cc.T / np.where(usable, expected_cc, 1.0))
+    return np.rint(np.where(usable, share, 0.0) * 2**16).astype(np.int64)
+
+
+def pair_rates(chance_N: Array, columns_2N: Array, n_cells: int) -> Array:
+    """Return float64[c, c]: which share of the draws of each pair of cell types is used.
+
+    Parameters
+    ----------
+    chance_N : that a drawn pair of windows is used.
+    columns_2N : int64, the cell type of the right and of the wrong window.
+
+    The mean of a pair is drawn towards the product of its cell types' own means (open in c, closed
+    in c'), as much as PRIOR draws weigh: with many cell types a pair has few draws of its own.
+    """
+    whole = max(float(chance_N.mean()), 1e-9)
+
+    def mean(at: Array, size: int, prior: Array | float) -> Array:
+        total = np.bincount(at, weights=chance_N, minlength=size)
+        return (total + PRIOR * prior) / (np.bincount(at, minlength=size) + PRIOR)
+
+    right, wrong = (mean(column, n_cells, whole) for column in columns_2N)
+    own = (right[:, None] * wrong / whole).reshape(-1)
+    return mean(columns_2N[0] * n_cells + columns_2N[1], n_cells**2, own).reshape(n_cells, n_cells)
 
 
 def _expected(is_open: Array, closed: Array, weight: Array, given: bool) -> Array:

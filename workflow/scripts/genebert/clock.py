@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from genebert.ahead import Ahead
-from genebert.objectives import MGM, MRM, NGSP, SRM
+from genebert.objectives import MGM, MRM, SRM
 from genebert.trainer import Trainer
 
 LOG_SECONDS = 10.0
@@ -42,7 +42,7 @@ class Clock:
         hidden = trainer.sampler.layout.single.masking.n_hidden / plan.row_tokens
         share = hidden if MGM in trainer.names else 0.0
         per_token = model.flops_per_token(plan.row_tokens, share)
-        sequence = set(trainer.names) & {MGM, NGSP, SRM}
+        sequence = set(trainer.names) - {MRM}
         self.flops = self.tokens * per_token if sequence else 0.0
         halves = 2 * (SRM in trainer.names) + (MRM in trainer.names)  # right and wrong; right ones
         self.flops += halves * plan.batch_size // 2 * model.flops_per_matrix()

@@ -209,6 +209,13 @@ class Segment:
         )  # fmt: skip
         if spans_of is not None:
             mask = replace(mask, n_spans=2 * spans_of.masking.n_spans)
+            room = length if plan.masking == "span" else n_tokens
+            if mask.n_hidden > room:
+                raise InputError(
+                    "spans do not fit the segment", file="objectives.mgm",
+                    found=f"{mask.n_spans} spans of {mask.span} in {room} places",
+                    expected="shorter spans, or a smaller hidden_fraction",
+                )  # fmt: skip
         jitter = min(corpus.flank, (corpus.length - length) // 2)
         return cls(n_tokens, length, (corpus.length - length) // 2 - jitter, jitter, mask)
 

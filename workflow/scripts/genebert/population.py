@@ -14,7 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genebert.balance import Geometry, balanced_weights, size_weights, window_lengths
+from genebert.balance import (
+    Geometry,
+    accepted,
+    balanced_weights,
+    pair_rates,
+    size_weights,
+    window_lengths,
+)
 from genebert.errors import InputError
 from genebert.objectives import MOTIF
 from genebert.plan import Layout, Plan
@@ -93,11 +100,19 @@ class Population:
         first, last, _ = self.limits.flatten(1)
         return (first[at] <= start) & (start <= last[at])
 
-    def eligible(self, region_B: Tensor) -> tuple[Tensor, Tensor]:
+    def visited(self, visit_B: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return region ids, and the column of the cell type where the visit says which."""
+        if self.plan.samples != "pairs":
+            return visit_B, None
+        cell_B = (self.view.key[visit_B] >> START_BITS) // self.view.n_contigs
+        return self.view.region[visit_B], torch.searchsorted(self.cells, cell_B)
+
+    def eligible(self, region_B: Tensor, column_B: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return (anchor_Bc, closed_Bc): where a row may have its anchor, and its n2 negative.
 
         The region is open in the cell type, has R neighbours, a partner downstream, and others
         that are far enough away to be no partner; or it is closed and the place has R neighbours.
+        With a column, the anchor is in that cell type only.
         """
         contig_B = self.corpus.contig[region_B]
         first, last, last_anchor = (x.index_select(0, contig_B) for x in self.cell_limits)
@@ -106,6 +121,9 @@ class Population:
         is_open = bits[:, : self.cells.numel()].view(torch.bool)
         inside = start_B1 >= first
         anchor_Bc = is_open & inside & (start_B1 <= last_anchor)
+        if column_B is not None:
+            at_c = torch.arange(anchor_Bc.shape[1], device=column_B.device)
+            anchor_Bc &= at_c == column_B[:, None]
         return anchor_Bc, ~is_open & inside & (start_B1 <= last)
 
     def pairs_of(
@@ -272,12 +290,13 @@ def build_population(
             "no cell type has enough open regions on one contig",
             file="neighbours",
             found=f"{plan.neighbours} neighbours, {candidates.numel()} regions of the split",
-            expected="fewer neighbours, or more regions",
+            expected=f"an anchor with {plan.neighbours // 2} open regions on each side, on a contig"
+            f" with at least {2 * NGSP_GAP + 3} open regions",
         )
     chosen = candidates[either][:: max(1, int(either.sum()) // sample)]
     open_nc, closed_nc = (x.cpu().numpy() for x in population.eligible(chosen))
     by_pairs = plan.samples == "pairs"
-    weight, accept = balanced_weights(open_nc, closed_nc, roles_cc, by_pairs)
+    weight, expected = balanced_weights(open_nc, closed_nc, roles_cc, by_pairs)
     paired, possible_parts = put((weight > 0).astype(np.float32)), [none]
     for part in candidates.split(chunk):
         part_open, part_closed = population.eligible(part)
@@ -288,9 +307,10 @@ def build_population(
         pair_loci=candidates[torch.cat(possible_parts)],
         pairs=anchor_entries(population, allowed) if by_pairs else population.pairs,
         pair_weight=put(weight),
-        pair_accept=put(accept),
+        pair_accept=put(accepted(expected)),
     )
-    return replace(population, geometry=balanced_geometry(population, sample))
+    geometry, rates = balanced_geometry(population, sample)
+    return replace(population, geometry=geometry, pair_accept=put(accepted(expected * rates)))
 
 
 def motif_scale(corpus: Corpus, wanted: bool) -> Tensor:
@@ -308,26 +328,34 @@ def motif_scale(corpus: Corpus, wanted: bool) -> Tensor:
     return torch.stack([mean, spread]).float()
 
 
-def balanced_geometry(population: Population, sample: int) -> Geometry:
+def balanced_geometry(population: Population, sample: int) -> tuple[Geometry, Array]:
     """Fit the geometry of a population's n2 windows on about ``sample`` drawn pairs, or more.
 
     Every cell type needs some hundred of them.
+
+    Returns
+    -------
+    geometry : as fitted. rates : float64[c, c], the share of each pair's draws that it accepts.
     """
-    sample = max(sample, PAIRS_PER_CELL * population.cells.numel())
-    loci, device = population.pair_loci, population.corpus.device
-    if loci.numel() == 0:
-        return Geometry.none(device)
-    locus = loci.repeat(-(-sample // loci.numel()))[:: max(1, loci.numel() // sample)]
-    turn = torch.arange(locus.numel(), device=device) // loci.numel()
-    word = words(fold(BALANCE_SEED, turn), locus, 3)
-    column, other, possible = population.pairs_of(*population.eligible(locus), word)
-    used = possible & ((word[:, 2] >> 16) < population.pair_accept[column, other])
-    column, other, locus = column[used], other[used], locus[used]
-    if locus.numel() == 0:
-        return Geometry.none(device)
-    columns = torch.stack([column, other])
-    lengths = population.lengths(columns, locus.expand(2, -1)).cpu().numpy()
-    return Geometry.fit(lengths, columns.cpu().numpy(), population.cells.numel()).to(device)
+    device, n_cells = population.corpus.device, population.cells.numel()
+    sample = max(sample, PAIRS_PER_CELL * n_cells)
+    visits = population.pairs if population.plan.samples == "pairs" else population.pair_loci
+    if visits.numel() == 0:
+        return Geometry.none(device), np.ones((n_cells, n_cells))
+    visit = visits.repeat(-(-sample // visits.numel()))[:: max(1, visits.numel() // sample)]
+    turn = torch.arange(visit.numel(), device=device) // visits.numel()
+    word = words(fold(BALANCE_SEED, turn), visit, 3)
+    locus, given = population.visited(visit)
+    column, other, possible = population.pairs_of(*population.eligible(locus, given), word)
+    columns = torch.stack([column, other])[:, possible]
+    used = ((word[:, 2] >> 16) < population.pair_accept[column, other])[possible]
+    if not used.any():
+        return Geometry.none(device), np.ones((n_cells, n_cells))
+    lengths = population.lengths(columns, locus[possible].expand(2, -1)).cpu()
+    columns, used = columns.cpu(), used.cpu()
+    geometry = Geometry.fit(lengths[:, :, used].numpy(), columns[:, used].numpy(), n_cells)
+    chance = geometry.chances(lengths, columns).numpy() / 2**16
+    return geometry.to(device), pair_rates(chance, columns.numpy(), n_cells)
 
 
 def anchor_entries(population: Population, allowed_R: Tensor) -> Tensor:

@@ -51,7 +51,7 @@ from genebert.shards import Shards
 from genebert.train_state import StateDirectory, difference, digest, run_hash
 from genebert.trainer import Place, Trainer
 
-VERSION = 7
+VERSION = 8
 EXIT_STOPPED = 75  # EX_TEMPFAIL: try again, it resumes
 METRICS = "metrics.jsonl"
 DIVERGED = 4.0  # a mean loss above this many times its chance level

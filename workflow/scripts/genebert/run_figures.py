@@ -60,7 +60,9 @@ def final_rows(
         probes: dict[str, Judged] = {}
         found: list[dict[str, Any]] = []
         if chain is not None:
-            fitting = tuple(s for s in spans if s <= fixed.sampler.layout.pair.length)
+            layout = fixed.sampler.layout  # one span in a segment of a pair, two in a single one
+            longest = min(layout.pair.length, layout.single.length // 2)
+            fitting = tuple(span for span in spans if span <= longest)
             found += mgm_figures(losses, fixed, chain, fitting, bf16)
             found.append(_row(MGM, "", "markov_order", Estimate(chain.order, *_NONE), chain.order))
         mismatches = fixed.mismatches() if {NGSP, SRM} & set(names) else {}

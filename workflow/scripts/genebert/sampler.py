@@ -30,7 +30,7 @@ from genebert.rng import (
     permute,
     words,
 )
-from genebert.samples import START_BITS, Corpus, around, look_up, neighbours
+from genebert.samples import Corpus, around, look_up, neighbours
 
 N1, N2 = 0, 1  # contrasts of SRM: another locus, another cell type
 NGSP_NEAR = 50  # the nearer of two distance grades ends here, in open regions
@@ -162,8 +162,8 @@ class Sampler:
     ) -> Rows:
         """Make rows of given visits (loci, or entries of the view), epochs and roles."""
         layout, seed = self.layout, self.plan.seed
-        locus_S, column_S = self._visited(visit_S)
-        locus_P, column_P = self._visited(visit_P)
+        locus_S, column_S = self.population.visited(visit_S)
+        locus_P, column_P = self.population.visited(visit_P)
         key_S = fold(seed, STREAM_SINGLE, epoch_S)
         key_P = fold(seed, STREAM_PAIR, epoch_P)
         n = layout.single.n_words
@@ -212,22 +212,6 @@ class Sampler:
         mean_M, spread_M = self.population.motif_scale
         return (self.corpus.columns(region_S) - mean_M) / spread_M
 
-    def _visited(self, visit_B: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return region ids, and the column of the cell type where the visit says which."""
-        if self.plan.samples != "pairs":
-            return visit_B, None
-        view = self.population.view
-        cell_B = (view.key[visit_B] >> START_BITS) // view.n_contigs
-        return view.region[visit_B], torch.searchsorted(self.population.cells, cell_B)
-
-    def _eligible(self, region_B: Tensor, column_B: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return :meth:`Population.eligible`; of the anchors, the given cell type's only."""
-        anchor_Bc, closed_Bc = self.population.eligible(region_B)
-        if column_B is not None:
-            at_c = torch.arange(anchor_Bc.shape[1], device=column_B.device)
-            anchor_Bc = anchor_Bc & (at_c == column_B[:, None])
-        return anchor_Bc, closed_Bc
-
     def _segment(self, segment: Segment, region_B: Tensor, word_BW: Tensor) -> dict[str, Tensor]:
         """Cut out, turn and mask segments; the masks lie on the turned strand.
 
@@ -273,7 +257,7 @@ class Sampler:
         if self.plan.samples == "background":
             return (anchor_P + 1) % population.loci.numel()
         view = population.view
-        eligible, _ = self._eligible(anchor_P, column_P)
+        eligible, _ = self.population.eligible(anchor_P, column_P)
         column, _ = self._draw_cell(eligible, word_PW[:, 0])
         cell, contig, start = (
             population.cells[column],
@@ -334,7 +318,7 @@ class Sampler:
         the pairs whose reverse, in cell types or in geometry, is rarer (:mod:`genebert.balance`).
         """
         population = self.population
-        open_Sc, closed_Sc = self._eligible(anchor_S, column_S)
+        open_Sc, closed_Sc = self.population.eligible(anchor_S, column_S)
         column_n2, other, possible = population.pairs_of(open_Sc, closed_Sc, word_SW[:, :2])
         column_n1, _ = self._draw_cell(open_Sc, word_SW[:, 0])
         used = (word_SW[:, 3] >> 16) < population.pair_accept[column_n2, other]
