@@ -82,7 +82,7 @@ ON_TOP = {  # a configuration -> what it is on top of
         ("study_replicate.yaml", "study_wide.yaml", "all_variants.yaml", "neighbours.yaml"),
         "study_small.yaml",
     ),
-    "study_once.yaml": "study.yaml",
+    **dict.fromkeys(("study_once.yaml", "study_variants.yaml"), "study.yaml"),
 }
 
 
@@ -112,6 +112,7 @@ def test_runs_that_are_to_show_something_report_mgm_at_three_spans(root):
         ("datasets.0.name", "a/b", "key datasets[0].name"),
         ("datasets.0.name", "ab\n", "key datasets[0].name"),
         ("datasets.0.name", "../x", "key datasets[0].name"),
+        ("splits", {1: "train", 2: "valid", "X": "test"}, "unknown key 'splits.1'"),
         ("splits.train", [], "key splits.train"),
         ("splits.test", ["chr1"], "chr1 is in train and again in test"),
         ("splits.test", ["chr4:10-5"], "interval is empty"),

@@ -333,7 +333,7 @@ def test_every_person_is_scored_once_by_each_fine_tuning_seed(cohort: Path, mode
     assert len(info["chosen"]) == 4
 
 
-def test_no_model_of_a_cohort_reads_two_strands(
+def test_the_network_of_a_cohort_reads_one_strand(
     cohort: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from genebert import accessibility_cnn

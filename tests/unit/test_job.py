@@ -129,14 +129,22 @@ def test_a_message_about_bad_input_is_never_taken_for_a_full_disk(snakemake, cap
     assert capsys.readouterr().err == "error: f: bad\n"
 
 
+def test_two_calls_of_one_process_do_not_delete_each_others_files(tmp_path):
+    with job.outputs_in_place({"a": str(tmp_path / "a")}) as one:
+        with job.outputs_in_place({"b": str(tmp_path / "b")}) as two:
+            Path(two["b"]).write_text("b")
+        Path(one["a"]).write_text("a")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
 def test_what_killed_jobs_have_left_is_deleted(snakemake, tmp_path):
     child = subprocess.Popen([sys.executable, "-c", "pass"])
     child.wait()
     here = socket.gethostname()
     (tmp_path / "out").mkdir()
-    dead = tmp_path / "out" / f".part-{here}-{child.pid}"
-    alive = tmp_path / "out" / f".part-{here}-{os.getppid()}"
-    elsewhere = tmp_path / "out" / f".part-elsewhere-{child.pid}"
+    dead = tmp_path / "out" / f".part-{here}-{child.pid}-1"
+    alive = tmp_path / "out" / f".part-{here}-{os.getppid()}-1"
+    elsewhere = tmp_path / "out" / f".part-elsewhere-{child.pid}-1"
     for folder in (dead, alive, elsewhere):
         folder.mkdir()
         (folder / "b.txt").write_text("half")

@@ -66,8 +66,9 @@ def test_headers_and_comments_are_skipped(tmp_path: Path) -> None:
     assert len(read_peaks(path, "bed", CONTIGS)) == 1
 
 
-def test_the_table_of_macs_is_no_bed(tmp_path: Path) -> None:
-    head = "chr\tstart\tend\tlength\tabs_summit\tpileup\t-log10(pvalue)\tfold_enrichment"
+@pytest.mark.parametrize("summit", ["abs_summit\t", ""])  # without it where peaks are broad
+def test_the_table_of_macs_is_no_bed(tmp_path: Path, summit: str) -> None:
+    head = f"chr\tstart\tend\tlength\t{summit}pileup\t-log10(pvalue)\tfold_enrichment"
     path = write(tmp_path, "# effective genome size", "", head, "chr1\t101\t300\t200\t180\t9\t8\t7")
     with pytest.raises(
         InputError, match=r"line 3: is the table of MACS.*expected the \.narrowPeak"

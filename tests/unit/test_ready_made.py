@@ -218,7 +218,7 @@ def test_bad_labels_and_splits(toy: Toy) -> None:
     with pytest.raises(InputError, match="cannot be read as a table"):
         build(toy, path, row)
     path.write_text("sequence,label\n")
-    with pytest.raises(InputError, match="has no row|there is no test split|no item of class"):
+    with pytest.raises(InputError, match="split train has no item"):
         build(toy, path, row)
     whole = gzip.compress(("sequence,label\n" + "ACGTACGT,1\n" * 5000).encode())
     damaged = whole[:40] + bytes(20) + whole[60:]

@@ -257,7 +257,9 @@ def test_copies_of_training_genes_are_removed(tmp_path: Path) -> None:
             letters[hit] = toy.rng.choice(list("ACGT"), hit.sum())
             toy.put(contig, c, "".join(letters))
     toy.write()
-    frame, info, _ = build(toy, gtf(tmp_path, made))
+    spans = made[CONTIGS.index("chr3") * GENES + 4][3]
+    other = ("beside", "chr3", "+-"[4 % 2], [(spans[0][0], spans[-1][1])])  # same place, no intron
+    frame, info, _ = build(toy, gtf(tmp_path, [*made, other]))
     for contig, k in (("chr2", 2), ("chr3", 4)):  # no decoys of theirs either
         spans = made[CONTIGS.index(contig) * GENES + k][3]
         there = (frame["contig"] == contig) & positions(frame).between(spans[0][0], spans[-1][1])

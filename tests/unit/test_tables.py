@@ -46,10 +46,13 @@ def test_read_rows(tmp_path, monkeypatch):
         ("name\tpath\na\t\n", "line 2: path is empty"),
         ("name\tpath\na/b\tc\n", "line 2: name cannot be used"),
         ("name\tpath\na\t$NO_SUCH_VARIABLE/c\n", "line 2: environment variable 'NO_SUCH_VARIABLE'"),
-        ('name\tpath\na\tb\nc\t"\nd\te\n', "line 3: a field starts with a quotation mark"),
-        ('name\tpath\na\t"\nc\t"\nd\te\n', "line 2: a field starts with a quotation mark"),
-        ('name\tpath\na\t"b"c\n', "line 2: a field starts with a quotation mark"),
-        ('name\tpath\na\t"' + "x" * 200_000 + '"\n', "line 2: a field starts"),
+        ('name\tpath\na\tb\nc\t"\nd\te\n', "line 3: cannot be split into fields"),
+        ('name\tpath\na\t"\nc\t"\nd\te\n', "line 2: cannot be split into fields"),
+        ('name\tpath\na\t"b"c\n', "line 2: cannot be split into fields"),
+        (
+            "name\tpath\na\t" + "x" * 200_000 + "\n",
+            "line 2: cannot be split into fields (field larger",
+        ),
     ],
 )
 def test_bad_tables(tmp_path, text, message):

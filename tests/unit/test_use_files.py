@@ -527,6 +527,26 @@ def test_a_verb_that_fails_leaves_the_older_files(run, tmp_path, monkeypatch):
     assert {path.name for path in tmp_path.rglob("*")} == {"t.bedgraph", "t.tsv", "new"}
 
 
+def test_links_are_followed_and_what_is_no_file_stays(run, tmp_path):
+    opened = genebert.open_run(str(run.results / "pretrain/full"))
+    (tmp_path / "scratch").mkdir()
+    target, link = tmp_path / "scratch/t.bedgraph", tmp_path / "t.bedgraph"
+    link.symlink_to(target)
+    bed = run.write("o.bed", "a\t100\t120\n")
+    opened.attribute_bed(bed, run.head, bedgraph=link, summary="/dev/null", method="gradient")
+    assert link.is_symlink()
+    assert target.read_text().startswith("a\t100\t101\t")
+    assert not Path("/dev/null").is_file()
+    text, _ = some_variants(run)
+    annotated = tmp_path / "v.vcf.gz"
+    annotated.symlink_to(tmp_path / "scratch/v.vcf.gz")
+    opened.score_vcf(
+        run.write("v.vcf", text), run.head, table=tmp_path / "v.tsv", annotated=annotated,
+        summary=tmp_path / "v.json",
+    )  # fmt: skip
+    assert (tmp_path / "scratch/v.vcf.gz.tbi").exists()
+
+
 def verbs(opened: Any, mine: Path, alias: Path, free: Path) -> dict[str, Any]:
     """Return calls of every verb, each with an output that is an input by another name."""
     tsv, summary, other, annotated = (free / x for x in ("o.tsv", "o.json", "head", "o.vcf.gz"))

@@ -235,6 +235,8 @@ def test_reporter_assay_as_effects_or_labels(place: Path, genome: Genome) -> Non
     assert info["dropped"] == {"tags below 10": 1}
     assert frame["label"].tolist() == [1, 0, 0, 1, 1]
     assert frame["effect"].tolist() == [2.0, 0.01, 0.9, 0.5, 1.0]  # no direction
+    with pytest.raises(InputError, match="key positive does not say what is positive"):
+        build(place, path, columns=columns, positive={"negative": ["x"]})
     frame, info = build(place, path, columns={"label": "effect"}, positive={"effect": 0.7})
     assert frame["label"].tolist() == [1, 0, 1, 0, 1, 1]  # 0.7 itself, whatever its p-value
 

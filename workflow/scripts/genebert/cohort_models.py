@@ -5,8 +5,9 @@ variants), covariates, dosages for the genotype PCs, labels. Out: a score of eve
 model that was neither fitted nor tuned on that person. Everything that is estimated - means,
 scales, burden filter, PCs, screening, penalty - comes from the training part of the outer fold.
 
-Where there are more features than people the regression is written in its dual form, with an n x n
-kernel: a few milliseconds a fit however many there are. Letters: n people, F features, V variants.
+Where there are more features than half the people the regression is written in its dual form, with
+an n x n kernel: a few milliseconds a fit however many there are. Letters: n people, F features,
+V variants.
 """
 
 from __future__ import annotations
@@ -355,7 +356,7 @@ class Fold:
     train: Ints
 
     def __post_init__(self) -> None:
-        """Estimate PCs, scales and kernels on the training people."""
+        """Estimate PCs and scales on the training people."""
         self.out = np.setdiff1d(np.arange(len(self.people.labels)), self.train)
         pcs = principal_components(self.people.dosage, self.train)
         free = standardise(np.hstack([self.people.covariates, pcs]), self.train)

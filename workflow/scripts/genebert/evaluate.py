@@ -158,6 +158,7 @@ def _long_rows(meta: Row, stratum: str, scored: Scored, boot: Bootstrap) -> list
     Single groups or classes, and metrics without a value, have rows in the headline only.
     """
     out: list[Row] = []
+    blocks = {unit: scored.n_blocks(unit, boot) for unit in {u for u, _ in scored.estimates}}
     for (unit, metric), estimate in scored.estimates.items():
         if stratum != ALL and (unit or not np.isfinite(estimate.value)):
             continue
@@ -168,7 +169,7 @@ def _long_rows(meta: Row, stratum: str, scored: Scored, boot: Bootstrap) -> list
         ranked = metric not in CORRELATIONS
         enough = scored.n_positives(unit) if ranked else scored.n_items(unit)
         flags = {
-            "few_blocks": scored.n_blocks(unit, boot) < MIN_BLOCKS,
+            "few_blocks": blocks[unit] < MIN_BLOCKS,
             "few_positives_in_part": ranked and not unit and _has_small_part(scored),
         }
         out += _estimate_rows(place, scored.fits, estimate, enough, flags)

@@ -13,6 +13,7 @@ Numbers do not depend on the machine: BLAS, OpenMP and torch use ``params.thread
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import shutil
@@ -28,6 +29,7 @@ from genebert.disk import disk_full, sync
 from genebert.errors import InputError
 
 log = logging.getLogger("genebert")
+_CALLS = itertools.count(1)  # in this process, perhaps in several threads
 THREAD_VARIABLES = ("OMP", "OPENBLAS", "GOTO", "MKL", "BLIS", "NUMEXPR")
 
 
@@ -58,14 +60,14 @@ def limit_threads(count: int) -> None:
     threadpool_limits(count)  # torch takes its number from OpenMP, when it first computes
 
 
-def _part_directory(parent: Path) -> Path:
-    """Return the directory beside the outputs in which this process writes them.
+def _part_directory(parent: Path, call: int) -> Path:
+    """Return the directory beside the outputs in which this call in this process writes them.
 
     What killed jobs of this machine have left is deleted: it could fill the disk.
     """
     stem = f".part-{socket.gethostname()}-"
     for left in parent.glob(f"{stem}*"):
-        process = left.name.removeprefix(stem)
+        process = left.name.removeprefix(stem).partition("-")[0]
         if process.isdecimal() and int(process) != os.getpid():
             try:
                 os.kill(int(process), 0)
@@ -73,15 +75,15 @@ def _part_directory(parent: Path) -> Path:
                 shutil.rmtree(left, ignore_errors=True)
             except PermissionError:
                 pass  # somebody else's, and alive
-    return parent / f"{stem}{os.getpid()}"
+    return parent / f"{stem}{os.getpid()}-{call}"
 
 
 @contextlib.contextmanager
 def outputs_in_place(final: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield temporary paths for ``final``; move them into place on success, else delete them.
 
-    The temporary file lies in a directory ``.part-HOST-PID`` beside the final one, so it keeps its
-    name and suffix, and so do files that a library writes next to it (``.tbi``, ``.fai``).
+    The temporary file lies in a directory ``.part-HOST-PID-CALL`` beside the final one, so it keeps
+    its name and suffix, and so do files that a library writes next to it (``.tbi``, ``.fai``).
 
     Raises
     ------
@@ -89,11 +91,12 @@ def outputs_in_place(final: dict[str, Any]) -> Iterator[dict[str, Any]]:
         If the disk is full.
     """
     made: list[tuple[Path, Path]] = []
+    call = next(_CALLS)
 
     def temporary(path: str) -> str:
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        part = _part_directory(target.parent) / target.name
+        part = _part_directory(target.parent, call) / target.name
         part.parent.mkdir(exist_ok=True)
         made.append((part, target))
         return str(part)

@@ -360,7 +360,7 @@ def models(config: Config, row: Row) -> list[str]:
     extra = EXTRA_MODELS.get((row["task"], row["kind"]), ())
     if row["task"] in SEQUENCE_TASKS and row.get("cell_type"):
         extra = (*extra, *SEQUENCE_TASKS[row["task"]])
-    if row.get("anchor") == "hidden":  # what a network is not shown is no rival's either
+    if row.get("anchor") == "hidden" and row["task"] != "disease":  # nor is it shown to a rival
         extra = tuple(name for name in extra if name != "accessibility")
     names = [*SHARED_MODELS, *extra, *row.get("scores", ()), *ablation_models(config)]
     if row.get("truth"):

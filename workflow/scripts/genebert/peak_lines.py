@@ -248,14 +248,13 @@ class _Reader:
                     expected=wanted,
                 )
             if first and fields[1].lower() in _HEADER:
-                if "abs_summit" in (field.strip().lower() for field in fields):
+                if {"length", "fold_enrichment"} <= {field.strip().lower() for field in fields}:
                     raise InputError(
-                        "is the table of MACS, whose starts count from 1 and whose fifth column is"
-                        " the summit",
+                        "is the table of MACS, whose starts count from 1",
                         file=path,
                         row=row,
-                        found=fields[4],
-                        expected="the .narrowPeak file that MACS writes beside it",
+                        found=" ".join(fields),
+                        expected="the .narrowPeak or .broadPeak file that MACS writes beside it",
                     )
                 self.headers += 1
                 continue

@@ -196,21 +196,21 @@ def split_lines(handle: TextIO, path: Path) -> list[list[str]]:
         If a quotation mark is not closed in its line: it would swallow the lines that follow.
     """
     lines: list[list[str]] = []
-    whole = True
+    problem = ""
     try:
         for fields in csv.reader(handle, delimiter="\t", strict=True):
-            whole = not any("\n" in field or "\r" in field for field in fields)
-            if not whole:
+            if any("\n" in field or "\r" in field for field in fields):
+                problem = "a field goes over several lines"
                 break
             lines.append(fields)
-    except csv.Error:
-        whole = False
-    if not whole:
+    except csv.Error as error:
+        problem = str(error)
+    if problem:
         raise InputError(
-            "a field starts with a quotation mark that is not closed at its end",
+            f"cannot be split into fields ({problem})",
             file=path,
             row=len(lines) + 1,
-            expected="no quotation marks, or fields within two of them",
+            expected="fields without quotation marks, or each within two of them",
         )
     return lines
 

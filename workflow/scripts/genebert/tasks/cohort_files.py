@@ -23,6 +23,7 @@ from genebert.tables import check_unique, read_rows
 from genebert.tasks.variant_files import PREFIX, Record, check_reference, skip_reason
 
 MISSING = -1
+MOST_LEVELS = 20  # of a covariate with numbers among its words
 NO_VALUE = ("", "na", "n/a", "nan", "null", "-", ".")  # of a covariate, in lower case
 _BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 
@@ -134,18 +135,18 @@ def read_phenotypes(path: str, samples: Sequence[str], vcf: str) -> tuple[Phenot
                     row=lines[row["sample"]],
                     found=value or None,
                 )
-        numbers = [as_number(value) for value in values]
-        words = [at for at, number in enumerate(numbers) if not np.isfinite(number)]
-        if not words:
+        numbers = np.array([as_number(value) for value in values])
+        words = np.flatnonzero(~np.isfinite(numbers))
+        if not len(words):
             names.append(column)
-            columns.append(np.array(numbers))
-        elif 2 * len(words) < len(values):
+            columns.append(numbers)
+        elif len(words) < len(values) and len(set(values)) > min(MOST_LEVELS, len(values) // 2):
             raise InputError(
                 f"covariate {column} has a word among numbers",
                 file=path,
                 row=lines[kept[words[0]]["sample"]],
                 found=values[words[0]],
-                expected="numbers, or words that are no numbers for most people",
+                expected=f"numbers alone, or up to {MOST_LEVELS} levels",
             )
         else:
             # one level is left out: it is what the others are compared with

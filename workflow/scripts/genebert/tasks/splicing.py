@@ -29,6 +29,7 @@ from genebert.tasks.dataset import (
     fair_quota,
     finish,
     oriented_window,
+    overlaps_any,
     read_regions,
     region_branch,
     row_option,
@@ -99,6 +100,8 @@ def build(
         place(annotated, fasta, plan, dropped), exons, fasta, dropped
     )
     bodies = gene_bodies(exons)
+    compared = bodies[gene_keys(bodies).isin(set(gene_keys(sites)))]  # with the training genes
+    removed = bodies[gene_keys(bodies).isin(related_genes)]
     close = near(sites, annotated, other_class=True)
     dropped["within_5_nt_of_other_class"] = int(close.sum())
     sites = sites[~close].reset_index(drop=True)
@@ -116,8 +119,8 @@ def build(
         part = sites[sites["split"] == split]
         if len(part):
             rng = np.random.default_rng([seed, 11, number])
-            places = bodies if split == "train" else bodies[~gene_keys(bodies).isin(related_genes)]
-            decoys = draw_decoys(part, annotated, places, fasta, plan, rng, kind == "matched")
+            genes = (bodies, removed[:0]) if split == "train" else (compared, removed)
+            decoys = draw_decoys(part, annotated, *genes, fasta, plan, rng, kind == "matched")
             dropped["sites_without_decoy"] += len(part) - len(decoys)
             parts.append(decoys)
     frame = pd.concat(parts, ignore_index=True)
@@ -148,7 +151,8 @@ def build(
             " acceptor: last intron base at offset 199 (0-based)",
             "negatives": _CAPTIONS[kind],
             "genes": "valid and test genes whose exons (repeats left out) have over 80 % identity"
-            " to those of a training gene are removed",
+            " to those of a training gene are removed; decoys there lie in the other genes with"
+            " splice sites",
         },
         **extra,
     }
@@ -384,6 +388,7 @@ def draw_decoys(
     sites: pd.DataFrame,
     annotated: pd.DataFrame,
     bodies: pd.DataFrame,
+    removed: pd.DataFrame,
     genome: Genome,
     splits: Splits,
     rng: np.random.Generator,
@@ -391,8 +396,9 @@ def draw_decoys(
 ) -> pd.DataFrame:
     """Return the items of class none of one split: a GT and an AG decoy for each pair of sites.
 
-    Decoys lie in the genes of ``bodies``, are no annotated site and further than 5 nt from any.
-    With ``matched`` their GC is that of the sites that they are centred like.
+    Decoys lie in the genes of ``bodies`` and outside those ``removed``, are no annotated site and
+    further than 5 nt from any. With ``matched`` their GC is that of the sites that they are centred
+    like.
     """
     split = str(sites["split"].iloc[0])
     ranges = splits.clipped(split, genome.lengths)
@@ -417,6 +423,8 @@ def draw_decoys(
                 pd.DataFrame({"contig": contig, "position": at, "strand": strand, "gene": gene})
             )
         pool = pd.concat(found, ignore_index=True).drop_duplicates(KEYS[:3])
+        at_base = pool.assign(start=pool["position"], end=pool["position"] + 1)
+        pool = pool[~overlaps_any(at_base, removed)]
         pool = pool.assign(**{"class": "none", "placed": kind, "motif": MOTIF[kind]})
         pool = place(pool[~near(pool, annotated)], genome, splits)
         pool = pool[pool["split"] == split].reset_index(drop=True)

@@ -13,9 +13,9 @@ Keys of the dataset's row in the configuration (all optional):
     assay of several: metrics are averaged over elements, which are left out and resampled as a
     whole). Without any tss_distance it is measured to the transcripts of ``genome.gtf``.
 ``positive``
-    How a column becomes a binary label. For effects ``{pvalue: 1e-5, effect: 0}``: positive where
-    the p-value is below and the absolute effect above. For words
-    ``{values: [pathogenic], negative: [benign]}``: all other words are skipped and counted.
+    How a column becomes a binary label. For effects ``{pvalue: 1e-5, effect: 0.5}``, or one of
+    both: positive where the p-value is at most this and the absolute effect at least that. For
+    words ``{values: [pathogenic], negative: [benign]}``: all others are skipped and counted.
 ``minimum``
     Column -> smallest value, e.g. ``{barcodes: 10}``; rows below it are skipped and counted.
 ``only``, ``without``
@@ -98,6 +98,13 @@ class Labeller:
         self.positive: Mapping[str, Any] = row.get("positive") or {}
         self.minimum: Mapping[str, Any] = row.get("minimum") or {}
         known = {"pvalue", "effect", "values", "negative"}
+        if self.positive and not known - {"negative"} & self.positive.keys():
+            raise InputError(
+                "key positive does not say what is positive",
+                file=f"config datasets, {row.get('name')}",
+                found=", ".join(self.positive),
+                expected="pvalue, effect or values",
+            )
         for key in self.positive:
             if key not in known:
                 raise InputError(

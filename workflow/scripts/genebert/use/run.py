@@ -183,10 +183,15 @@ class Run:
         outputs: Mapping[str, str],
         **more: Any,
     ) -> None:
-        """Call a verb; what it writes takes the place of older files when it is whole."""
+        """Call a verb; what it writes takes the place of older files when it is whole.
+
+        Links are followed; what is no file (``/dev/null``, a pipe) is written to as it is.
+        """
         check_apart(inputs, outputs)
-        with outputs_in_place(dict(outputs)) as parts:
-            verb(**inputs, **parts, **more, threads=self.threads)
+        special = {k: v for k, v in outputs.items() if os.path.exists(v) and not os.path.isfile(v)}
+        files = {k: os.path.realpath(v) for k, v in outputs.items() if k not in special}
+        with outputs_in_place(files) as parts:
+            verb(**inputs, **parts, **special, **more, threads=self.threads)
 
     def fit_head(self, head: str | Path, seed: int = 1) -> None:
         """Fit the accessibility read-out and write it (minutes on a large run)."""
@@ -235,7 +240,7 @@ class Run:
         outputs = {
             "table": str(table),
             "annotated": str(annotated),
-            "vcf_index": f"{annotated}.tbi",
+            "vcf_index": f"{os.path.realpath(annotated)}.tbi",
             "summary": str(summary),
         }
         cells = listed(cell_types)
