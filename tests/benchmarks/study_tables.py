@@ -108,6 +108,35 @@ def few_shot(results: Path, task: str, dataset: str) -> None:
             show(f"{task} {dataset}: AUPRC by labels, {title}", ("model", *head), rows)
 
 
+def ablation(results: Path) -> None:
+    """Print every variant of pre-training beside ``scratch`` where there are many, a row each."""
+    table = read(results / "metrics.tsv")
+    models = dict.fromkeys(r["model"] for r in table if r["model"].startswith("genebert"))
+    models.pop("genebert-wrongcell", None)
+    if len(models) <= MANY:
+        return
+    known = {
+        (row["model"], row["dataset"], row["stratum"]): row
+        for row in table
+        if row["pretrain_seed"] == row["finetune_seed"] == "all" and row["metric"] == "auprc"
+    }
+    columns = list(
+        dict.fromkeys(
+            (dataset, stratum)
+            for model, dataset, stratum in known
+            if model in models and ":" not in dataset
+            and (stratum == "all" or stratum.startswith(("fraction=", "labels=")))
+        )
+    )  # fmt: skip
+    rows = [
+        (model, *(interval(row, "value", "low", "high") if row else "" for row in cells))
+        for model in (*models, "scratch")
+        if any(cells := [known.get((model, *column)) for column in columns])
+    ]
+    head = [name if part == "all" else f"{name}, {part}" for name, part in columns]
+    show("Every variant of pre-training: AUPRC", ("model", *head), rows)
+
+
 def zero_shot(rows: list[Row]) -> None:
     """Print the AUROC of every zero-shot score of variants."""
     scores = sorted({r["dataset"].split(":")[1] for r in rows if "zeroshot:" in r["dataset"]})
@@ -238,6 +267,7 @@ def main() -> None:
         if task == "disease":
             zero_shot(read(results / "disease.tsv"))
     for name, table in (
+        ("ablation", ablation),
         ("comparisons", comparisons),
         ("chosen", chosen),
         ("interpretation", interpretation),

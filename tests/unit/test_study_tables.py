@@ -76,3 +76,26 @@ def test_counts_and_shares_of_the_labels_have_a_column_each(study_tables, tmp_pa
     assert [[cell[:5] for cell in cells[1:]] for cells in found] == [
         ["0.500", "0.600", "0.700", "0.900"], ["", "", "", "0.800"],
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("variants", "shown"), [(6, False), (7, True)])
+def test_many_variants_are_rows_beside_scratch(study_tables, tmp_path, capsys, variants, shown):
+    every = {"pretrain_seed": "all", "finetune_seed": "all", "metric": "auprc", "n": 9}
+    models = ["scratch", "cnn", "genebert-wrongcell", *(f"genebert-{i}" for i in range(variants))]
+    rows = [
+        {**every, "task": "promoter", "pretraining": "x", "model": model, "dataset": dataset,
+         "stratum": stratum, "value": 0.5 + number / 100, "low": 0.4, "high": 0.9}
+        for number, model in enumerate(models)
+        for dataset, stratum in (("epd", "fraction=0.1"), ("epd", "all"), ("epd", "tata"), ("epd:x", "all"))
+    ]  # fmt: skip
+    write_table(str(tmp_path / "metrics.tsv"), LONG, rows)
+    study_tables.ablation(tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    found = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
+    if not shown:
+        assert not found
+        return
+    head, *body = found
+    assert head == ["model", "epd, fraction=0.1", "epd"]
+    assert [cells[0] for cells in body] == [*models[3:], "scratch"]
+    assert body[-1][1:] == ["0.500 (0.400-0.900)"] * 2
