@@ -98,19 +98,19 @@ class Labeller:
         self.positive: Mapping[str, Any] = row.get("positive") or {}
         self.minimum: Mapping[str, Any] = row.get("minimum") or {}
         known = {"pvalue", "effect", "values", "negative"}
-        if self.positive and not known - {"negative"} & self.positive.keys():
-            raise InputError(
-                "key positive does not say what is positive",
-                file=f"config datasets, {row.get('name')}",
-                found=", ".join(self.positive),
-                expected="pvalue, effect or values",
-            )
         for key in self.positive:
             if key not in known:
                 raise InputError(
                     f"unknown key {key!r} in positive{nearest(key, known)}",
                     file=f"config datasets, {row.get('name')}",
                 )
+        if self.positive.keys() == {"negative"}:
+            raise InputError(
+                "key positive does not say what is positive",
+                file=f"config datasets, {row.get('name')}",
+                found="negative alone",
+                expected="values, pvalue or effect",
+            )
 
     def number(self, record: Record, field: str) -> float:
         """Return a field as a number, NaN where it is missing; InputError if it is none."""
