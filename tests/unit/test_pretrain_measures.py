@@ -20,14 +20,18 @@ def measure(root, monkeypatch):
         sys.modules.pop(name, None)
 
 
-def test_the_demo_is_held_to_ratios_and_not_to_seconds(measure, monkeypatch):
+@pytest.mark.parametrize(("device", "bar"), [("cpu", 20.0), ("cuda", None)])
+def test_seconds_of_the_demo_have_a_bar_on_a_cpu_and_ratios_anywhere(
+    measure, monkeypatch, device, bar
+):
     timing = {"tokens_per_second": 1e6, "data_wait_fraction": 0.0, "sampler_fraction": 0.0}
     rows = [{"kind": "train", "timing": timing}] * 9
     monkeypatch.setattr(measure, "trained", lambda *_: rows)
     for added, passed in ((1.1, True), (1.2, False)):
         monkeypatch.setattr(measure, "beside_a_bare_loop", lambda *_, added=added: added)
-        found = {name: (bar, fine) for name, _, bar, fine in measure.demo("cpu")}
-        assert found["demo-seconds"] == found["demo-cpu-seconds"] == (None, True)
+        found = {name: (bar, fine) for name, _, bar, fine in measure.demo(device)}
+        assert found["demo-seconds"] == found["demo-cpu-seconds"] == (bar, True)
+        assert found["demo-rows-per-second"] == (200.0, True)
         assert found["data-wait"] == (0.01, True)
         assert found["step-times-the-model-alone"] == (1.15, passed)
 

@@ -13,7 +13,7 @@ V variants.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -117,8 +117,8 @@ def kernel_logistic(
     """Fit the logistic regression with an L2 penalty whose features have this Gram matrix.
 
     It maximises sum log P(y | f) - a' K a / 2 with f = K a, by Newton's method (Rasmussen and
-    Williams 2006, algorithm 3.1), halving a step that does not climb. For K = v X X' it is the
-    regression on X with the penalty ||w||^2 / (2 v), that is C = v in scikit-learn.
+    Williams 2006, algorithm 3.1). For K = v X X' it is the regression on X with the penalty
+    ||w||^2 / (2 v), that is C = v in scikit-learn.
 
     Parameters
     ----------
@@ -129,34 +129,18 @@ def kernel_logistic(
     -------
     a : float64[n]; the log odds of others are their kernel with the training rows times a.
     """
-    a = np.zeros(len(y)) if start is None else start
-    f = kernel @ a
 
-    def objective(a: NDArray[np.float64], f: NDArray[np.float64]) -> float:
-        return float(-np.logaddexp(0, np.where(y > 0, -f, f)).sum() - 0.5 * a @ f)
-
-    value = objective(a, f)
-    for _ in range(max_steps):
+    def propose(a: NDArray[np.float64], f: NDArray[np.float64]) -> NDArray[np.float64]:
         p = sigmoid(f)
         root = np.sqrt(np.maximum(p * (1 - p), 1e-10))
         b = root**2 * f + y - p
         inner = root[:, None] * kernel * root
         inner.flat[:: len(y) + 1] += 1.0
         factor = cho_factor(inner, lower=True, overwrite_a=True, check_finite=False)
-        target = b - root * cho_solve(factor, root * (kernel @ b), check_finite=False)
-        step = 1.0
-        while True:
-            new_a = a + step * (target - a)
-            new_f = kernel @ new_a
-            new_value = objective(new_a, new_f)
-            if new_value >= value or step < 1e-3:
-                break
-            step /= 2
-        moved = float(np.abs(new_f - f).max())
-        a, f, value = new_a, new_f, new_value
-        if moved < tolerance * (1 + float(np.abs(f).max())):
-            break
-    return a
+        return np.asarray(b - root * cho_solve(factor, root * (kernel @ b), check_finite=False))
+
+    start = np.zeros(len(y)) if start is None else start
+    return _climb(start, y, kernel, propose, lambda a, f: float(a @ f), tolerance, max_steps)
 
 
 def feature_logistic(
@@ -180,32 +164,57 @@ def feature_logistic(
     -------
     w : float64[F]; the log odds of others are their features times w.
     """
-    w = np.zeros(x.shape[1]) if start is None else start
-    f = x @ w
 
-    def objective(w: NDArray[np.float64], f: NDArray[np.float64]) -> float:
-        return float(-np.logaddexp(0, np.where(y > 0, -f, f)).sum() - 0.5 * w @ w)
-
-    value = objective(w, f)
-    for _ in range(max_steps):
+    def propose(w: NDArray[np.float64], f: NDArray[np.float64]) -> NDArray[np.float64]:
         p = sigmoid(f)
         curvature = x.T @ (np.maximum(p * (1 - p), 1e-10)[:, None] * x)
         curvature.flat[:: len(w) + 1] += 1.0
         factor = cho_factor(curvature, lower=True, overwrite_a=True, check_finite=False)
-        change = cho_solve(factor, x.T @ (y - p) - w, check_finite=False)
-        step = 1.0
+        return np.asarray(w + cho_solve(factor, x.T @ (y - p) - w, check_finite=False))
+
+    start = np.zeros(x.shape[1]) if start is None else start
+    return _climb(start, y, x, propose, lambda w, f: float(w @ w), tolerance, max_steps)
+
+
+def _climb(
+    a: NDArray[np.float64],
+    y: NDArray[np.float64],
+    design: NDArray[np.float64],
+    propose: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]],
+    norm: Callable[[NDArray[np.float64], NDArray[np.float64]], float],
+    tolerance: float,
+    max_steps: int,
+) -> NDArray[np.float64]:
+    """Return the coefficients that maximise sum log P(y | f) - norm / 2, f = design times them.
+
+    Parameters
+    ----------
+    a : coefficients to start from. design : float64[n, coefficients].
+    propose : the next coefficients of Newton's method, from the last ones and f; a step towards
+        them that does not climb is halved.
+    norm : squared length of the coefficients, from them and f.
+    tolerance : largest change of a log odds, of 1 + the largest one, at which it ends.
+    """
+
+    def objective(a: NDArray[np.float64], f: NDArray[np.float64]) -> float:
+        return float(-np.logaddexp(0, np.where(y > 0, -f, f)).sum() - 0.5 * norm(a, f))
+
+    f = design @ a
+    value = objective(a, f)
+    for _ in range(max_steps):
+        target, step = propose(a, f), 1.0
         while True:
-            new_w = w + step * change
-            new_f = x @ new_w
-            new_value = objective(new_w, new_f)
+            new_a = a + step * (target - a)
+            new_f = design @ new_a
+            new_value = objective(new_a, new_f)
             if new_value >= value or step < 1e-3:
                 break
             step /= 2
         moved = float(np.abs(new_f - f).max())
-        w, f, value = new_w, new_f, new_value
+        a, f, value = new_a, new_f, new_value
         if moved < tolerance * (1 + float(np.abs(f).max())):
             break
-    return w
+    return a
 
 
 def kernel_logistic_columns(

@@ -61,7 +61,13 @@ def allele_codes(reference: Sequence[str], alternative: Sequence[str]) -> tuple[
 
 
 def listed(cell_types: Iterable[str]) -> list[str]:
-    """Return the names of cell types; a single text, which would be read as letters, is refused."""
+    """Return the names of cell types.
+
+    Raises
+    ------
+    InputError
+        If they are a single text, which would be read as letters.
+    """
     if isinstance(cell_types, str):
         raise InputError(
             "cell types are not in a list",
