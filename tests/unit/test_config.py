@@ -82,7 +82,7 @@ ON_TOP = {  # a configuration -> what it is on top of
         ("study_replicate.yaml", "study_wide.yaml", "all_variants.yaml", "neighbours.yaml"),
         "study_small.yaml",
     ),
-    **dict.fromkeys(("study_once.yaml", "study_variants.yaml"), "study.yaml"),
+    **dict.fromkeys(("study_once.yaml", "study_primary.yaml", "study_variants.yaml"), "study.yaml"),
 }
 
 
