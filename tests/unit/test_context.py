@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from task_toys import CELLS, WIDTH, toy_shards
 
-from genebert.context import Context, derangement
+from genebert.context import Context, least_alike
 from genebert.errors import InputError
 from genebert.samples import Corpus, neighbourhood
 
@@ -89,8 +91,17 @@ def test_unknown_cell_type_is_an_input_error(context: Context) -> None:
     assert context.contigs(["chr2", "chrX"]).tolist() == [1, -1]
 
 
-def test_derangement_is_fixed_and_never_the_same() -> None:
-    found = derangement(["b", "a", "c", "a"])
-    assert found == {"a": "b", "b": "c", "c": "a"}
+def test_the_wrong_cell_type_is_no_relative() -> None:
+    """By the regions of the training split: B is NK but for one, outside it B is Mono."""
+    opened = {"B": [0, 1, 2, 3, 6, 7], "Mono": [3, 4, 5, 6, 7], "NK": [0, 1, 2, 4]}
+    ids = [np.array(regions) for regions in opened.values()]
+    shards = SimpleNamespace(
+        cell_types=tuple(opened),
+        split=np.array([0] * 6 + [2] * 2, dtype=np.int8),
+        indptr=np.cumsum([0, *map(len, ids)]),
+        open_regions=np.concatenate(ids),
+    )
+    assert least_alike(shards) == {"B": "Mono", "Mono": "B", "NK": "Mono"}  # type: ignore[arg-type]
+    shards.cell_types, shards.indptr = ("B",), shards.indptr[:2]
     with pytest.raises(InputError, match="second cell type"):
-        derangement(["a", "a"])
+        least_alike(shards)  # type: ignore[arg-type]

@@ -342,7 +342,8 @@ def strata(tmp_path_factory):
     discordant = np.arange(2400) % 3 == 0
     frame["stratum"] = np.where(discordant, tags + ";discordant", tags)
     frame.loc[frame["split"] == "valid", "stratum"] = ""
-    home = write_home(tmp_path_factory.mktemp("strata"), frame, task="tfbs", name="chip")
+    root = tmp_path_factory.mktemp("strata")
+    home = write_home(root, frame, task="tfbs", name="chip", negatives="natural")
     sequence = predict(frame, "gc", 0.0)
     rng = np.random.default_rng(1).random((600, 1))
     home.add("gc", sequence.assign(score=rng[np.arange(2400) // 4, 0]))
@@ -403,6 +404,37 @@ def test_within_one_locus_a_sequence_score_is_worth_nothing(strata):
         own = value(long, model="genebert", metric="auroc", stratum=stratum)
         assert own["low"] > 0.6
     assert wide.loc[wide["model"] == "gc", "auroc"].iloc[0] != 0.5
+
+
+def test_a_matched_set_compares_cell_types_in_whole_loci_only(tmp_path):
+    """What lies beside the set is in no stratum but `discordant` and `within-locus`."""
+    frame = make_frame(2400)
+    number = np.arange(2400)
+    frame["split"] = np.where(number < 400, "valid", "test")
+    frame["region"] = number // 8
+    frame["start"], frame["end"] = frame["region"] * 1000, frame["region"] * 1000 + 200
+    whole, beside = frame["region"] % 2 == 0, (frame["region"] % 2 == 0) & (number % 4 > 0)
+    tags = np.where(frame["region"] % 4 < 2, "both", "chromosome").astype(object)
+    tags = tags + np.where(whole, ";discordant;whole-locus", "") + np.where(beside, ";beside", "")
+    frame["stratum"] = np.where(frame["split"] == "test", tags, "")
+    home = write_home(tmp_path, frame, task="tfbs", name="chip", negatives="matched")
+    home.add("gc", predict(frame, "gc", 1.0))
+    wide, long = run(home)
+    test = (frame["split"] == "test").to_numpy()
+    both = test & frame["stratum"].str.startswith("both").to_numpy()
+    assert wide["n_test"].tolist() == [(test & ~beside).sum()]
+    sizes = {
+        "both": both & ~beside,
+        "chromosome": test & ~both & ~beside,
+        "discordant": test & whole,
+        "both;discordant": both & whole,
+        "chromosome;discordant": test & ~both & whole,
+    }
+    assert set(long["stratum"]) == {"all", "valid", "within-locus", "both;within-locus", *sizes}
+    for stratum, mask in sizes.items():
+        assert value(long, metric="auroc", stratum=stratum)["n"] == mask.sum()
+    mixed = frame[test & whole].groupby("region")["label"].nunique() == 2
+    assert value(long, metric="auroc", stratum="within-locus")["n"] == mixed.sum()
 
 
 def test_fewer_labels_are_in_the_long_table_only(tmp_path):

@@ -29,7 +29,8 @@ def test_few_blocks_of_a_stratum_are_flagged_in_the_long_table(tmp_path):
     few = frame["start"] < 6 * BLOCK
     frame["stratum"] = np.where(few, "both;discordant", "both")
     frame["region"] = frame["start"] // 2000  # several cell types at one place
-    home = write_home(tmp_path, frame, task="tfbs", name="chip")
+    natural = {"task": "tfbs", "name": "chip", "negatives": "natural"}
+    home = write_home(tmp_path, frame, **natural)
     home.add("cnn", predict(frame, "cnn", 1.0))
     wide, long = run(home)
     assert wide["flags"].isna().all()
@@ -41,9 +42,20 @@ def test_few_blocks_of_a_stratum_are_flagged_in_the_long_table(tmp_path):
     assert flags(long, "discordant") == "few_blocks"
     assert pd.isna(flags(long, "within-locus"))
     frame["region"] = np.where(few, frame["region"], 10_000 + np.arange(2000))
-    home = write_home(tmp_path / "few", frame, task="tfbs", name="chip")
+    home = write_home(tmp_path / "few", frame, **natural)
     home.add("cnn", predict(frame, "cnn", 1.0))
     assert flags(run(home)[1], "within-locus") == "few_blocks"
+
+
+def test_few_negatives_make_no_interval_either(tmp_path):
+    frame = make_frame(400)
+    frame["label"] = (np.arange(400) % 9 > 0).astype(float)
+    home = write_home(tmp_path, frame)
+    home.add("cnn", predict(frame, "cnn", 1.0))
+    row = run(home)[0].iloc[0]
+    assert row["n_test"] - row["n_positive"] < 50 < row["n_positive"]
+    assert row["flags"] == "few_positives"
+    assert np.isnan(row[["auroc_low", "auprc_high"]].astype(float)).all()
 
 
 def test_a_small_part_of_an_average_is_flagged(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -122,8 +123,12 @@ def test_contig_twins(contigs: dict[str, int], name: str, twin: str) -> None:
 def test_names_with_and_without_chr(tmp_path: Path) -> None:
     path = tmp_path / "peaks.bed"
     path.write_text("1\t100\t200\n")
-    with pytest.raises(InputError, match="did you mean 'chr1'.*sed 's/\\^/chr/' IN > OUT"):
+    with pytest.raises(InputError, match="did you mean 'chr1'.*awk '.*' IN > OUT") as error:
         read_peaks(path, "bed", CONTIGS)
+    program = str(error.value).split("awk '")[1].split("'")[0]
+    text = "#!build\ntrack name=x\n\n1\t100\t200\n"
+    done = subprocess.run(["awk", program], input=text, capture_output=True, text=True, check=True)
+    assert done.stdout == text.replace("\n1", "\nchr1")
     path.write_text("chr1\t100\t200\n")
     with pytest.raises(InputError, match="did you mean '1'.*sed 's/\\^chr//' IN > OUT"):
         read_peaks(path, "bed", BARE)

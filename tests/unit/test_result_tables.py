@@ -200,7 +200,7 @@ def test_too_few_positives_make_no_claim(tmp_path):
         home.add(model, predict(frame, model, 1.0))
     row = compare([home], tmp_path / "out.tsv").iloc[1]
     assert row["n_positive"] < 50
-    assert row["note"] == "fewer than 50 positives"
+    assert row["note"] == "fewer than 50 positives or negatives"
     assert np.isfinite(row["difference"])
     assert np.isnan([row["low"], row["p"], row["p_holm"], row["detectable"]]).all()
 
@@ -221,7 +221,7 @@ def test_too_few_loci_make_no_claim_whatever_the_number_of_positives(tmp_path):
     frame = make_frame(1000)
     locus = np.where(np.arange(1000) < 200, np.arange(1000) // 5, 40 + np.arange(1000))
     frame["region"], frame["stratum"] = locus, "both"  # 40 places with several cell types
-    home = write_home(tmp_path, frame, task="tfbs", name="chip")
+    home = write_home(tmp_path, frame, task="tfbs", name="chip", negatives="natural")
     for model in ("genebert", "gc"):
         home.add(model, predict(frame, model, 1.0))
     rows = compare([home], tmp_path / "out.tsv").query("kind == 'exploratory'")

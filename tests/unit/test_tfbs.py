@@ -192,8 +192,38 @@ def test_discordant_negatives_are_the_whole_stratum(chip: Chip) -> None:
     assert info["within_locus"]["both"] + info["within_locus"]["chromosome"] > 20
 
 
+def test_a_matched_set_has_whole_loci_beside_it(chip: Chip) -> None:
+    """Where cell types are compared, every open one of a locus is there, strong or weak."""
+    path = chip.write()
+    natural, _, _ = build(chip, path, {"negatives": "natural"})
+    frame, info, leaks = build(chip, path)
+    tags = frame["stratum"].str.split(";").map(set)
+    beside, whole = (tags.map(lambda own, tag=tag: tag in own) for tag in ("beside", "whole-locus"))
+    assert 50 < beside.sum() == info["beside"]
+    assert (beside <= whole).all()
+    assert (frame["split"][whole] == "test").all()
+    assert set(frame["contig"][whole]) == {"chr3"}
+    keys = ["group", "region"]
+    sizes = frame[whole].groupby(keys).size()
+    full = natural[natural["contig"] == "chr3"].groupby(keys)
+    assert (sizes == full.size().reindex(sizes.index)).all()
+    assert (full["label"].nunique().reindex(sizes.index) == 2).all()
+    assert (tags.map(lambda own: "discordant" in own) <= whole).all()
+    named = natural.set_index("item")["stratum"].str.contains("discordant")
+    own = frame[whole].set_index("item")["stratum"].str.contains("discordant")
+    assert (named.reindex(own.index) == own).all()
+    counts = info["counts"]["test"]
+    assert counts["bound"] == counts["unbound"] == ((frame["split"] == "test") & ~beside).sum() / 2
+    assert leaks.loc["gc_auroc:test", "found"] == 2 * counts["bound"]
+    few, _, _ = build(chip, path, max_items=400)
+    added = few[few["stratum"].str.contains("beside")]
+    assert 20 < len(added) <= 100
+    assert set(added["group"]) == set(TFS)
+
+
 def test_matched_is_one_to_one_within_tf_cell_type_and_part(chip: Chip) -> None:
     frame, info, leaks = build(chip, chip.write())
+    frame = frame[~frame["stratum"].str.contains("beside")]
     part = frame["split"] + frame["stratum"].str.split(";").str[0].where(
         frame["split"] == "test", ""
     )
@@ -221,6 +251,7 @@ def test_loci_stay_together_under_a_cap(chip: Chip) -> None:
     assert (kept == full.reindex(kept.index)).all()
     assert capped["within_locus"]["train"] > 0
     matched, _, _ = build(chip, path, max_items=300)
+    matched = matched[~matched["stratum"].str.contains("beside")]
     assert (matched.groupby(["split", "group"])["label"].mean() == 0.5).all()
     assert info["within_locus"]["train"] > capped["within_locus"]["train"]
 

@@ -18,6 +18,7 @@ import numpy as np
 from genebert import metrics
 from genebert.metrics import Bools, Floats, Ints
 from genebert.scores import CENTRED, RANKS, Fit, Items, Track, model_rank
+from genebert.tasks.dataset import BESIDE, WHOLE_LOCUS
 
 MIN_POSITIVES = 50
 MIN_IN_PART = 10
@@ -67,9 +68,9 @@ class Estimate:
         """The point estimate, the mean over seeds."""
         return float(self.draws[0])
 
-    def interval(self, positives: int) -> tuple[float, float]:
-        """Return the percentile interval; NaN below MIN_POSITIVES positives."""
-        if positives < MIN_POSITIVES or len(self.draws) == 1 or not np.isfinite(self.draws[0]):
+    def interval(self, rarer: int) -> tuple[float, float]:
+        """Return the percentile interval; NaN below MIN_POSITIVES items of the rarer class."""
+        if rarer < MIN_POSITIVES or len(self.draws) == 1 or not np.isfinite(self.draws[0]):
             return float("nan"), float("nan")
         return metrics.percentile_interval(self.draws[1:])
 
@@ -101,10 +102,14 @@ class Scored:
 
         Effects have none.
         """
-        if self.effect:
-            return 0
-        counts = [int(u.labels.sum()) for u in self.units if unit in ("", u.name)]
-        return min(counts) if self.multiclass else sum(counts)
+        return 0 if self.effect else self._sizes(unit)[1]
+
+    def n_rarer(self, unit: str) -> int:
+        """Return the number of positives or of negatives, whichever is smaller."""
+        return 0 if self.effect else min(self._sizes(unit))
+
+    def _sizes(self, unit: str) -> tuple[int, int]:
+        return class_sizes([u for u in self.units if unit in ("", u.name)], self.multiclass)
 
 
 def by_model(track: Track) -> Iterator[tuple[str, float, list[Fit]]]:
@@ -128,31 +133,48 @@ def make_slices(items: Items, track: Track) -> list[Slice]:
 
     Strata are what is held out (``chromosome``, ``cell-type``, ``both``, of all test items), every
     other tag (of the headline's items) and, for ``discordant``, both together
-    (``both;discordant``).
+    (``both;discordant``). Items beside a set are in the strata of ``discordant`` only.
     """
     tags = [items.tags[row] for row in track.rows]
     axis = np.array([held_out(t) for t in tags], dtype=object)
     both_only = items.task == "accessibility" and (axis == "both").any()
-    headline = np.isin(axis, ("both",) if both_only else ("chromosome", "both"))
-    if not headline.any():
-        headline = np.ones(len(tags), dtype=bool)
+    inductive = np.isin(axis, ("both",) if both_only else ("chromosome", "both"))
+    if not inductive.any():
+        inductive = np.ones(len(tags), dtype=bool)
+    own = ~has_tag(tags, BESIDE)
+    headline = inductive & own
     out = [Slice(ALL, headline)]
     axes = sorted(set(axis) - {""})
-    out += [Slice(value, axis == value) for value in axes]
-    for tag in sorted({tag for t in tags for tag in t} - {"chromosome", "cell-type", "both"}):
-        has = np.array([tag in t for t in tags], dtype=bool)
-        out.append(Slice(tag, has & headline))
+    out += [Slice(value, (axis == value) & own) for value in axes]
+    for tag in sorted({tag for t in tags for tag in t} - {*axes, BESIDE, WHOLE_LOCUS}):
+        has = has_tag(tags, tag)
+        out.append(Slice(tag, has & (inductive if tag == "discordant" else headline)))
         if tag == "discordant":
             out += [Slice(f"{value};{tag}", has & (axis == value)) for value in axes]
     return [place for place in out if place.mask.any()]
 
 
-def locus_slices(items: Items, slices: Sequence[Slice]) -> list[Slice]:
-    """Return the slices in which cell types are compared at one locus."""
+def has_tag(tags: Sequence[frozenset[str]], tag: str) -> Bools:
+    """Return bool[T]: which items have a tag."""
+    return np.array([tag in own for own in tags], dtype=bool)
+
+
+def locus_slices(items: Items, track: Track, slices: Sequence[Slice]) -> list[Slice]:
+    """Return the slices in which cell types are compared at one locus.
+
+    Of a set whose negatives are matched on strength they hold the whole loci beside it: a matched
+    negative of a locus is a strong one, so that there a score by strength would fall below 0.5.
+    """
     if items.task not in ("tfbs", "accessibility"):
         return []
+    masks = {p.stratum: p.mask for p in slices if p.stratum in (ALL, "both")}
+    if items.task == "tfbs" and items.negatives == "matched":
+        tags = [items.tags[row] for row in track.rows]
+        whole = has_tag(tags, WHOLE_LOCUS)
+        both = np.array([held_out(t) == "both" for t in tags], dtype=bool)
+        masks = {ALL: whole, "both": whole & both}
     names = {ALL: WITHIN, "both": f"both;{WITHIN}"}
-    return [Slice(names[p.stratum], p.mask) for p in slices if p.stratum in names]
+    return [Slice(names[name], mask) for name, mask in masks.items() if mask.any()]
 
 
 def make_units(items: Items, track: Track, place: Slice) -> list[Unit]:
@@ -166,6 +188,14 @@ def make_units(items: Items, track: Track, place: Slice) -> list[Unit]:
     group = items.group[track.rows]
     parts = ((name, rows[group[rows] == name]) for name in items.groups)
     return [Unit(name, 0, part, label[part] == 1) for name, part in parts if len(part)]
+
+
+def class_sizes(units: Sequence[Unit], multiclass: bool) -> tuple[int, int]:
+    """Return the numbers of negatives and positives of all units; of classes, the smallest."""
+    positives = [int(unit.labels.sum()) for unit in units]
+    negatives = [len(unit.labels) - count for unit, count in zip(units, positives, strict=True)]
+    take = min if multiclass else sum
+    return take(negatives), take(positives)
 
 
 def has_small_part(units: Sequence[Unit]) -> bool:

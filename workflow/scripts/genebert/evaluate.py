@@ -39,7 +39,7 @@ from genebert.scores import (
     read_tracks,
 )
 
-VERSION = 7
+VERSION = 8
 
 Row = dict[str, Any]
 
@@ -128,7 +128,7 @@ def evaluate(
                     values, proper = [fit.scores for fit in part], scored.probability
                     points = curve_rows(scored.units, values, probability=proper)
                     curve_points += [{**meta, **row} for row in points if not scored.effect]
-            for place in bootstrap.locus_slices(items, places):
+            for place in bootstrap.locus_slices(items, track, places):
                 long_rows += _locus_rows(meta, place.stratum, items, track, part, place, boot)
         long_rows += _recovered_rows(items, track, headline, boot)
         long_rows += _too_few_rows(items, track)
@@ -167,7 +167,7 @@ def _long_rows(meta: Row, stratum: str, scored: Scored, boot: Bootstrap) -> list
             place["dataset"] = f"{meta['dataset']}:{unit}"
         # a correlation has no positives: its items count
         ranked = metric not in CORRELATIONS
-        enough = scored.n_positives(unit) if ranked else scored.n_items(unit)
+        enough = scored.n_rarer(unit) if ranked else scored.n_items(unit)
         flags = {
             "few_blocks": blocks[unit] < MIN_BLOCKS,
             "few_positives_in_part": ranked and not unit and _has_small_part(scored),
@@ -184,7 +184,7 @@ def _estimate_rows(
     place: Row,
     fits: Sequence[Fit],
     estimate: Estimate,
-    positives: int,
+    rarer: int,
     flags: Mapping[str, bool],
 ) -> list[Row]:
     out: list[Row] = [
@@ -196,7 +196,7 @@ def _estimate_rows(
         }
         for fit, value in zip(fits, estimate.seeds, strict=True)
     ]
-    low, high = estimate.interval(positives)
+    low, high = estimate.interval(rarer)
     seeds = {"pretrain_seed": ALL, "finetune_seed": ALL}
     draws = {fit.finetune_seed for fit in fits if fit.fraction != 1}
     flags = {**flags, "few_draws": 0 < len(draws) < MIN_DRAWS}
@@ -316,7 +316,7 @@ def _recovered_rows(
             "few_blocks": scored.n_blocks("", boot) < MIN_BLOCKS,
             "few_positives_in_part": _has_small_part(scored),
         }
-        out += _estimate_rows(place, (), share, scored.n_positives(""), flags)
+        out += _estimate_rows(place, (), share, scored.n_rarer(""), flags)
     return out
 
 
@@ -330,7 +330,8 @@ def _wide_rows(meta: Row, items: Items, track: Track, boot: Bootstrap, scored: S
     for name in ["", *(unit.name for unit in scored.units if unit.name)]:
         units = [unit for unit in scored.units if name in ("", unit.name)]
         rows = np.unique(np.concatenate([unit.rows for unit in units]))
-        positives, blocks = scored.n_positives(name), scored.n_blocks(name, boot)
+        positives, rarer = scored.n_positives(name), scored.n_rarer(name)
+        blocks = scored.n_blocks(name, boot)
         prevalence = float(np.mean([unit.labels.mean() for unit in units]))
         row: Row = {
             **meta,
@@ -347,10 +348,10 @@ def _wide_rows(meta: Row, items: Items, track: Track, boot: Bootstrap, scored: S
             estimate = scored.estimates[name, metric]
             row[metric] = estimate.value
             if metric in WITH_INTERVAL:
-                row[f"{metric}_low"], row[f"{metric}_high"] = estimate.interval(positives)
+                row[f"{metric}_low"], row[f"{metric}_high"] = estimate.interval(rarer)
         flags = {
             "few_blocks": blocks < MIN_BLOCKS,
-            "few_positives": positives < MIN_POSITIVES and not scored.effect,
+            "few_positives": rarer < MIN_POSITIVES and not scored.effect,
             "few_positives_in_part": not name and _has_small_part(scored),
             "few_seeds": 0 < len(pretrain_seeds) < MIN_SEEDS,
             f"collapsed={collapsed}": collapsed > 0,

@@ -46,7 +46,7 @@ from genebert.classifier import (
     place_matrices,
     sequence_inputs,
 )
-from genebert.context import derangement
+from genebert.context import least_alike
 from genebert.errors import InputError
 from genebert.items import Items, Job, Subset, is_collapsed, prediction_rows, selection_score
 from genebert.model import ModelConfig
@@ -409,9 +409,9 @@ class Finetuning:
                 self.frames.append(prediction_rows(self.items, score, model=model, **key))
 
     def wrong_cell(self, run: Run, sequence_SND: Tensor) -> NDArray[np.float64]:
-        """Predict with the matrix of another cell type, the same other one for all items."""
+        """Predict with the matrix of the cell type that is least like the item's own."""
         rows = self.items.predicted
-        other = derangement(self.job.context.shards.cell_types)
+        other = least_alike(self.job.context.shards)
         wrong = np.array([other[name] for name in self.items.cell_type[rows]], dtype=object)
         places = self.places(rows, wrong)
         return infer(run.network, self.inputs, self.items, rows, sequence_SND, places)

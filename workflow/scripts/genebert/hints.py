@@ -12,6 +12,7 @@ from pathlib import Path
 
 from genebert.errors import nearest
 
+MITOCHONDRIA = ("M", "MT", "chrM", "chrMT")  # which of two names it has tells nothing of the others
 # First bytes of files that are often taken for text, and what makes text of them
 _KINDS = (
     (b"PK\x03\x04", "a zip file or an Excel sheet", "unzip it, or save it as tab-separated text"),
@@ -87,7 +88,7 @@ def contig_twin(contig: str, known: Iterable[str]) -> str:
     """Return the known contig that differs by ``chr`` or case only, or an empty string."""
     names = set(known)
     bare = contig[3:] if contig.lower().startswith("chr") else contig
-    mitochondria = ("M", "MT", "chrM", "chrMT") if bare in ("M", "MT") else ()
+    mitochondria = MITOCHONDRIA if contig in MITOCHONDRIA else ()
     for twin in (f"chr{contig}", contig.removeprefix("chr"), f"chr{bare}", bare, *mitochondria):
         if twin in names and twin != contig:
             return twin
@@ -99,13 +100,13 @@ def contig_hint(contig: str, known: Iterable[str], key: str = "") -> str:
 
     Parameters
     ----------
-    key : how to mend it, if there is a simple way.
+    key : how to put ``chr`` before the names of the file, if there is a simple way.
     """
     names = list(known)
     twin = contig_twin(contig, names)
     if not twin:
         return nearest(contig, names)
-    return f"; did you mean {twin!r}?" + (f" ({key})" if key else "")
+    return f"; did you mean {twin!r}?" + (f" ({key})" if key and twin.endswith(contig) else "")
 
 
 def prefix_hint(contig: str, known: Iterable[str]) -> str:
@@ -115,7 +116,10 @@ def prefix_hint(contig: str, known: Iterable[str]) -> str:
         return "; other assembly?"
     how = ""
     if twin == f"chr{contig}":
-        how = " (the genome has 'chr' before its names: sed 's/^/chr/' IN > OUT adds it)"
+        how = (
+            " (the genome has 'chr' before its names:"
+            """ awk '!/^(#|track|browser|$)/ {$0 = "chr" $0} 1' IN > OUT adds it)"""
+        )
     elif contig == f"chr{twin}":
         how = " (the genome has no 'chr' before its names: sed 's/^chr//' IN > OUT takes it away)"
     return f"; did you mean {twin!r}?{how}"

@@ -22,7 +22,7 @@ from genebert.errors import InputError, nearest
 from genebert.items import Job, too_few
 from genebert.layout import variant_of
 
-VERSION = 6
+VERSION = 7
 log = logging.getLogger("genebert")
 
 

@@ -24,7 +24,7 @@ from genebert.metrics import Floats
 from genebert.progress import progress
 from genebert.scores import BOUNDS, Fit, Items, Track, model_rank, read_items, read_tracks
 
-VERSION = 4
+VERSION = 5
 
 log = logging.getLogger("genebert")
 
@@ -256,7 +256,7 @@ class _Run:
     @classmethod
     def of(cls, items: Items, track: Track, seed: int, draws: int) -> _Run:
         slices = bootstrap.make_slices(items, track)
-        within = bootstrap.locus_slices(items, slices)
+        within = bootstrap.locus_slices(items, track, slices)
         return cls(
             items,
             track,
@@ -294,15 +294,16 @@ class _Run:
     def sizes(self, stratum: str) -> Row:
         """Return the numbers of test items, positives and blocks of a stratum.
 
-        ``units`` says what an interval needs enough of: positives, loci within loci (whose blocks
-        are counted then), items that have effects; ``small``, whether an averaged part is small.
+        ``units`` says what an interval needs enough of: items of the rarer class, loci within loci
+        (whose blocks are counted then), items that have effects; ``small``, whether an averaged
+        part is small.
         """
         place = self.slices[stratum]
         units = bootstrap.make_units(self.items, self.track, place)
-        counts = [int(unit.labels.sum()) for unit in units]
+        negatives, positives = bootstrap.class_sizes(units, self.items.multiclass)
         sizes: Row = {
             "n_test": int(place.mask.sum()),
-            "n_positive": min(counts) if self.items.multiclass else sum(counts),
+            "n_positive": positives,
             "n_blocks": len(np.unique(self.boot.block[place.mask])),
             "small": bootstrap.has_small_part(units),
         }
@@ -312,7 +313,7 @@ class _Run:
             return sizes | {"n_blocks": blocks, "units": (loci, "loci")}
         if bootstrap.is_effect(self.items):
             return sizes | {"n_positive": None, "units": (sizes["n_test"], "items"), "small": False}
-        return sizes | {"units": (sizes["n_positive"], "positives")}
+        return sizes | {"units": (min(negatives, positives), "positives or negatives")}
 
 
 def _plan_row(plan: Comparison) -> Row:

@@ -135,7 +135,7 @@ def _variants(data: Data, row: Mapping[str, Any], path: str, name: str) -> Itera
     read = variant_files.reader_of(path)
     contigs, count = set(), 0
     left_out, given = variant_files.Filter(row, path), variant_files.GivenScores(row, path)
-    for record in itertools.islice(read(path, row.get("columns", {})), HEAD):
+    for record in itertools.islice(read(path, variant_files.columns_of(row)), HEAD):
         record = variant_files.prefixed(record, row.get("contig_prefix", ""))
         if not (left_out(record) or variant_files.skip_reason(record)):
             given(record)

@@ -25,6 +25,8 @@ from genebert.tasks import leaks
 
 log = logging.getLogger("genebert")
 
+BESIDE = "beside"  # tag of test items that are in strata of their own, never in the headline
+WHOLE_LOCUS = "whole-locus"  # tag: all items of the locus are there, so cell types can be compared
 KINDS = ("binary", "multiclass", "variants", "cohort")
 # columns of every dataset but a cohort, in this order; oracle columns and those of a task follow
 COLUMNS: Mapping[str, str] = {
@@ -383,11 +385,12 @@ def finish(
     dropped["copy_of_train_or_valid"] += int(removed["any_copy"])
     check_classes(frame, info["classes"], file=file)
     frame = sort_items(frame, list(genome.lengths))
-    report = pd.concat([report, leaks.composition_rows(frame)], ignore_index=True)
+    own = frame[~frame["stratum"].str.split(";").map(lambda tags: BESIDE in tags)]
+    report = pd.concat([report, leaks.composition_rows(own)], ignore_index=True)
     full = {
         **info,
         "dropped": {reason: int(count) for reason, count in sorted(dropped.items()) if count},
-        "counts": count_items(frame, info["classes"]),
+        "counts": count_items(own, info["classes"]),
     }
     dataset_path, description_path, leaks_path = outputs
     write_dataset(frame, full, dataset_path, description_path, leaks_path, report)

@@ -43,7 +43,8 @@ def match(
     ----------
     positive_PK, candidate_CK : float[P, K] and float[C, K], the covariates, no NaN.
     widths : the K widths of a bin.
-    rng : decides among candidates of a bin, and which positive comes first.
+    rng : decides among candidates of a bin, bins that are equally far, and which positive comes
+        first.
     max_radius : the furthest bin tried, in bins in the direction of any covariate (0: own bin).
 
     Returns
@@ -67,11 +68,13 @@ def match(
             for step in product(range(-radius, radius + 1), repeat=len(width))
             if max(map(abs, step)) == radius
         ]
-        ring.sort(key=lambda step: sum(x * x for x in step))
+        far = np.array([sum(x * x for x in step) for step in ring], dtype=float)
         unserved = []
         for row in waiting:
             home = cells[0][row].tolist()
-            for step in ring:
+            # of equally far bins any may come first, else all matches would lean to one side
+            for at in np.argsort(far + 0.5 * rng.random(len(ring))).tolist():
+                step = ring[at]
                 bin_rows = free.get(tuple(x + d for x, d in zip(home, step, strict=True)))
                 if bin_rows:
                     chosen[row] = bin_rows.pop()
@@ -132,7 +135,8 @@ def genomic_windows(
 ) -> pd.DataFrame:
     """Return windows of a split without N.
 
-    The windows lie on a grid of random phase and do not overlap each other.
+    The windows lie on a grid of random phase; neighbours overlap by up to half, which leaves twice
+    as many to match with.
 
     Parameters
     ----------
@@ -144,7 +148,7 @@ def genomic_windows(
     Columns contig, start, end, strand (random), gc, repeat.
     """
     intervals = [i for i in splits.clipped(split, genome.lengths) if i.end - i.start >= length]
-    step = max(length, -(-sum(i.end - i.start for i in intervals) // most))
+    step = max(length // 2, -(-sum(i.end - i.start for i in intervals) // most))
     parts = []
     for interval in progress(intervals, f"drawing windows of {split}", "intervals"):
         phase = int(rng.integers(min(step, interval.end - interval.start - length + 1)))

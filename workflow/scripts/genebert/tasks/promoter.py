@@ -40,6 +40,7 @@ WINDOWS = {"full": (249, 50), "core": (34, 35)}  # bases before and after the TS
 NEGATIVES = ("matched", "open", "legacy")
 MARGIN = 1000  # bases kept free around every promoter when negatives are drawn
 GC_BIN, REPEAT_BIN = 0.02, 0.05
+RADIUS = 1  # bins: further away GC alone tells classes apart (standardised difference over 0.1)
 TATA = r"(?=TATA[AT]A)"
 TATA_FROM, TATA_TO = -40, -20  # where a TATA box may start, with the TSS at 0
 CLASSES = ["other", "promoter"]
@@ -364,7 +365,7 @@ def draw_negatives(
             pool = open_windows(genome, regions, split, length, rng)
         pool = avoid.clear(pool)
         own, others = (part[["gc", "repeat"]].to_numpy(float) for part in (items.iloc[rows], pool))
-        chosen = negatives.match(own, others, (GC_BIN, REPEAT_BIN), rng, max_radius=4)
+        chosen = negatives.match(own, others, (GC_BIN, REPEAT_BIN), rng, max_radius=RADIUS)
         rows, chosen = rows[chosen >= 0], chosen[chosen >= 0]
         pair[rows] = rows
         stratum = items["stratum"].to_numpy()[rows]

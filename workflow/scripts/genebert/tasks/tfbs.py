@@ -12,6 +12,11 @@ items carry the part as a tag of ``stratum``: ``chromosome`` (test chromosome, t
 were seen in training cell types, so it is transductive (tag ``transductive`` where the locus is a
 training item or was pre-trained on); only ``chromosome`` and ``both`` support a claim. The tag
 ``discordant`` marks items whose locus is open and labelled otherwise in a training cell type.
+
+Matching on strength takes of one locus the unbound cell types that are strong, so cell types must
+not be compared among matched items. A matched set has beside them (tag ``beside``, never in its
+headline) all other items of some test loci whose labels differ between cell types; only items of
+such loci (tag ``whole-locus``) are called ``discordant`` there.
 """
 
 from __future__ import annotations
@@ -36,6 +41,8 @@ from genebert.tables import check_unique, read_rows
 from genebert.tasks import annotation, negatives
 from genebert.tasks.dataset import (
     ANCHOR,
+    BESIDE,
+    WHOLE_LOCUS,
     as_list,
     fair_quota,
     finish,
@@ -57,6 +64,7 @@ INDUCTIVE = ("chromosome", "both")
 # what is capped together, and its part of ``max_items``; a locus stays whole within one of them
 CAPS = {"train": ("train",), "valid": ("valid",), "test": INDUCTIVE, "cell-type": ("cell-type",)}
 CAP_SHARES = {"train": 0.45, "valid": 0.15, "test": 0.3, "cell-type": 0.1}
+WHOLE_SHARE = 4  # items of whole loci beside a matched set: at most ``max_items`` over this
 
 
 @dataclass(frozen=True)
@@ -125,7 +133,7 @@ def build(
     files = progress(chip["path"], "reading peaks", "files")
     peaks = [read_peaks(path, fasta, dropped) for path in files]
     covered = covered_contigs(row, peaks, fasta)
-    parts, skipped, n_in = [], [], 0
+    parts, loci, skipped, n_in = [], [], [], 0
     shares: dict[str, dict[str, Any]] = {}
     by_tf = progress(chip.groupby("tf", sort=True), "labelling regions", "TFs")
     for tf, sets in by_tf:  # a TF at a time: bounds memory
@@ -137,6 +145,8 @@ def build(
         if kind == "discordant":
             dropped["not_discordant"] += int((~items["discordant"]).sum())
             items = items[items["discordant"]]
+        if kind == "matched":
+            loci.append(whole_loci(items, max_items // WHOLE_SHARE, seed))
         items = pair_negatives(items, kind, seed, dropped)
         if usable(items, str(tf), dropped):
             parts.append(items)
@@ -152,7 +162,10 @@ def build(
             skipped.append(tf)
             del shares[tf]
     check_left(shares, skipped, labels)
-    items = items[items["tf"].isin(list(shares))].reset_index(drop=True)
+    items = items[items["tf"].isin(list(shares))].assign(beside=False, whole=kind != "matched")
+    if kind == "matched":
+        items = with_whole_loci(items, pd.concat(loci), max_items // WHOLE_SHARE, seed)
+    items = items.reset_index(drop=True)
     items = items.astype(dict.fromkeys(("tf", "cell_type", "part"), object))
     frame = complete(items, atlas, fasta)
     frame["oracle"] = oracle(frame, as_list(truth))
@@ -176,19 +189,20 @@ def build(
         "inductive_strata": list(INDUCTIVE),
         "within_locus": within_locus(frame),
         "discordant_loci": shares,
+        "beside": int(frame["beside"].sum()),
         "captions": {
             "items": "(open region, TF, cell type); bound if a summit lies in the region",
             "negatives": _CAPTIONS[kind],
             "strata": "chromosome: test chromosome, training cell type; cell-type: train"
             " chromosome, held-out cell type (transductive: the locus was seen in training); both:"
             " test chromosome and held-out cell type; discordant: labelled otherwise in a training"
-            " cell type where the locus is open",
+            " cell type where the locus is open" + _WHOLE * (kind == "matched"),
             "leaks": "the leak check covers the strata chromosome and both; loci of the stratum"
             " cell-type occur in training by design",
         },
     }
     finish(
-        frame.drop(columns=["part", "locus", "discordant", "pair", "strength", "gc", "set"]),
+        frame.drop(columns=_WORKING),
         info,
         regions=atlas.regions,
         genome=fasta,
@@ -199,6 +213,11 @@ def build(
     )
 
 
+_WORKING = ["part", "locus", "discordant", "pair", "strength", "gc", "set", "beside", "whole"]
+_WHOLE = (
+    "; discordant and within-locus hold every item of the loci drawn for them, matched or not,"
+    " since matching on strength picks the strong of the unbound cell types of a locus"
+)
 _CAPTIONS = {
     "matched": "open regions of the same cell type without a peak, one to one, matched on GC and"
     " accessibility strength (bins of half a decile) within TF, cell type and split",
@@ -461,6 +480,43 @@ def pair_negatives(
     return items.assign(pair=pair)[pair >= 0]
 
 
+def whole_loci(items: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:
+    """Return inductive test items of loci whose labels differ, at most ``most``, drawn by locus.
+
+    Parameters
+    ----------
+    items : of one TF, all cell types; columns locus, label and part.
+    """
+    mixed = items.groupby("locus")["label"].transform("nunique") == 2
+    rows = items[mixed & items["part"].isin(INDUCTIVE)]
+    sizes = rows.groupby("locus").size()
+    sizes = sizes.iloc[np.random.default_rng([seed, 23]).permutation(len(sizes))]
+    return rows[rows["locus"].isin(sizes.index[sizes.cumsum() <= most])]
+
+
+def with_whole_loci(items: pd.DataFrame, loci: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:
+    """Add to a matched set the other items of whole loci, and mark both.
+
+    Parameters
+    ----------
+    items : the matched items, with ``beside`` and ``whole`` False.
+    loci : of :func:`whole_loci`, of all TFs; those of TFs that are not in ``items`` are left out.
+    most : of these at most so many are used, evenly over TFs.
+
+    Returns
+    -------
+    ``items`` and the others; ``whole`` marks all items of these loci, ``beside`` the added ones.
+    """
+    sets = {tf: loci[loci["tf"] == tf] for tf in sorted(items["tf"].unique())}
+    sizes = {tf: len(rows) for tf, rows in sets.items()}
+    quota = fair_quota(sizes, dict.fromkeys(sizes, 1.0), most)
+    drawn = pd.concat([whole_loci(rows, quota[tf], seed) for tf, rows in sets.items()])
+    own, others = (pd.MultiIndex.from_frame(part[["set", "locus"]]) for part in (items, drawn))
+    items = items.assign(whole=own.isin(others))
+    added = drawn[~others.isin(own)].assign(pair=-1, beside=True, whole=True)
+    return pd.concat([items, added], ignore_index=True)
+
+
 def imbalance(items: pd.DataFrame) -> dict[str, float]:
     """Return how far positives and negatives are apart in GC and strength, in each part."""
     return {
@@ -524,10 +580,15 @@ def complete(items: pd.DataFrame, atlas: Atlas, genome: Genome) -> pd.DataFrame:
     frame["split"] = [part if part in SPLITS else "test" for part in frame["part"]]
     seen = in_pretraining(frame, atlas.regions)
     seen |= frame["locus"].isin(set(frame["locus"][frame["split"] == "train"])).to_numpy()
+    marks = {
+        "discordant": frame["discordant"] & frame["whole"],
+        "transductive": seen & (frame["split"] == "test"),
+        WHOLE_LOCUS: frame["whole"] & ~frame["whole"].all(),
+        BESIDE: frame["beside"],
+    }
     tags = (
         frame["part"].where(frame["split"] == "test", ""),
-        pd.Series(np.where(frame["discordant"], "discordant", "")),
-        pd.Series(np.where(seen & (frame["split"] == "test"), "transductive", "")),
+        *(pd.Series(np.where(mask, name, "")) for name, mask in marks.items()),
     )
     frame["stratum"] = [";".join(filter(None, values)) for values in zip(*tags, strict=True)]
     return frame

@@ -44,6 +44,26 @@ class Record:
     fields: Mapping[str, str]
 
 
+def columns_of(row: Mapping[str, Any]) -> dict[str, str]:
+    """Return field -> column (VCF: INFO key) of a dataset's row: ``columns`` and ``label_info``.
+
+    Raises
+    ------
+    InputError
+        If ``columns`` names a field that there is none of.
+    """
+    columns = {field: str(column) for field, column in (row.get("columns") or {}).items()}
+    for field in columns:
+        if field not in FIELDS:
+            raise InputError(
+                f"unknown field {field!r} in columns{nearest(field, FIELDS)}",
+                file=f"config datasets, {row.get('name')}",
+            )
+    if row.get("label_info"):
+        columns["label"] = str(row["label_info"])
+    return columns
+
+
 def _position(text: str, path: str, row: int) -> int:
     try:
         position = int(text)

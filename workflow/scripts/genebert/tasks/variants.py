@@ -62,18 +62,18 @@ from scipy.sparse.csgraph import connected_components
 
 from genebert.errors import InputError, nearest
 from genebert.genome import Genome
-from genebert.hints import contig_twin
+from genebert.hints import MITOCHONDRIA, contig_twin
 from genebert.splits import Splits
 from genebert.tasks import annotation
 from genebert.tasks import dataset as ds
 from genebert.tasks import leaks as leak_checks
 from genebert.tasks.variant_files import (
-    FIELDS,
     MISSING,
     Filter,
     GivenScores,
     Record,
     check_reference,
+    columns_of,
     number,
     prefixed,
     reader_of,
@@ -83,7 +83,7 @@ from genebert.tasks.variant_files import (
 from genebert.tasks.variant_matching import match_negatives
 from genebert.variant_models import Problem
 
-VERSION = 8
+VERSION = 9
 MIN_ELEMENT = 20  # variants of an element, below which nothing can be said of it
 LeakRow = tuple[str, int, int, float]  # check, found, removed, share
 log = logging.getLogger("genebert")
@@ -163,15 +163,7 @@ def read_items(
     dropped : reason -> number of variants skipped.
     n_in : records read.
     """
-    columns: dict[str, str] = dict(row.get("columns") or {})
-    if row.get("label_info"):
-        columns["label"] = str(row["label_info"])
-    for field in columns:
-        if field not in FIELDS:
-            raise InputError(
-                f"unknown field {field!r} in columns{nearest(field, FIELDS)}",
-                file=f"config datasets, {row.get('name')}",
-            )
+    columns = columns_of(row)
     labeller, left_out, given = Labeller(row, path), Filter(row, path), GivenScores(row, path)
     repeats = row.get("repeats", "error")
     strange: Record | None = None
@@ -185,7 +177,8 @@ def read_items(
         reason = left_out(record) or skip_reason(record)
         if not reason and record.contig not in genome.lengths:
             strange = strange or record  # a scaffold, or a name that lacks its chr
-            if not contig_twin(record.contig, genome.lengths):
+            twin = contig_twin(record.contig, genome.lengths)
+            if not twin or twin in MITOCHONDRIA:
                 reason = "contig not in the genome"
         if not reason:
             reason = check_reference(genome, record, path)
