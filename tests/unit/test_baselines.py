@@ -99,8 +99,8 @@ def test_context_lr_knows_the_cell_type_through_its_state(tmp_path: Path) -> Non
     made = job("context-lr", write(tmp_path, frame, uses_regions=True), shards)
     blind = baselines.context_features(made, 4, cell_state=False)
     seeing = baselines.context_features(made, 4)
-    assert blind.shape == (len(made.items), 2 + 1 + 5)
-    assert seeing.shape == (len(made.items), 2 + 1 + 3 * 5)
+    assert blind.shape == (len(made.items), 2 + 1 + 5 + 1)
+    assert seeing.shape == (len(made.items), 2 + 1 + 3 * 5 + 1)
     without = area(made, baselines.predict_logistic(made, lambda subset: blind)[0])
     assert area(made, baselines.context_lr(made)[0]) > without + 0.1
 

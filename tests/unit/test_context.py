@@ -62,16 +62,17 @@ def test_mean_row_is_that_of_the_region_encoders_matrix(context: Context) -> Non
         exclude=WIDTH // 2,
     )
     around = context.neighbours(cell, contig, position - 100, position + 100, 4)
-    columns = matrix[:, :-1, [0, 1, 3, 4]].numpy()
+    columns = matrix[:, :, [0, 1, 3, 4]].numpy()
     count = np.maximum((around >= 0).sum(axis=1), 1)[:, None]
-    np.testing.assert_allclose(context.mean_rows(around), columns.sum(axis=2) / count, rtol=1e-5)
+    mean = context.mean_columns(cell, around)
+    np.testing.assert_allclose(mean, columns.sum(axis=2) / count, rtol=1e-5)
     np.testing.assert_allclose(context.rows_of(region), matrix[:, :-1, 2], rtol=1e-5)
     np.testing.assert_allclose(context.strength(cell, region), matrix[:, -1, 2])
 
 
 def test_rows_without_a_region_are_zero(context: Context) -> None:
     assert not context.rows_of(np.array([-1])).any()
-    assert not context.mean_rows(np.array([[-1, -1]])).any()
+    assert not context.mean_columns(np.array([0]), np.array([[-1, -1]])).any()
 
 
 def test_cell_state_is_scaled_by_training_cell_types_and_ignores_test_chromosomes() -> None:
@@ -98,6 +99,7 @@ def test_the_wrong_cell_type_is_no_relative() -> None:
     shards = SimpleNamespace(
         cell_types=tuple(opened),
         split=np.array([0] * 6 + [2] * 2, dtype=np.int8),
+        held_out_only=np.zeros(8, dtype=bool),
         indptr=np.cumsum([0, *map(len, ids)]),
         open_regions=np.concatenate(ids),
     )

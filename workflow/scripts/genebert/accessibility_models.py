@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from genebert.baselines import Result, unfitted
-from genebert.context import TRAIN, Context
+from genebert.context import Context, jaccard
 from genebert.errors import InputError
 from genebert.items import Job
 
@@ -56,14 +55,7 @@ def nearest_type(job: Job) -> Result:
 
 def nearest_training(context: Context) -> NDArray[np.int64]:
     """Return int64[C]: the nearest other training cell type of each, -1 where there is none."""
-    shards = context.shards
-    count, width = len(shards.cell_types), len(shards.start)
-    ones = np.ones(len(shards.open_regions), dtype=np.int32)
-    open_CR = sparse.csr_matrix((ones, shards.open_regions, shards.indptr), shape=(count, width))
-    open_CR = open_CR[:, np.flatnonzero((shards.split == TRAIN) & ~shards.held_out_only)]
-    both = (open_CR @ open_CR.T).toarray().astype(np.float64)
-    size = np.diag(both)
-    jaccard = both / np.maximum(size[:, None] + size[None, :] - both, 1)
-    jaccard[:, shards.held_out] = -1
-    np.fill_diagonal(jaccard, -1)
-    return np.where(jaccard.max(axis=1) >= 0, jaccard.argmax(axis=1), -1)
+    index = jaccard(context.shards)
+    index[:, context.shards.held_out] = -1
+    np.fill_diagonal(index, -1)
+    return np.where(index.max(axis=1) >= 0, index.argmax(axis=1), -1)

@@ -199,12 +199,12 @@ def motif_lr(job: Job) -> Result:
 
 
 def context_features(job: Job, neighbours: int, *, cell_state: bool = True) -> Matrix:
-    """Return float32[N, 5 M + 1]: what both branches see, as one row per item.
+    """Return float32[N, 5 M + 2]: what both branches see, as one row per item.
 
     Motif features of the sequence (sums and best scores, 2 M), strength of the anchor (0 where the
-    dataset hides it), mean motif
-    row of the accessible neighbours (M), state of the cell type (M), and the products of the
-    anchor's row in the motif matrix and the state (M; a regression cannot form them itself).
+    dataset hides it), mean motif row and strength of the accessible neighbours (M + 1), state of
+    the cell type (M), and the products of the anchor's row in the motif matrix and the state (M; a
+    regression cannot form them itself).
 
     Parameters
     ----------
@@ -221,7 +221,7 @@ def context_features(job: Job, neighbours: int, *, cell_state: bool = True) -> M
     strength = context.strength(cell, items.region)[:, None]
     if not items.anchor_shown:
         strength = np.zeros_like(strength)
-    parts = [motifs, strength, context.mean_rows(around)]
+    parts = [motifs, strength, context.mean_columns(cell, around)]
     if cell_state:
         state = context.cell_state[cell]
         parts += [state, context.rows_of(items.region) * state]

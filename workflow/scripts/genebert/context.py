@@ -130,12 +130,16 @@ class Context:
         rows = self.shards.motif_rows[region_N].astype(np.float32) / self.shards.normaliser
         return np.minimum(rows, 1) * (region_N >= 0)[:, None]
 
-    def mean_rows(self, region_NK: Ints) -> Floats:
-        """Return float32[N, M]: the mean motif row of some regions each, without the -1 ones."""
+    def mean_columns(self, cell_N: Ints, region_NK: Ints) -> Floats:
+        """Return float32[N, M + 1]: the mean of some regions each, without the -1 ones.
+
+        Motif rows and, last, the strength in the cell type: the columns of the region encoders.
+        """
         known = region_NK >= 0
-        total = np.zeros((len(region_NK), len(self.shards.normaliser)), dtype=np.float32)
+        total = np.zeros((len(region_NK), len(self.shards.normaliser) + 1), dtype=np.float32)
         for k in range(region_NK.shape[1]):
-            total += self.rows_of(region_NK[:, k])
+            total[:, :-1] += self.rows_of(region_NK[:, k])
+            total[:, -1] += self.strength(cell_N, region_NK[:, k])
         return total / np.maximum(known.sum(axis=1), 1)[:, None].astype(np.float32)
 
     @cached_property
@@ -158,11 +162,24 @@ def locus_window(items: Items, width: int) -> tuple[Ints, int]:
     return (items.start + items.end) // 2, (max(width, longest) + 1) // 2
 
 
-def least_alike(shards: Shards) -> dict[str, str]:
-    """Return for each cell type the one whose open regions are least like its own.
+def jaccard(shards: Shards) -> NDArray[np.float64]:
+    """Return float64[C, C]: the Jaccard indices of the cell types' open regions.
 
-    By the Jaccard index over the regions of the training split; of several, the first. A relative
-    would stand in for the cell type itself, which is no wrong matrix.
+    Over the regions of the training split that a training cell type has open.
+    """
+    shape = (len(shards.cell_types), len(shards.split))
+    ones = np.ones(len(shards.open_regions), dtype=np.int32)
+    open_CR = sparse.csr_matrix((ones, shards.open_regions, shards.indptr), shape=shape)
+    open_CR = open_CR[:, np.flatnonzero((shards.split == TRAIN) & ~shards.held_out_only)]
+    shared = (open_CR @ open_CR.T).toarray().astype(np.float64)
+    size = np.diag(shared)
+    return np.asarray(shared / np.maximum(size[:, None] + size[None, :] - shared, 1))
+
+
+def least_alike(shards: Shards) -> dict[str, str]:
+    """Return for each cell type the one with the lowest :func:`jaccard` index; of several, a first.
+
+    A relative would stand in for the cell type itself, which is no wrong matrix.
 
     Raises
     ------
@@ -172,12 +189,6 @@ def least_alike(shards: Shards) -> dict[str, str]:
     names = list(shards.cell_types)
     if len(names) < 2:
         raise InputError("a wrong cell type needs a second cell type", found=names)
-    training = np.flatnonzero(np.asarray(shards.split) == TRAIN)
-    shape = (len(names), len(shards.split))
-    ones = np.ones(len(shards.open_regions), dtype=np.float32)
-    opened = sparse.csr_matrix((ones, shards.open_regions, shards.indptr), shape)[:, training]
-    shared = (opened @ opened.T).toarray()
-    size = shared.diagonal()
-    jaccard = shared / np.maximum(size[:, None] + size - shared, 1)
-    np.fill_diagonal(jaccard, np.inf)
-    return {name: names[other] for name, other in zip(names, jaccard.argmin(axis=1), strict=True)}
+    index = jaccard(shards)
+    np.fill_diagonal(index, np.inf)
+    return {name: names[other] for name, other in zip(names, index.argmin(axis=1), strict=True)}
