@@ -27,7 +27,7 @@ from genebert.simulate.motifs import NAMES, load_panel
 from genebert.simulate.parameters import Parameters, Settings, stream
 from genebert.simulate.variants import World, draw_variants
 
-VERSION = 2
+VERSION = 3
 log = logging.getLogger("genebert")
 
 

@@ -206,7 +206,9 @@ def sample_cohort(
     for row in np.flatnonzero(variants.weight):
         dosage = alleles[row][haplotype[:, :, block_of[row]]].sum(axis=1)
         genetic += variants.weight[row] * dosage
-    genetic = (genetic - genetic.mean()) / max(float(genetic.std()), 1e-9)
+    for k in range(n_pop):  # thresholds are those of populations: their means cannot matter
+        genetic[population == k] -= genetic[population == k].mean()
+    genetic /= max(float(genetic.std()), 1e-9)
     genetic *= np.sqrt(settings.heritability)
     sex = rng.integers(0, 2, size=size)
     age = np.clip(np.round(rng.normal(50, 12, size=size)), 18, 90).astype(np.int64)

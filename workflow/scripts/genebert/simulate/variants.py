@@ -20,7 +20,7 @@ from genebert.progress import progress
 from genebert.simulate.binding import energies
 from genebert.simulate.cells import Cells, Openness, sigmoid
 from genebert.simulate.layout import Ints, Map, Regions
-from genebert.simulate.motifs import Panel
+from genebert.simulate.motifs import Panel, region_strength
 from genebert.simulate.parameters import KEY, Parameters, Settings
 from genebert.simulate.sites import Pairs, Sites
 
@@ -52,59 +52,40 @@ class World:
         )  # fmt: skip
 
 
-def _local_mass(world: World, position: Ints, base: Codes) -> Floats:
-    """Return float64[n, M]: sum of exp(strength) over the placements that cover a position.
+def strength_with(world: World, region: Ints, position: Ints, alt: Codes) -> Floats:
+    """Return float64[n, M]: the site strengths of regions in which one base is another.
+
+    The whole region is scanned anew: what an allele takes from the sum over placements is too large
+    a part of it to be subtracted.
 
     Parameters
     ----------
-    base : uint8[n], the allele that stands there.
+    region : int64[n]. position : int64[n], global, inside the region. alt : uint8[n].
     """
-    reach = world.panel.max_width - 1
-    window = world.codes[position[:, None] + np.arange(-reach, reach + 1)]
-    window[:, reach] = base
-    out = np.zeros((len(position), len(world.panel.motifs)))
-    for index, motif in enumerate(world.panel.motifs):
-        w = motif.width
-        starts = reach - w + 1 + np.arange(w)
-        placed = window[:, starts[:, None] + np.arange(w)]  # [n, w, w]
-        for log_odds in (motif.log_odds, motif.log_odds[::-1, ::-1]):
-            table = np.concatenate([log_odds, np.full((w, 1), -30.0)], axis=1)
-            score = table[np.arange(w), placed].sum(axis=2)
-            out[:, index] += np.exp(motif.gain * score + motif.offset).sum(axis=1)
-    return out
-
-
-def strength_change(world: World, position: Ints, alt: Codes) -> tuple[Ints, Floats, Floats]:
-    """Return the region of each variant and its site strengths with REF and with ALT.
-
-    Returns
-    -------
-    region : int64[n], -1 outside regions (strengths are then those of region 0, unused).
-    ref, alt : float64[n, M].
-    """
-    region = world.regions.containing(position)
-    before = _local_mass(world, position, world.codes[position])
-    after = _local_mass(world, position, alt)
-    ref = world.strength[np.maximum(region, 0)]
-    mass = np.exp(ref)
-    changed = np.log(np.maximum(mass - before + after, 1e-4))
-    return region, ref, changed
+    start = world.regions.start[region]
+    windows = world.codes[start[:, None] + np.arange(world.regions.width)]
+    windows[np.arange(len(windows)), position - start] = alt
+    return region_strength(windows, world.panel)[0]
 
 
 def effects(world: World, position: Ints, alt: Codes, cell: Ints) -> Floats:
-    """Return float64[n], the change of binding probability in the given cell types."""
-    out = np.empty(len(position))
-    for c in np.unique(cell):
-        own = np.flatnonzero(cell == c)
-        for start in range(0, len(own), 4_000):
-            part = own[start : start + 4_000]
-            region, ref, changed = strength_change(world, position[part], alt[part])
-            row = np.maximum(region, 0)
+    """Return float64[n], the change of binding probability in the given cell types.
+
+    That of the factor that changes most; 0 outside regions and where the region is closed.
+    """
+    out = np.zeros(len(position))
+    region = world.regions.containing(position)
+    inside = region >= 0
+    inside[inside] = world.openness.open[region[inside], cell[inside]]
+    for c in np.unique(cell[inside]):
+        own = np.flatnonzero(inside & (cell == c))
+        for first in range(0, len(own), 4_000):
+            part = own[first : first + 4_000]
+            row = region[part]
+            changed = strength_with(world, row, position[part], alt[part])
             change = sigmoid(world.energies(changed, row, int(c)))
-            change -= sigmoid(world.energies(ref, row, int(c)))
-            value = change[np.arange(len(row)), np.abs(change).argmax(axis=1)]
-            active = (region >= 0) & world.openness.open[row, c]
-            out[part] = np.where(active, value, 0.0)
+            change -= sigmoid(world.energies(world.strength[row], row, int(c)))
+            out[part] = change[np.arange(len(row)), np.abs(change).argmax(axis=1)]
     return out
 
 
