@@ -437,6 +437,46 @@ def test_wrong_settings_are_an_error(
     assert any(text in line for line in lines), lines
 
 
+def test_labels_of_a_vcf_are_read_as_the_run_does(config: Config) -> None:
+    lines = ["##fileformat=VCFv4.2", '##INFO=<ID=SIG,Number=1,Type=String,Description="x">']
+    lines += ["#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO", "1\t12\t.\tA\tC\t.\t.\tSIG=bad"]
+    Path("v.vcf").write_text("\n".join(lines) + "\n")
+    row = config["datasets"][2]
+    row |= {"path": "v.vcf", "label_info": "SIG", "contig_prefix": "chr"}
+    assert any("1 variants; REF is compared" in line for line in of(config, "dataset", "ok"))
+    row["cell_type"] = "Bcell"
+    (line,) = of(config, "dataset", "error")
+    assert "no cell type of the variants is in the atlas" in line
+    row |= {"cell_type": "B", "contig_prefix": ""}
+    (line,) = of(config, "dataset", "error")
+    assert "did you mean 'chr1'? (key contig_prefix adds it)" in line
+    row["columns"] = {"lable": "x"}
+    (line,) = of(config, "dataset", "error")
+    assert "unknown field 'lable' in columns; did you mean 'label'" in line
+
+
+def test_a_contig_of_the_genome_may_come_late(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pilot of one chromosome with the labels of all: what comes first is not in the genome."""
+    monkeypatch.setattr(checks.labels, "HEAD", 3)
+    exon = 'chrQ\tx\texon\t11\t70\t.\t+\t.\tgene_id "g"; transcript_id "t";\n'
+    own = Path("genes.gtf").read_text()
+    Path("genes.gtf").write_text(exon * 9 + own)
+    head, variant = Path("variants.tsv").read_text().splitlines()
+    others = "\n".join(variant.replace("chr1", "chrQ") for _ in range(9))
+    Path("variants.tsv").write_text(f"{head}\n{others}\n{variant}\n")
+    peaks = Path("B.narrowPeak").read_text()
+    config["atlas"]["cell_types"] = "cells.tsv"
+    Path("chip.narrowPeak").write_text(peaks.replace("chr1", "chrQ"))
+    Path("chip.tsv").write_text("tf\tcell_type\tpeaks\nSPI1\tB\tchip.narrowPeak\n")
+    assert not of(config, "dataset", "error")
+    Path("genes.gtf").write_text(exon * 9)
+    assert any(
+        "no contig of this file is in the genome" in x for x in of(config, "dataset", "error")
+    )
+
+
 def test_a_known_assembly_is_recognised_and_a_wrong_name_is_an_error(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:

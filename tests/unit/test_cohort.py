@@ -15,7 +15,7 @@ import pytest
 from genebert.errors import InputError
 from genebert.genome import Genome, decode
 from genebert.tasks import cohort
-from genebert.tasks.cohort_files import parse_call
+from genebert.tasks.cohort_files import parse_call, read_phenotypes
 from genebert.tasks.dataset import read_dataset
 from genebert.tasks.variant_files import Record
 
@@ -312,6 +312,33 @@ def test_bad_phenotypes_are_one_line_errors(
     write_phenotypes(place, **columns)
     with pytest.raises(InputError, match=message):
         build(place, vcf)
+
+
+def test_identifiers_are_no_covariate(tmp_path: Path) -> None:
+    people = [f"p{i}" for i in range(300)]
+    table = pd.DataFrame({"sample": people, "phenotype": np.arange(300) % 2})
+    path = tmp_path / "phenotypes.tsv"
+    for families, fine in ((30, True), (31, False)):
+        family = [f"F{i % families}" for i in range(300)]
+        table.assign(family=family).to_csv(path, sep="\t", index=False)
+        if fine:
+            assert len(read_phenotypes(str(path), people, "x.vcf")[0].covariate_names) == 29
+            continue
+        with pytest.raises(InputError, match="family has a level for nearly every person.*at most"):
+            read_phenotypes(str(path), people, "x.vcf")
+
+
+def test_contigs_that_the_genome_lacks_are_counted_and_names_are_mended(place: Path) -> None:
+    expected_frame, *_ = build(place, write_vcf(place))
+    decoy = "hs37d5\t5\t.\tA\tC\t.\t.\t.\tGT" + "\t0|1" * 4 + "\n"
+    frame, info, _ = build(place, write_vcf(place, extra=decoy))
+    assert info["dropped"] == {"contig not in the genome": 1}
+    assert frame.equals(expected_frame)
+    row = {"task": "disease", "name": "cohort", "kind": "cohort", "contig_prefix": "chr"}
+    frame, *_ = build(place, write_vcf(place, contig="1"), row=row)
+    assert frame.equals(expected_frame)
+    with pytest.raises(InputError, match="contig of record 1 is not in the genome; found 'x7'"):
+        build(place, write_vcf(place, contig="x7"))
 
 
 def test_a_cut_in_the_middle_is_found_with_an_end_marker(place: Path) -> None:

@@ -273,6 +273,20 @@ def test_no_blacklist(world: World) -> None:
     assert ("chr2", 1800, 1900, "train", 0) in places(world())
 
 
+def test_peaks_on_a_contig_shorter_than_a_region_are_at_its_edge(world: World) -> None:
+    expected = pd.read_csv(world("plain") / OUTPUTS["table"], sep="\t")
+    fasta = world.folder / "in.fa"
+    fasta.write_text(fasta.read_text() + ">chrS\n" + "ACGT" * 10 + "\n")
+    build_reference(fasta=str(fasta), splits=SPLITS, **world.reference)
+    name = next(iter(PEAKS))
+    world.write({**PEAKS, name: [*PEAKS[name], ("chrS", 5, 30, 1, 10)]})
+    found = world("short")
+    assert set(pd.read_csv(found / OUTPUTS["table"], sep="\t")["contig"]) == set(expected["contig"])
+    assert (
+        qc_of(found)[name, "contig_edge"] == qc_of(world.folder / "plain")[name, "contig_edge"] + 1
+    )
+
+
 def test_held_out_cell_types_do_not_touch_training(world: World) -> None:
     before = [row for row in places(world()) if not row[4]]
     more = [*PEAKS["NK"], *((c, a + 7, b + 7, 500, 50) for c, a, b, _, _ in PEAKS["NK"][:3])]

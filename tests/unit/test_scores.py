@@ -152,6 +152,9 @@ def test_a_cohort_is_scored_by_individual(tmp_path, frame):
     assert len(np.unique(items.block)) == 30
     assert track.fits[0].scores[:, 0].tolist() == items.label.tolist()
     assert items.tags[items.item.tolist().index("S29")] == {"population=A"}
+    none = np.full(30, "")  # a table without such a column
+    np.savez(home.path / "cohort.npz", samples=samples, labels=labels, population=none)
+    assert set(load(home)[0].tags) == {frozenset()}
     home.cohort = []
     with pytest.raises(InputError, match="a cohort needs its table of individuals"):
         load(home)

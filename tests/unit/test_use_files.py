@@ -459,6 +459,29 @@ def test_a_region_branch_predicts_every_cell_type_that_is_named(run, tmp_path):
         genebert.predict_sequences(made, ["A" * WIDTH])
 
 
+def test_rows_on_contigs_without_regions_get_na_and_no_track(run, tmp_path, monkeypatch, caplog):
+    """Contigs of no split have no regions: a BED of the whole genome must not end hours of work."""
+    made = make_fitted(run, regions=True)
+    text = "a\t100\t120\nb\t40\t60\na\t300\t310\n"
+    whole = predicted(run, tmp_path, made, text, "NK")
+    codes = predictions.Neighbourhoods.contig_codes
+
+    def known(self: Any, contigs: Any) -> Any:
+        return np.where(np.array(contigs) == "b", -1, codes(self, contigs))
+
+    monkeypatch.setattr(predictions.Neighbourhoods, "contig_codes", known)
+    table = predicted(run, tmp_path, made, text, "NK")
+    assert table["SPI1@NK"].isna().tolist() == [False, True, False]
+    np.testing.assert_allclose(table["SPI1@NK"][[0, 2]], whole["SPI1@NK"][[0, 2]], rtol=1e-5)
+    assert "1 rows lie on contigs without regions and get NA" in caplog.text
+    with pytest.raises(InputError, match=r"t\.bed, line 2: row lies on a contig without regions"):
+        tracks.attribute_bed(
+            **run.files("weights", "shards", "head"), bed=run.write("t.bed", text), name="t",
+            fitted=[fitted_file(tmp_path, made)], cell_types=["NK"], output="SPI1", method="ism",
+            threads=1, bedgraph=str(tmp_path / "t.bedgraph"), summary=str(tmp_path / "t.json"),
+        )  # fmt: skip
+
+
 def test_tracks_of_a_network(run, tmp_path):
     made = make_fitted(run, regions=True)
     job: dict[str, Any] = {
@@ -519,9 +542,12 @@ def test_a_verb_that_fails_leaves_the_older_files(run, tmp_path, monkeypatch):
     bed = run.write("o.bed", "a\t100\t120\n")
     with pytest.raises(InputError, match="unknown method"):
         opened.attribute_bed(bed, run.head, bedgraph=track, summary=summary, method="grad")
-    nowhere = lambda self, contigs: np.full(len(contigs), -1)  # noqa: E731
-    monkeypatch.setattr(predictions.Neighbourhoods, "contig_codes", nowhere)
-    with pytest.raises(InputError, match=r"o\.bed, line 1: row lies on a contig without regions"):
+
+    def broken(*_: Any) -> None:
+        raise InputError("broken off")
+
+    monkeypatch.setattr(predictions, "probabilities", broken)
+    with pytest.raises(InputError, match="broken off"):
         opened.predict_bed(bed, "tfbs/toy", table=table, summary=summary, cell_types=["B"])
     assert track.read_text() == table.read_text() == "mine"
     assert {path.name for path in tmp_path.rglob("*")} == {"t.bedgraph", "t.tsv", "new"}

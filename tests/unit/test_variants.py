@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -478,6 +479,39 @@ def test_clinvar(place: Path, genome: Genome) -> None:
         build(place, path, **row, without={"CLNREV": ["x"]})
     with pytest.raises(InputError, match="line 4: contig is not in the genome; found 'xx1'"):
         build(place, path, **{**row, "contig_prefix": "xx"})
+
+
+def test_a_mitochondrial_record_is_skipped_though_the_genome_has_a_chrm(
+    place: Path, genome: Genome, tmp_path: Path
+) -> None:
+    """ClinVar says MT; what a genome calls chrM need not be the same sequence (hg19's is not)."""
+    shutil.copytree(place, tmp_path / "with")
+    with (tmp_path / "with/genome.fa").open("a") as handle:
+        handle.write(f">chrM\n{'ACGT' * 100}\n")
+    Path(tmp_path / "with/genome.fa.fai").unlink()
+    pysam.faidx(str(tmp_path / "with/genome.fa"))
+    path = tmp_path / "with/clinvar.vcf"
+    path.write_text(clinvar(genome))
+    words = {"values": ["Pathogenic"], "negative": ["Benign"]}
+    row = {"label_info": "CLNSIG", "positive": words}
+    _, info = build(tmp_path / "with", path, **row, contig_prefix="chr")
+    assert info["dropped"]["contig not in the genome"] == 2
+    with pytest.raises(InputError, match=r"did you mean 'chr1'\? \(key contig_prefix adds it\)"):
+        build(tmp_path / "with", path, **row)
+
+
+def test_cell_types_that_the_atlas_lacks(
+    place: Path, genome: Genome, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = table(genome, [200, 500])
+    frame, info = build(place, write(place, source.assign(cell_type=["B"] * 5 + ["Bcel"])))
+    assert info["missing_cell_types"] == ["Bcel"]
+    assert "cell types that are not in the atlas: Bcel" in caplog.text
+    unknown = frame["stratum"].str.contains("unknown-cell-type")
+    assert frame["cell_type"][unknown].tolist() == ["Bcel"]
+    wrong = write(place, source.drop(columns="cell_type"))
+    with pytest.raises(InputError, match="no cell type of the variants is in the atlas; did you"):
+        build(place, wrong, cell_type="BB")
 
 
 def test_without_a_word_for_negatives_a_missing_word_is_no_label(

@@ -95,6 +95,14 @@ def contig_twin(contig: str, known: Iterable[str]) -> str:
     return ""
 
 
+def is_misnamed(contig: str, known: Iterable[str]) -> bool:
+    """Tell whether a file's contig is one of the genome's under another name.
+
+    Not so for mitochondria: a genome may call another sequence so (hg19's chrM).
+    """
+    return contig_twin(contig, known) not in ("", *MITOCHONDRIA)
+
+
 def contig_hint(contig: str, known: Iterable[str], key: str = "") -> str:
     """Return ``"; did you mean 'chr1'?"`` for a contig that others name with or without ``chr``.
 

@@ -103,7 +103,8 @@ def region_columns(
     """Return contig, start, end, split, gc, repeat and held_out_only of the regions of a contig."""
     starts = selected.starts
     gc, repeat = np.empty(len(starts)), np.empty(len(starts))
-    letters = sliding_window_view(genome.raw(contig, 0, genome.lengths[contig]), width)
+    if len(starts):  # a contig without regions may be shorter than one
+        letters = sliding_window_view(genome.raw(contig, 0, genome.lengths[contig]), width)
     for first in range(0, len(starts), 10_000):
         part = slice(first, first + 10_000)
         windows_NW = letters[starts[part]]

@@ -227,7 +227,7 @@ def _read_cohort(path: str | Path, common: dict[str, Any]) -> Items:
     none: frozenset[str] = frozenset()
     tags = (
         (none,) * count
-        if population is None
+        if population is None or not (population != "").all()
         else tuple(frozenset([f"population={population[i]}"]) for i in order)
     )
     return Items(

@@ -77,7 +77,14 @@ def export_shards(
     expect(table, "number of region widths", len(widths), 1)
     width = int(widths[0])
     contigs = list(dict.fromkeys(frame["contig"]))
-    expect(table, "more contigs than can be numbered", len(contigs) <= np.iinfo(np.int16).max, True)
+    most = int(np.iinfo(np.int16).max)
+    if len(contigs) > most:
+        raise InputError(
+            "regions lie on more contigs than can be numbered",
+            file=table,
+            found=len(contigs),
+            expected=f"at most {most}: leave small scaffolds out of the genome or the peaks",
+        )
 
     names = region_names(frame)
     with _open_h5ad(accessibility) as file:

@@ -5,17 +5,18 @@ Small files are read as a whole by the readers of the run, GTF and variants by t
 
 from __future__ import annotations
 
-import itertools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+
+import pysam
 
 from genebert import layout
 from genebert.checks.finding import Finding
 from genebert.errors import InputError, nearest
 from genebert.hints import contig_hint, prefix_hint, similar_file
 from genebert.tables import read_rows
-from genebert.tasks import annotation, cohort_files, promoter, ready_made, variant_files
+from genebert.tasks import annotation, cohort_files, promoter, ready_made, variant_files, variants
 
 if TYPE_CHECKING:
     from genebert.checks.data import Data
@@ -54,12 +55,26 @@ def check(data: Data, row: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding("error", topic, f"{name}: {error}")
 
 
-def known_contig(lengths: Mapping[str, int], contigs: set[str], path: str) -> None:
-    """Raise if the genome, where it is known, has none of the contigs of a file."""
-    if lengths and contigs and not contigs & set(lengths):
-        first = min(contigs)
+def known_contig(
+    lengths: Mapping[str, int], contigs: Iterable[str], path: str, how: str = ""
+) -> None:
+    """Raise if the genome, where it is known, has none of the contigs of a file.
+
+    Parameters
+    ----------
+    contigs : read until one is known. how : to add ``chr``, if not with awk.
+    """
+    if not lengths:
+        return
+    first = ""
+    for contig in contigs:
+        if contig in lengths:
+            return
+        first = min(first or contig, contig)
+    if first:
+        hint = contig_hint(first, lengths, how) if how else prefix_hint(first, lengths)
         raise InputError(
-            "no contig of this file is in the genome" + prefix_hint(first, lengths),
+            "no contig of this file is in the genome" + hint,
             file=path,
             found=first,
             expected=", ".join(list(lengths)[:3]),
@@ -68,8 +83,11 @@ def known_contig(lengths: Mapping[str, int], contigs: set[str], path: str) -> No
 
 def _gtf(data: Data, row: Mapping[str, Any], path: str, name: str) -> Iterator[Finding]:
     """Look at the head of a GTF: exon lines with gene_id and transcript_id, known contigs."""
-    contigs, exons, lines = set(), 0, 0
-    for number, fields in itertools.islice(annotation.read_fields(path, columns=9), HEAD):
+    contigs: set[str] = set()
+    exons = lines = 0
+    for number, fields in annotation.read_fields(path, columns=9):
+        if lines >= HEAD and (not data.lengths or contigs & data.lengths.keys()):
+            break  # a contig of the genome may come late
         lines += 1
         contigs.add(fields[0])
         if fields[2] == "exon":
@@ -109,8 +127,9 @@ def _chip(data: Data, row: Mapping[str, Any], path: str, name: str) -> Iterator[
                 absent += 1
                 continue
             raise InputError(f"no such file{similar_file(file)}", file=path, row=number, found=file)
-        head = itertools.islice(annotation.read_fields(file, columns=3), 100)
-        known_contig(data.lengths, {fields[0] for _, fields in head}, file)
+        known_contig(
+            data.lengths, (fields[0] for _, fields in annotation.read_fields(file, columns=3)), file
+        )
     wanted = {line["cell_type"] for line in rows}
     unknown = sorted(wanted - set(data.cell_types)) if data.cell_types else []
     text = f"{name}: {len(rows)} ChIP-seq sets of {len({line['tf'] for line in rows})} TFs"
@@ -133,29 +152,29 @@ def _chip(data: Data, row: Mapping[str, Any], path: str, name: str) -> Iterator[
 def _variants(data: Data, row: Mapping[str, Any], path: str, name: str) -> Iterator[Finding]:
     """Read the first records of a table or VCF of variants."""
     read = variant_files.reader_of(path)
-    contigs, count = set(), 0
+    contigs, cell_types, count = set(), set(), 0
     left_out, given = variant_files.Filter(row, path), variant_files.GivenScores(row, path)
-    for record in itertools.islice(read(path, variant_files.columns_of(row)), HEAD):
+    for record in read(path, variant_files.columns_of(row)):
         record = variant_files.prefixed(record, row.get("contig_prefix", ""))
         if not (left_out(record) or variant_files.skip_reason(record)):
             given(record)
         contigs.add(record.contig)
+        cell_types.add(record.fields.get("cell_type", row.get("cell_type") or ""))
         count += 1
+        if count >= HEAD and (not data.lengths or contigs & data.lengths.keys()):
+            break  # a contig of the genome may come late
     if not count:
         raise InputError("has no variant", file=path)
     if count < HEAD:
         given.check()
-    if data.lengths and not contigs & set(data.lengths):
-        first = min(contigs)
-        raise InputError(
-            "no contig of this file is in the genome"
-            + contig_hint(first, data.lengths, variant_files.PREFIX),
-            file=path,
-            found=first,
-            expected=", ".join(list(data.lengths)[:3]),
-        )
-    text = f"{count:,} variants" if count < HEAD else f"more than {HEAD:,} variants"
-    yield Finding("ok", "dataset", f"{name}: {path}, {text}; REF is compared in the run")
+    known_contig(data.lengths, contigs, path, variant_files.PREFIX)
+    text = f"{count:,} variants" if count < HEAD else f"at least {count:,} variants"
+    text = f"{name}: {path}, {text}; REF is compared in the run"
+    atlas = data.cell_types or cell_types
+    if strange := variants.unknown_cell_types(cell_types, atlas, path):
+        yield Finding("warn", "dataset", text, f"not in the atlas: {', '.join(strange)}")
+    else:
+        yield Finding("ok", "dataset", text)
 
 
 def _cohort(data: Data, row: Mapping[str, Any], path: str, name: str) -> Iterator[Finding]:
@@ -163,8 +182,10 @@ def _cohort(data: Data, row: Mapping[str, Any], path: str, name: str) -> Iterato
     file = layout.source(data.config, row["phenotypes"])
     with cohort_files.open_vcf(path) as vcf:
         samples = list(vcf.header.samples)
-        contigs = {record.contig for record in itertools.islice(vcf, 100)}
-    known_contig(data.lengths, contigs, path)
+    with pysam.TabixFile(path) as index:
+        prefix = row.get("contig_prefix") or ""
+        contigs = [variant_files.with_prefix(name, prefix) for name in index.contigs]
+    known_contig(data.lengths, contigs, path, variant_files.PREFIX)
     people, unknown = cohort_files.read_phenotypes(file, samples, path)
     cases = int(people.labels.sum())
     text = f"{name}: {len(people.samples)} people, {cases} cases"

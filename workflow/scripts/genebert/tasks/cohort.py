@@ -199,7 +199,9 @@ def build(
     people, unknown = read_phenotypes(table_of_people, samples, labels)
     if unknown:
         log.warning("%s: %d people are not in %s: left out", table_of_people, unknown, labels)
-    genotypes, dropped, calls, n_in = read_genotypes(vcf, labels, reference)
+    genotypes, dropped, calls, n_in = read_genotypes(
+        vcf, labels, reference, str(row.get("contig_prefix") or "")
+    )
     if not genotypes.records:
         raise InputError("no variant can be used", file=labels, found=dict(dropped))
     haplotypes = build_haplotypes(genotypes, table, reference, calls)

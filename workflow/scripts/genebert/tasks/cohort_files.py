@@ -17,13 +17,20 @@ from numpy.typing import NDArray
 
 from genebert.errors import InputError, nearest
 from genebert.genome import Genome
-from genebert.hints import contig_hint
+from genebert.hints import contig_hint, is_misnamed
 from genebert.progress import progress
 from genebert.tables import check_unique, read_rows
-from genebert.tasks.variant_files import PREFIX, Record, check_reference, skip_reason
+from genebert.tasks.variant_files import (
+    NOT_IN_GENOME,
+    PREFIX,
+    Record,
+    check_reference,
+    prefixed,
+    skip_reason,
+)
 
 MISSING = -1
-MOST_LEVELS = 20  # of a covariate with numbers among its words
+MOST_LEVELS = 20  # of a covariate of words; more where there are ten people to a level
 NO_VALUE = ("", "na", "n/a", "nan", "null", "-", ".")  # of a covariate, in lower case
 _BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 
@@ -92,8 +99,9 @@ def read_phenotypes(path: str, samples: Sequence[str], vcf: str) -> tuple[Phenot
     Raises
     ------
     InputError
-        If a sample has no row, a phenotype is not 0 or 1, a covariate is empty or a word among
-        numbers, or all people are cases or all controls.
+        If a sample has no row, a phenotype is not 0 or 1, a covariate is empty, a word among
+        numbers or has too many levels (identifiers would take the place of all other features), or
+        all people are cases or all controls.
     """
     rows = read_rows(path, ("sample", "phenotype"))
     check_unique(rows, ("sample",), path)
@@ -140,7 +148,9 @@ def read_phenotypes(path: str, samples: Sequence[str], vcf: str) -> tuple[Phenot
         if not len(words):
             names.append(column)
             columns.append(numbers)
-        elif len(words) < len(values) and len(set(values)) > min(MOST_LEVELS, len(values) // 2):
+            continue
+        levels = sorted(set(values))
+        if len(words) < len(values) and len(levels) > min(MOST_LEVELS, len(values) // 2):
             raise InputError(
                 f"covariate {column} has a word among numbers",
                 file=path,
@@ -148,11 +158,17 @@ def read_phenotypes(path: str, samples: Sequence[str], vcf: str) -> tuple[Phenot
                 found=values[words[0]],
                 expected=f"numbers alone, or up to {MOST_LEVELS} levels",
             )
-        else:
-            # one level is left out: it is what the others are compared with
-            for level in sorted(set(values))[1:]:
-                names.append(f"{column}={level}")
-                columns.append(np.array([value == level for value in values], dtype=float))
+        if len(levels) > (most := max(MOST_LEVELS, len(values) // 10)):
+            raise InputError(
+                f"covariate {column} has a level for nearly every person",
+                file=path,
+                found=f"{len(levels)} levels of {len(values)} people, such as {levels[0]}",
+                expected=f"at most {most}; leave identifiers out of the table",
+            )
+        # one level is left out: it is what the others are compared with
+        for level in levels[1:]:
+            names.append(f"{column}={level}")
+            columns.append(np.array([value == level for value in values], dtype=float))
     covariates = np.array(columns, dtype=np.float32).reshape(len(columns), len(kept)).T
     population = [row.get("population", "") for row in kept]
     found = Phenotypes(list(samples), labels, covariates, names, population)
@@ -185,11 +201,16 @@ def parse_call(text: str) -> tuple[int, int, str]:
 
 
 def read_genotypes(
-    vcf: pysam.VariantFile, path: str, genome: Genome
+    vcf: pysam.VariantFile, path: str, genome: Genome, prefix: str = ""
 ) -> tuple[Genotypes, Counter, Counter, int]:
     """Read all variants with one alternative allele.
 
-    Unphased heterozygous calls keep the order in which they stand and are counted.
+    Unphased heterozygous calls keep the order in which they stand and are counted; records on
+    contigs that the genome lacks (decoys, HLA, viruses) are skipped and counted.
+
+    Parameters
+    ----------
+    prefix : put before names of contigs that lack it.
 
     Returns
     -------
@@ -198,11 +219,12 @@ def read_genotypes(
     Raises
     ------
     InputError
-        If a contig is not in the genome, REF disagrees, records are not sorted or the file ends
-        in the middle of one.
+        If a contig is named otherwise than in the genome or none is in it, REF disagrees, records
+        are not sorted or the file ends in the middle of one.
     """
     dropped, calls = Counter[str](), Counter[str]()
     records, alleles = [], []
+    strange: Record | None = None
     order: dict[str, int] = {}
     last, n_in = 0, 0
     seen: set[tuple[str, int, str, str]] = set()
@@ -224,15 +246,12 @@ def read_genotypes(
                 n_in, variant.contig, variant.pos, (variant.ref or "").upper(),
                 ",".join(alts).upper(), {"id": variant.id or ""},
             )  # fmt: skip
-            if record.contig not in genome.lengths:
-                raise InputError(
-                    f"contig of record {n_in} is not in the genome"
-                    + contig_hint(record.contig, genome.lengths, PREFIX),
-                    file=path,
-                    found=record.contig,
-                    expected=f"a contig of {genome.path}, such as {next(iter(genome.lengths))}",
-                )
+            record = prefixed(record, prefix)
             reason = skip_reason(record)
+            if record.contig not in genome.lengths:
+                if is_misnamed(record.contig, genome.lengths):
+                    raise _not_in_genome(record, path, genome)
+                strange, reason = strange or record, NOT_IN_GENOME
             key = (record.contig, record.position, record.ref, record.alt)
             if not reason:
                 reason = _check_reference(genome, record, path)
@@ -257,9 +276,21 @@ def read_genotypes(
         if isinstance(error, InputError):
             raise
         raise InputError(f"is damaged after record {n_in} ({error})", file=path) from None
+    if strange is not None and dropped[NOT_IN_GENOME] == n_in:
+        raise _not_in_genome(strange, path, genome)
     n = len(vcf.header.samples)
     stacked = np.array(alleles, dtype=np.int8).reshape(len(records), n, 2)
     return Genotypes(records, stacked), dropped, calls, n_in
+
+
+def _not_in_genome(record: Record, path: str, genome: Genome) -> InputError:
+    return InputError(
+        f"contig of record {record.row} is not in the genome"
+        + contig_hint(record.contig, genome.lengths, PREFIX),
+        file=path,
+        found=record.contig,
+        expected=f"a contig of {genome.path}, such as {next(iter(genome.lengths))}",
+    )
 
 
 def _check_reference(genome: Genome, record: Record, path: str) -> str:

@@ -29,6 +29,7 @@ VCF_COLUMNS = ("CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO")
 PREFIX = "key contig_prefix adds it"
 MISSING = ("", "NA", "NaN", "nan", ".")  # a number or a label that a file does not have
 UNKNOWN_BASES = "N in the genome"
+NOT_IN_GENOME = "contig not in the genome"
 MAX_ALLELE = 50  # bases; longer alleles would leave too little of the window in common
 
 
@@ -249,9 +250,12 @@ def number(record: Record, field: str, path: str) -> float:
 
 def prefixed(record: Record, prefix: str) -> Record:
     """Return the record with ``prefix`` before the name of its contig where it is missing."""
-    if not prefix or record.contig.startswith(prefix):
-        return record
-    return replace(record, contig=prefix + record.contig)
+    return replace(record, contig=with_prefix(record.contig, prefix)) if prefix else record
+
+
+def with_prefix(contig: str, prefix: str) -> str:
+    """Return the name of a contig with ``prefix`` before it, where it is missing."""
+    return contig if contig.startswith(prefix) else prefix + contig
 
 
 class Filter:

@@ -62,13 +62,14 @@ from scipy.sparse.csgraph import connected_components
 
 from genebert.errors import InputError, nearest
 from genebert.genome import Genome
-from genebert.hints import MITOCHONDRIA, contig_twin
+from genebert.hints import is_misnamed
 from genebert.splits import Splits
 from genebert.tasks import annotation
 from genebert.tasks import dataset as ds
 from genebert.tasks import leaks as leak_checks
 from genebert.tasks.variant_files import (
     MISSING,
+    NOT_IN_GENOME,
     Filter,
     GivenScores,
     Record,
@@ -177,9 +178,8 @@ def read_items(
         reason = left_out(record) or skip_reason(record)
         if not reason and record.contig not in genome.lengths:
             strange = strange or record  # a scaffold, or a name that lacks its chr
-            twin = contig_twin(record.contig, genome.lengths)
-            if not twin or twin in MITOCHONDRIA:
-                reason = "contig not in the genome"
+            if not is_misnamed(record.contig, genome.lengths):
+                reason = NOT_IN_GENOME
         if not reason:
             reason = check_reference(genome, record, path)
         if not reason:
@@ -236,7 +236,7 @@ def read_items(
             }
         )
     left_out.check()
-    if strange is not None and dropped["contig not in the genome"] == n_in:
+    if strange is not None and dropped[NOT_IN_GENOME] == n_in:
         check_reference(genome, strange, path)  # raises, and tells the contig
     if not rows:
         raise InputError(
@@ -246,8 +246,12 @@ def read_items(
     return pd.DataFrame(rows), dropped, n_in
 
 
-def add_strata(frame: pd.DataFrame, held_out: Collection[str]) -> pd.Series:
+def add_strata(frame: pd.DataFrame, held_out: Mapping[str, bool]) -> pd.Series:
     """Return the tags of each variant, joined by ';'.
+
+    Parameters
+    ----------
+    held_out : of each cell type of the atlas, whether training never saw it.
 
     ``vs-CLASS`` holds the negatives of one class and the positives of that class, all of them where
     positives have no such classes, so that each stratum has both;
@@ -263,7 +267,8 @@ def add_strata(frame: pd.DataFrame, held_out: Collection[str]) -> pd.Series:
             row = [f"vs-{c}" for c in classes]
         row.append("transductive" if seen else "inductive")
         if cell_type:
-            row.append("held-out-cell-type" if cell_type in held_out else "train-cell-type")
+            known = {True: "held-out", False: "train", None: "unknown"}[held_out.get(cell_type)]
+            row.append(f"{known}-cell-type")
         tags.append(";".join(row))
     return pd.Series(tags, index=frame.index)
 
@@ -301,11 +306,33 @@ def add_elements(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
     return frame.assign(element=np.unique(part, return_inverse=True)[1].astype(np.int64)), dropped
 
 
-def held_out_names(accessibility: str) -> set[str]:
-    """Return the cell types that are held out, as the regions have it."""
+def atlas_cell_types(accessibility: str) -> dict[str, bool]:
+    """Return the cell types of the atlas, and whether each is held out, as the regions have it."""
     with h5py.File(accessibility) as file:
         obs = anndata.io.read_elem(file["obs"])
-    return set(obs.index[obs["held_out"].to_numpy(dtype=bool)])
+    return dict(zip(obs.index, obs["held_out"].to_numpy(dtype=bool).tolist(), strict=True))
+
+
+def unknown_cell_types(named: Collection[str], known: Collection[str], file: str) -> list[str]:
+    """Return the cell types, sorted, that variants name and the atlas lacks.
+
+    What such a variant does is read off all training cell types.
+
+    Raises
+    ------
+    InputError
+        If the atlas has none of those that are named.
+    """
+    wanted = sorted(set(named) - {""})
+    unknown = sorted(set(wanted) - set(known))
+    if unknown and unknown == wanted:
+        raise InputError(
+            f"no cell type of the variants is in the atlas{nearest(unknown[0], known)}",
+            file=file,
+            found=unknown[0],
+            expected=", ".join(list(known)[:5]),
+        )
+    return unknown
 
 
 def add_tss_distance(frame: pd.DataFrame, gtf: str, lengths: Mapping[str, int]) -> pd.DataFrame:
@@ -507,8 +534,11 @@ def build(
         )
     if binary:  # scores have no direction then, and their correlation with effects must not either
         frame["effect"] = frame["effect"].abs()
-    in_cell_types = bool((frame["cell_type"] != "").any())
-    frame["stratum"] = add_strata(frame, held_out_names(accessibility) if in_cell_types else ())
+    cell_types = atlas_cell_types(accessibility) if (frame["cell_type"] != "").any() else {}
+    unknown = unknown_cell_types(frame["cell_type"], cell_types, labels)
+    if unknown:
+        log.warning("%s: cell types that are not in the atlas: %s", labels, ", ".join(unknown))
+    frame["stratum"] = add_strata(frame, cell_types)
     frame = ds.sort_items(frame, list(reference.lengths))
     info = {
         "task": "disease",
@@ -529,6 +559,7 @@ def build(
             name: {"sign": sign, "unknown": int(frame[f"score_{name}"].isna().sum())}
             for name, sign in GivenScores(row, labels).signs.items()
         },
+        "missing_cell_types": unknown,
         "n_in": n_in,
         "dropped": {reason: int(n) for reason, n in sorted(dropped.items()) if n},
         "balance": balance,

@@ -120,17 +120,29 @@ class Contexts:
         self.places = Neighbourhoods(fitted.encoders, shards)
         self.cells = self.places.cells(cell_types)
 
-    def matrices(self, rows: Rows, position_B: Ints) -> list[tuple[torch.Tensor, ...]]:
-        """Return per cell type the arguments of ``embed_region`` around the rows' places."""
-        contig_B = self.places.contig_codes(rows.contigs)[rows.contig]
-        if (contig_B < 0).any():
-            row = int(np.argmin(contig_B))
+    def placed(self, rows: Rows) -> NDArray[np.bool_]:
+        """Return bool[n]: the row lies on a contig that has regions."""
+        return (self.places.contig_codes(rows.contigs) >= 0)[rows.contig]
+
+    def check(self, rows: Rows) -> None:
+        """Raise :class:`InputError` if a row lies on a contig without regions."""
+        placed = self.placed(rows)
+        if not placed.all():
+            row = int(np.argmin(placed))
             raise InputError(
                 "row lies on a contig without regions",
                 file=self.bed,
                 row=int(rows.line[row]),
                 found=rows.contigs[rows.contig[row]],
+                expected="a contig of one of the splits",
             )
+
+    def matrices(self, rows: Rows, position_B: Ints) -> list[tuple[torch.Tensor, ...]]:
+        """Return per cell type the arguments of ``embed_region`` around the rows' places.
+
+        The rows are :meth:`placed`.
+        """
+        contig_B = self.places.contig_codes(rows.contigs)[rows.contig]
         anchor_B = None
         if not self.about.anchor_hidden:
             anchor_B = anchors(self.places.shards, contig_B, position_B)
@@ -161,7 +173,8 @@ def predict_bed(
     bed : the rows; strand (column 6) matters where the task has one. genome, index, block_index :
         indexed FASTA. fitted : ``fitted.safetensors``. shards : ``index.json`` of its run.
     table : output, TSV: contig, start, end, name, strand and a probability for every output, named
-        ``OUTPUT`` or, with a region branch, ``OUTPUT@CELL_TYPE``. summary : output, JSON.
+        ``OUTPUT`` or, with a region branch, ``OUTPUT@CELL_TYPE`` (then ``NA`` on contigs without
+        regions). summary : output, JSON.
     name : of the file in the user's table. cell_types : needed where there is a region branch.
 
     Raises
@@ -181,24 +194,31 @@ def predict_bed(
     columns = [f"{output}{label}" for output in about.outputs for label in labels]
     step = INFERENCE_BATCH[device]
     told = Progress("predicting", len(rows), "rows")
+    placed = contexts.placed(rows) if contexts else np.ones(len(rows), dtype=bool)
+    nowhere = int((~placed).sum())
+    if nowhere:
+        log.warning("%s: %d rows lie on contigs without regions and get NA", bed, nowhere)
     with open(table, "w", encoding="utf-8") as out:
         for first, block in blocks(rows):
             starts = first_bases(block, network)
             codes = windows(sequence, block, starts, about.length, oriented=about.strand_specific)
-            scores = np.empty((len(block), len(columns)))
-            for at in range(0, len(block), step):
-                part = np.arange(at, min(at + step, len(block)))
+            scores = np.full((len(block), len(columns)), np.nan)
+            known = np.flatnonzero(placed[first : first + len(block)])
+            for at in range(0, len(known), step):
+                part = known[at : at + step]
                 given: Sequence[tuple[torch.Tensor, ...] | None] = (None,)
                 if contexts is not None:
                     middle = starts[part] + about.length // 2
                     given = contexts.matrices(block.take(part), middle)
                 found = probabilities(network, codes[part], given)
                 scores[part] = found.reshape(len(part), -1)
-                told.at(first + at + len(part))
+                told.at(first + int(part[-1]) + 1)
             frame = pd.concat(
                 [block.frame().drop(columns="line"), pd.DataFrame(scores, columns=columns)], axis=1
             )
-            frame.to_csv(out, sep="\t", index=False, header=first == 0, float_format="%.6g")
+            frame.to_csv(
+                out, sep="\t", index=False, header=first == 0, float_format="%.6g", na_rep="NA"
+            )
     write(
         summary,
         origin(
@@ -210,6 +230,7 @@ def predict_bed(
             dataset=f"{about.task}/{about.dataset}",
             rows=len(rows),
             rows_on_unknown_contigs=sum(rows.skipped.values()),
+            rows_on_contigs_without_regions=nowhere,
             cell_types=list(cell_types) if contexts else [],
         ),
     )

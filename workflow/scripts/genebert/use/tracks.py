@@ -112,6 +112,8 @@ def network_source(
         ]
 
     def first(rows: Rows) -> NDArray[np.int64]:
+        if contexts is not None:
+            contexts.check(rows)  # of all rows, before the first is attributed
         return first_bases(rows, fitted)
 
     return Source(label, about.length, first, about.strand_specific, targets)

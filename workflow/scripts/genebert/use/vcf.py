@@ -21,6 +21,7 @@ from genebert.genome import Genome, decode
 from genebert.hints import contig_hint, contig_twin
 from genebert.lines import text_lines
 from genebert.tasks.variant_files import (
+    NOT_IN_GENOME,
     VCF_COLUMNS,
     Record,
     check_reference,
@@ -32,9 +33,7 @@ from genebert.tasks.variant_files import (
 PREFIX = "GENEBERT_"
 INDEXED = 2**29  # bases of a contig that a .tbi index can hold
 MAX_WRONG = 0.5  # share of REF alleles that disagree with the genome: another build
-NOT_IN_GENOME, BEYOND, OTHER_REF = (
-    "contig not in the genome", "position beyond the contig", "REF disagrees with the genome",
-)  # fmt: skip
+BEYOND, OTHER_REF = "position beyond the contig", "REF disagrees with the genome"
 
 
 @dataclass(frozen=True)
