@@ -92,8 +92,22 @@ def test_gtf_without_exons_or_attributes(tmp_path: Path) -> None:
         annotation.read_exons(write(tmp_path / "a.gtf", gene))
     with pytest.raises(InputError, match="line 1: exon without the attribute transcript_id"):
         annotation.read_exons(write(tmp_path / "b.gtf", gene.replace("\tgene\t", "\texon\t")))
-    with pytest.raises(InputError, match=r"line 1: no such strand; found '\.'"):
-        annotation.read_exons(write(tmp_path / "c.gtf", EXON.format(1, 9, ".", "g", "t")))
+    with pytest.raises(InputError, match=r"line 1: no such strand; found 'x'"):
+        annotation.read_exons(write(tmp_path / "c.gtf", EXON.format(1, 9, "x", "g", "t")))
+
+
+def test_exons_without_a_strand_are_skipped_and_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As StringTie writes transcripts of one exon."""
+    none = EXON.format(1, 9, ".", "g", "t")
+    found = annotation.read_exons(
+        write(tmp_path / "a.gtf", none + EXON.format(4, 9, "+", "h", "u"))
+    )
+    assert found["gene"].tolist() == ["h"]
+    assert "1 exons without a strand are skipped" in caplog.text
+    with pytest.raises(InputError, match="has no exon line"):
+        annotation.read_exons(write(tmp_path / "b.gtf", none))
 
 
 def test_introns_are_the_gaps_of_each_transcript_once(tmp_path: Path) -> None:

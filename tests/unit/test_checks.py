@@ -455,6 +455,21 @@ def test_labels_of_a_vcf_are_read_as_the_run_does(config: Config) -> None:
     assert "unknown field 'lable' in columns; did you mean 'label'" in line
 
 
+def test_what_no_dataset_reads_is_read_as_well(config: Config) -> None:
+    config["datasets"] = [config["datasets"][0] | {"negatives": "natural"}]
+    (line,) = of(config, "dataset", "error")
+    assert "unknown negatives; found 'natural'; expected matched, open, legacy" in line
+    assert any("genes.gtf, 1 exons" in line for line in of(config, "annotation", "ok"))
+    Path("genes.gtf").write_text("chr1\tx\texon\t11\t70\t.\t+\t.\tID=e1;Parent=t1\n")
+    (line,) = of(config, "annotation", "error")
+    assert "a GTF (not a GFF3)" in line
+    Path("clusters.tsv").write_text("motif\tgroup\nlong\ta\n")
+    config["motifs"]["clusters"] = "clusters.tsv"
+    assert "column 'cluster' is missing" in "".join(of(config, "motifs", "error"))
+    Path("clusters.tsv").write_text("motif\tcluster\nlong\ta\n")
+    assert any("clusters.tsv: 1 clusters" in line for line in of(config, "motifs", "ok"))
+
+
 def test_a_contig_of_the_genome_may_come_late(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:

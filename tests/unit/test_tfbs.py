@@ -401,6 +401,24 @@ def test_oracle_joins_on_the_centre(chip: Chip, tmp_path: Path) -> None:
     assert np.allclose(known["oracle"], expected)
 
 
+def test_peaks_of_another_build_are_told(chip: Chip, caplog: pytest.LogCaptureFixture) -> None:
+    path = chip.write()
+    _, info, _ = build(chip, path)
+    assert set(info["summits_in_open_regions"].values()) == {1.0}
+    assert "another build" not in caplog.text
+    peaks = chip.folder / "CTCF.HSC.narrowPeak"
+    away = []
+    for number, line in enumerate(peaks.read_text().splitlines()):
+        fields = line.split("\t")
+        if number % 20:  # between two regions
+            fields[1:3] = [str(int(fields[1]) + 360), str(int(fields[2]) + 360)]
+        away.append("\t".join(fields))
+    peaks.write_text("\n".join(away) + "\n")
+    _, info, _ = build(chip, path)
+    assert info["summits_in_open_regions"]["CTCF@HSC"] < 0.1
+    assert "hardly a summit lies in a region open in the cell type (another build?)" in caplog.text
+
+
 def test_leak_check_leaves_the_stratum_cell_type(chip: Chip) -> None:
     frame, _, leaks = build(chip, chip.write(), {"negatives": "natural"})
     assert leaks.loc["exact_duplicate", "found"] == 0
@@ -429,6 +447,6 @@ def test_a_labelled_region_takes_less_than_64_bytes() -> None:
     peaks = pd.DataFrame({"contig": ["chr1"], "start": [0], "end": [400], "summit": [200]})
     chip = pd.DataFrame({"tf": ["SPI1"], "cell_type": ["B"], "path": ["x"]})
     chip.attrs["tfs"] = ["SPI1"]
-    found = tfbs.label_regions(chip, [peaks], atlas, [{"chr1"}], Counter())
+    found = tfbs.label_regions(chip, [peaks], atlas, [{"chr1"}], Counter(), {})
     assert found["label"].sum() == 1
     assert found.memory_usage(deep=True, index=False).sum() < 64 * n + 10_000

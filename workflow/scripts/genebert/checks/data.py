@@ -25,7 +25,7 @@ from genebert.hints import similar_file
 from genebert.liftover import Chain
 from genebert.lines import line_blocks
 from genebert.motif_files import Motif, read_motifs
-from genebert.motifs import MotifSet
+from genebert.motifs import MotifSet, read_clusters
 from genebert.peaks import Peaks, read_atlas, read_peaks
 from genebert.progress import Progress
 from genebert.reference import BUILDS, check_build
@@ -145,6 +145,7 @@ class Data:
     def check(self) -> Iterator[Finding]:
         """Yield the findings about every file that the configuration names."""
         yield from self.genome()
+        yield from self.annotation()
         yield from self.blacklist()
         yield from self.peaks()
         yield from self.motifs()
@@ -201,6 +202,21 @@ class Data:
             self.splits.check_contigs(self.lengths, file=path)
         except InputError as error:
             yield Finding("error", "splits", str(error), f"contigs: {_some(self.lengths)}")
+
+    def annotation(self) -> Iterator[Finding]:
+        """Yield what is found of the GTF, where no dataset is made of it."""
+        value = self.config["genome"].get("gtf")
+        if not value or any(row["kind"] == "gtf" for row in self.config["datasets"]):
+            return
+        path, missing = self.there("annotation", value)
+        if missing:
+            yield missing
+            return
+        try:
+            text = labels.head_of_gtf(self.lengths, path)
+            yield Finding("ok", "annotation", f"{path}, {text}")
+        except InputError as error:
+            yield Finding("error", "annotation", str(error))
 
     def blacklist(self) -> Iterator[Finding]:
         """Yield what is found of the blacklist, where there is one."""
@@ -394,6 +410,16 @@ class Data:
             motifs += read
         if not motifs or not complete:
             return
+        if block.get("clusters"):
+            path, missing = self.there("motifs", block["clusters"])
+            try:
+                if missing:
+                    yield missing
+                else:
+                    groups = set(read_clusters(path, [m.name for m in motifs]).values())
+                    yield Finding("ok", "motifs", f"{path}: {len(groups)} clusters")
+            except InputError as error:
+                yield Finding("error", "motifs", str(error))
         try:
             kept = MotifSet.build(
                 motifs,

@@ -6,7 +6,7 @@ Small files are read as a whole by the readers of the run, GTF and variants by t
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pysam
@@ -16,7 +16,17 @@ from genebert.checks.finding import Finding
 from genebert.errors import InputError, nearest
 from genebert.hints import contig_hint, prefix_hint, similar_file
 from genebert.tables import read_rows
-from genebert.tasks import annotation, cohort_files, promoter, ready_made, variant_files, variants
+from genebert.tasks import (
+    annotation,
+    cohort_files,
+    promoter,
+    ready_made,
+    splicing,
+    tfbs,
+    variant_files,
+    variants,
+)
+from genebert.tasks.dataset import row_option
 
 if TYPE_CHECKING:
     from genebert.checks.data import Data
@@ -50,6 +60,8 @@ def check(data: Data, row: Mapping[str, Any]) -> Iterator[Finding]:
         return
     path = layout.dataset_labels(data.config, row)
     try:
+        for key, known in _OPTIONS.get(row["task"], {}).items():
+            row_option(row, key, known)
         yield from _KINDS[row["kind"]](data, row, path, name)
     except InputError as error:
         yield Finding("error", topic, f"{name}: {error}")
@@ -81,12 +93,22 @@ def known_contig(
         )
 
 
-def _gtf(data: Data, row: Mapping[str, Any], path: str, name: str) -> Iterator[Finding]:
-    """Look at the head of a GTF: exon lines with gene_id and transcript_id, known contigs."""
+def head_of_gtf(lengths: Mapping[str, int], path: str) -> str:
+    """Look at the head of a GTF: exon lines with gene_id and transcript_id, known contigs.
+
+    Returns
+    -------
+    What was found, in words.
+
+    Raises
+    ------
+    InputError
+        If it is none, or none of its contigs is in the genome, where that is known.
+    """
     contigs: set[str] = set()
     exons = lines = 0
     for number, fields in annotation.read_fields(path, columns=9):
-        if lines >= HEAD and (not data.lengths or contigs & data.lengths.keys()):
+        if lines >= HEAD and (not lengths or contigs & lengths.keys()):
             break  # a contig of the genome may come late
         lines += 1
         contigs.add(fields[0])
@@ -102,8 +124,14 @@ def _gtf(data: Data, row: Mapping[str, Any], path: str, name: str) -> Iterator[F
                 )
     if not exons:
         raise InputError(f"has no exon among its first {lines:,} lines", file=path)
-    known_contig(data.lengths, contigs, path)
-    yield Finding("ok", "dataset", f"{name}: {path}, {exons:,} exons in its first {lines:,} lines")
+    known_contig(lengths, contigs, path)
+    return f"{exons:,} exons in its first {lines:,} lines"
+
+
+def _gtf(data: Data, row: Mapping[str, Any], path: str, name: str) -> Iterator[Finding]:
+    """Look at the head of a GTF."""
+    text = head_of_gtf(data.lengths, path)
+    yield Finding("ok", "dataset", f"{name}: {path}, {text}")
 
 
 def _promoters(data: Data, row: Mapping[str, Any], path: str, name: str) -> Iterator[Finding]:
@@ -206,6 +234,11 @@ def _sequences(data: Data, row: Mapping[str, Any], path: str, name: str) -> Iter
     yield Finding("ok", "dataset", f"{name}: {path}, {len(table):,} sequences")
 
 
+_OPTIONS: Mapping[str, Mapping[str, Sequence[str]]] = {
+    "promoter": {"negatives": promoter.NEGATIVES, "window": tuple(promoter.WINDOWS)},
+    "tfbs": {"negatives": tfbs.NEGATIVES},
+    "splicing": {"negatives": splicing.NEGATIVES},
+}
 _KINDS = {
     "epdnew": _promoters,
     "tss": _promoters,

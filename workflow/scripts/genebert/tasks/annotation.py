@@ -6,6 +6,7 @@ what lies on contigs that the genome does not have is counted, and is an error i
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 from genebert.errors import InputError, nearest
 from genebert.hints import line_separator, prefix_hint
 from genebert.lines import text_lines
+
+log = logging.getLogger("genebert")
 
 _ATTRIBUTE = {
     name: re.compile(rf'(?:^|[;\s]){name} "([^"]+)"') for name in ("gene_id", "transcript_id")
@@ -188,14 +191,20 @@ def read_summits(path: str | Path) -> pd.DataFrame:
 def read_exons(path: str | Path) -> pd.DataFrame:
     """Read the exon lines of a GTF; columns contig, start, end, strand, gene, transcript.
 
+    Exons without a strand ('.', of assembled transcripts of one exon) are skipped and told.
+
     Raises
     ------
     InputError
-        If there is no exon line, or one lacks ``gene_id`` or ``transcript_id`` (as GFF3 does).
+        If no exon line has a strand, or one lacks ``gene_id`` or ``transcript_id`` (as GFF3 does).
     """
     rows = []
+    unstranded = 0
     for number, fields in read_fields(path, columns=9):
         if fields[2] != "exon":
+            continue
+        if fields[6] in (".", "?"):
+            unstranded += 1
             continue
         start = whole(fields[3], file=path, row=number, what="start")
         end = whole(fields[4], file=path, row=number, what="end")
@@ -215,6 +224,8 @@ def read_exons(path: str | Path) -> pd.DataFrame:
             names.append(match[1])
         strand = strand_of(fields[6], file=path, row=number)
         rows.append((fields[0], start - 1, end, strand, *names))
+    if unstranded:
+        log.warning("%s: %d exons without a strand are skipped", path, unstranded)
     if not rows:
         raise InputError("has no exon line", file=path, expected="a GTF with exon lines")
     columns = ["contig", "start", "end", "strand", "gene", "transcript"]

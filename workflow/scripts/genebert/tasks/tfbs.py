@@ -64,6 +64,7 @@ INDUCTIVE = ("chromosome", "both")
 # what is capped together, and its part of ``max_items``; a locus stays whole within one of them
 CAPS = {"train": ("train",), "valid": ("valid",), "test": INDUCTIVE, "cell-type": ("cell-type",)}
 CAP_SHARES = {"train": 0.45, "valid": 0.15, "test": 0.3, "cell-type": 0.1}
+MIN_IN_OPEN = 0.1  # share of a set's summits in open regions, below which a build may be wrong
 WHOLE_SHARE = 4  # items of whole loci beside a matched set: at most ``max_items`` over this
 
 
@@ -135,9 +136,10 @@ def build(
     covered = covered_contigs(row, peaks, fasta)
     parts, loci, skipped, n_in = [], [], [], 0
     shares: dict[str, dict[str, Any]] = {}
+    in_open: dict[str, float] = {}
     by_tf = progress(chip.groupby("tf", sort=True), "labelling regions", "TFs")
     for tf, sets in by_tf:  # a TF at a time: bounds memory
-        items = label_regions(sets, peaks, atlas, covered, dropped)
+        items = label_regions(sets, peaks, atlas, covered, dropped, in_open)
         n_in += len(items)
         items["discordant"] = discordant(items)
         share = discordant_loci(items)
@@ -153,6 +155,12 @@ def build(
             shares[str(tf)] = share
         else:
             skipped.append(str(tf))
+    strange = sorted(name for name, share in in_open.items() if share < MIN_IN_OPEN)
+    if strange:
+        log.warning(
+            "%s: of %d sets hardly a summit lies in a region open in the cell type (another"
+            " build?), such as %s, %.0f %%", labels, len(strange), strange[0], 100 * in_open[strange[0]],
+        )  # fmt: skip
     check_left(shares, skipped, labels)
     items = pd.concat(parts, ignore_index=True)
     balance = imbalance(items) if kind == "matched" else {}
@@ -189,6 +197,7 @@ def build(
         "inductive_strata": list(INDUCTIVE),
         "within_locus": within_locus(frame),
         "discordant_loci": shares,
+        "summits_in_open_regions": in_open,
         "beside": int(frame["beside"].sum()),
         "captions": {
             "items": "(open region, TF, cell type); bound if a summit lies in the region",
@@ -306,6 +315,7 @@ def label_regions(
     atlas: Atlas,
     covered: Sequence[Collection[str]],
     dropped: Counter[str],
+    in_open: dict[str, float],
 ) -> pd.DataFrame:
     """Return one row per (set of one TF, open region on a covered contig): its label and part.
 
@@ -317,6 +327,8 @@ def label_regions(
     ----------
     chip : rows of :func:`read_chip`, indexed as there. peaks, covered : peaks and covered contigs
         of every row of the whole table.
+    in_open : is given, of each set, ``TF@CELL_TYPE``, the share of its summits in regions that are
+        open in the cell type.
     """
     regions = atlas.regions
     split = regions["split"].to_numpy(dtype=object)
@@ -338,6 +350,7 @@ def label_regions(
         bound = np.zeros(len(regions), dtype=bool)
         hit = region_at(peaks[number]["contig"].tolist(), peaks[number]["summit"], regions)
         bound[hit[hit >= 0]] = True
+        in_open[f"{tf}@{cell_type}"] = round(float(np.isin(hit, open_R).mean()), 4)
         touched = overlaps_any(regions, peaks[number])
         clear = bound[open_R] | ~touched[open_R]
         dropped["peak_without_its_summit"] += int((~clear).sum())
