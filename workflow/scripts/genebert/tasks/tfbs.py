@@ -159,7 +159,8 @@ def build(
     if strange:
         log.warning(
             "%s: of %d sets hardly a summit lies in a region open in the cell type (another"
-            " build?), such as %s, %.0f %%", labels, len(strange), strange[0], 100 * in_open[strange[0]],
+            " build?), such as %s, %.0f %%",
+            labels, len(strange), strange[0], 100 * in_open[strange[0]],
         )  # fmt: skip
     check_left(shares, skipped, labels)
     items = pd.concat(parts, ignore_index=True)
