@@ -28,6 +28,14 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
 ]
 SHARDS = toy_shards()
+
+
+@pytest.fixture(autouse=True)
+def fresh_compiler():
+    """Forget what other tests compiled: there is a limit to the versions of one function."""
+    torch.compiler.reset()
+
+
 MODEL = {"size": "tiny", "d_model": 64, "n_heads": 2, "region_depths": [2, 2]}
 
 

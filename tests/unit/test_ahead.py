@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 
 import pytest
 import torch
@@ -55,6 +57,24 @@ def test_threads_of_a_batch_are_those_of_the_step():
             assert batches(0) == 1
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_source_that_nobody_holds_goes_away():
+    """Its thread must not keep the trainer, and so the weights, on a device."""
+
+    class Maker:
+        def __call__(self, step):
+            return step
+
+    maker = Maker()
+    there = weakref.ref(maker)
+    source = Ahead(maker, 3, CPU)
+    assert source(0) == 0
+    assert source(1) == 1  # so that the thread is done with the first
+    assert source(2) == 2
+    del source, maker
+    gc.collect()
+    assert there() is None
 
 
 def test_the_time_of_making_is_counted():

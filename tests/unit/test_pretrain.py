@@ -60,6 +60,11 @@ def go(output, stop=None, shards=SHARDS, windows=None, **kwargs):
     )
 
 
+def made_run(output, **kwargs):
+    settings = settings_of(**kwargs)
+    return pretrain.Run(settings, SHARDS, Path(output), pretrain.identity(settings, "x"), CPU)
+
+
 def rows_of(output):
     rows = [json.loads(line) for line in (Path(output) / "metrics.jsonl").read_text().splitlines()]
     return [{key: value for key, value in row.items() if key != "timing"} for row in rows]
@@ -258,6 +263,37 @@ def test_two_processes_go_on_together_where_one_cannot_compile(tmp_path):
     one, two = ([r for r in rows_of(tmp_path / n) if r["kind"] == "train"] for n in ("one", "two"))
     for a, b in zip(one, two, strict=True):
         assert b["loss"] == pytest.approx(a["loss"], abs=1e-4)
+
+
+def test_processes_that_resume_at_different_steps_stop_and_are_tried_again(tmp_path, caplog):
+    """As where a file system shows one of them a state that is no more."""
+    job = made_run(tmp_path, steps=3)
+    assert job.same_step()
+    job.summed = lambda value, op: torch.maximum(value, torch.tensor([0]))  # the other is at 0
+    job.trainer.step = 2
+    assert not job.same_step()
+    assert "processes found states of steps 0 to 2; stopped" in caplog.text
+
+
+@pytest.mark.parametrize(("seconds", "looks"), [(0.001, [1, 11, 21]), (2.0, [1, 3, 5, 7, 9])])
+def test_several_processes_look_for_signals_more_often_where_steps_are_slow(
+    tmp_path, monkeypatch, seconds, looks
+):
+    job = made_run(tmp_path, steps=100)
+    job.place = dataclasses.replace(job.place, world=2)
+    now, found = [job.looked[0]], []
+    monkeypatch.setattr(pretrain.time, "monotonic", lambda: now[0])
+
+    def summed(value, op):
+        found.append(job.trainer.step)
+        return value
+
+    job.summed = summed
+    for step in range(1, looks[-1] + 1):
+        job.trainer.step = step
+        now[0] += seconds
+        assert job.agree(True, False) == (step in looks, False)
+    assert found == looks
 
 
 def test_a_signal_while_one_of_two_processes_judges_leaves_the_whole_state(tmp_path):

@@ -71,7 +71,47 @@ def test_a_run_that_cannot_be_compiled_goes_on_without(monkeypatch, caplog, resu
         one.train_step(one.sample(one.step))
     assert losses_of(trainer) == losses_of(plain)
     assert not trainer.compiled
-    assert "torch.compile failed (RuntimeError); going on without it" in caplog.text
+    assert "torch.compile failed (RuntimeError: no compiler); going on without" in caplog.text
+
+
+def test_a_backward_pass_that_cannot_be_compiled_is_no_end_either(monkeypatch, caplog):
+    """The backward pass is compiled when it is first run."""
+
+    class Forwards(torch.nn.Module):
+        def __init__(self, module):
+            super().__init__()
+            self.module = module
+
+        def forward(self, rows):
+            sums = self.module(rows)
+            sums.register_hook(lambda gradient: (_ for _ in ()).throw(RuntimeError("no way back")))
+            return sums
+
+    plain = toy_trainer()
+    monkeypatch.setattr(torch, "compile", lambda module, **_: Forwards(module))
+    trainer = toy_trainer(compile=True)
+    for one in (plain, trainer):
+        one.train_step(one.sample(0))
+    assert "torch.compile failed (RuntimeError: no way back); going on without" in caplog.text
+    assert not trainer.compiled
+    assert losses_of(trainer) == losses_of(plain)
+    for own, other in zip(trainer.model.parameters(), plain.model.parameters(), strict=True):
+        assert torch.equal(own, other)
+
+
+def test_similarities_of_infonce_are_never_rounded_to_bf16():
+    trainer = toy_trainer(objectives={"srm": {"loss": "infonce", "group": 4}}, precision="bf16")
+    (rows,) = trainer.sample(0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        e_GND = torch.randn(2, 4, trainer.model.config.d_model)
+        similarity = trainer.model.srm.similarity(e_GND, e_GND)
+    assert similarity.dtype == torch.float32
+    assert trainer.forward(rows).dtype == torch.float32
+
+
+def test_pre_training_has_no_dropout():
+    with pytest.raises(InputError, match="pre-training has no dropout"):
+        toy_trainer(model={"size": "tiny", "dropout": 0.1})
 
 
 @pytest.mark.parametrize("first", [True, False])

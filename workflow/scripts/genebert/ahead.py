@@ -35,13 +35,9 @@ class Ahead(Generic[Batch]):
     def __init__(self, make: Callable[[int], Batch], steps: int, device: torch.device) -> None:
         self.make, self.steps, self.device = make, steps, device
         self.seconds = 0.0
-        self._pool = ThreadPoolExecutor(1, "ahead", initializer=self._begin)
+        # the thread knows the device alone: it must not keep alive what `make` belongs to
+        self._pool = ThreadPoolExecutor(1, "ahead", initializer=_begin, initargs=(device,))
         self._next: tuple[int, Future[Batch]] | None = None
-
-    def _begin(self) -> None:
-        """Choose the device, which is a setting of each thread."""
-        if self.device.type == "cuda":
-            torch.cuda.set_device(self.device)
 
     def _timed(self, step: int) -> Batch:
         started = time.thread_time()
@@ -67,3 +63,9 @@ class Ahead(Generic[Batch]):
     def __exit__(self, *_: object) -> None:
         """End the thread; the batch that is being made is dropped."""
         self._pool.shutdown(cancel_futures=True)
+
+
+def _begin(device: torch.device) -> None:
+    """Choose the device, which is a setting of each thread."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)

@@ -24,6 +24,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -55,9 +56,13 @@ VERSION = 8
 EXIT_STOPPED = 75  # EX_TEMPFAIL: try again, it resumes
 METRICS = "metrics.jsonl"
 DIVERGED = 4.0  # a mean loss above this many times its chance level
-CHECK_EVERY = 10  # steps between looks at the clock and at signals, with several processes
+CHECK_EVERY = 10  # steps at most between looks at the clock and at signals, several processes
+CHECK_SECONDS = 5.0  # of steps that take longer there are fewer between two looks
+LONGEST_JUDGING = timedelta(days=1)  # that other processes wait for
 # settings that do not change what is learned
 UNHASHED = ("checkpoint_seconds", "keep_state", "processes", "micro_batch", "name", "memory_gb")
+
+MAX = dist.ReduceOp.MAX
 
 log = logging.getLogger("genebert")
 
@@ -151,6 +156,8 @@ class Run:
         evaluations = int(self.block.get("evaluations", 4 if self.steps >= 500 else 1))
         self.evaluate_at = {round(self.steps * (i + 1) / evaluations) for i in range(evaluations)}
         self.clock = Clock(self.trainer)
+        # with several processes: the step of the next look at signals, and when and where the last
+        self.look, self.looked = 0, (time.monotonic(), 0)
 
     def _other(self, plan: Plan, windows: Shards | None) -> Population:
         """Return the population that is trained on where it is not the one for comparison."""
@@ -170,10 +177,13 @@ class Run:
         if state is not None:
             trainer.restore(state, self.state.path)
             self.rows = json.loads(state["rows"])
+            del state  # a second copy of the weights
             log.info("resuming at step %d of %d", trainer.step, self.steps)
         elif self.place.rank == 0:
             for line in self.state.others():
                 log.warning("%s; it is left alone, and this run starts afresh", line)
+        if not self.same_step():
+            return False
         log.info(
             "%s: %d %s, %d parameters, %d steps of %d rows, %s", self.block.get("name", "run"),
             trainer.sampler.population.visits.numel(), trainer.sampler.plan.samples,
@@ -214,15 +224,33 @@ class Run:
         """Return the line of a run that resumes at this step."""
         return f"stopped at step {self.trainer.step} of {self.steps}; state is written"
 
+    def same_step(self) -> bool:
+        """Tell whether all processes resume at one step; a file system may show some an old state.
+
+        If not, the run ends as one that was stopped, and is tried again.
+        """
+        step = torch.tensor([self.trainer.step], device=self.place.device)
+        first, last = int(self.summed(-step, MAX).neg()), int(self.summed(step, MAX))
+        if first != last:
+            log.warning("processes found states of steps %d to %d; stopped", first, last)
+        return first == last
+
     def agree(self, stopping: bool, saving: bool) -> tuple[bool, bool]:
-        """Let all processes stop and save at the same step."""
+        """Let all processes stop and save at the same step.
+
+        They look after CHECK_EVERY steps, or after as many as the slowest takes CHECK_SECONDS for.
+        """
         if self.place.world == 1:
             return stopping, saving
-        if self.trainer.step % CHECK_EVERY and self.trainer.step < self.steps:
+        step, (since, at) = self.trainer.step, self.looked
+        if step < self.look and step < self.steps:
             return False, False
-        flags = torch.tensor([stopping, saving], dtype=torch.int64, device=self.place.device)
-        dist.all_reduce(flags, op=dist.ReduceOp.MAX)
-        return bool(flags[0]), bool(flags[1])
+        pace = int(1000 * (time.monotonic() - since) / max(1, step - at))  # milliseconds a step
+        mine = torch.tensor([stopping, saving, pace], device=self.place.device)
+        stopping_, saving_, slowest = self.summed(mine, MAX).tolist()
+        self.look = step + min(CHECK_EVERY, max(1, int(1000 * CHECK_SECONDS) // max(1, slowest)))
+        self.looked = time.monotonic(), step
+        return bool(stopping_), bool(saving_)
 
     # -- figures -----------------------------------------------------------------------------------
 
@@ -340,9 +368,21 @@ class Run:
         write_atomic(directory / METRICS, "".join(json.dumps(row) + "\n" for row in self.rows))
 
     def finish(self, stop: StopFlag) -> None:
-        """Judge, write the outputs, `config.json` last, and remove the state."""
-        if self.place.rank != 0:
-            return
+        """Judge, write the outputs, `config.json` last, and remove the state.
+
+        The first process does; the others wait, for a launcher gives those up that end long before.
+        """
+        if self.place.world > 1:
+            waiting = dist.new_group(backend="gloo", timeout=LONGEST_JUDGING)
+            if self.place.rank == 0:
+                self.write_outputs(stop)
+            with suppress(RuntimeError):  # the first process was stopped: it writes, and tells
+                dist.barrier(group=waiting)
+        else:
+            self.write_outputs(stop)
+
+    def write_outputs(self, stop: StopFlag) -> None:
+        """Judge, write the outputs and remove the state."""
         with stop.exiting(self.stopped()):
             self.judge()
         self.write_rows(self.output)
@@ -361,6 +401,12 @@ def open_place(device: str) -> Place:
     rank, local = int(os.environ.get("RANK", "0")), int(os.environ.get("LOCAL_RANK", "0"))
     kind = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     if kind == "cuda":
+        found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if local >= found:
+            raise InputError(
+                "too few GPUs for the processes of this machine", file="pretrain.processes",
+                found=f"{found} GPUs", expected=f"at least {local + 1}, or --device cpu",
+            )  # fmt: skip
         torch.cuda.set_device(local)
         torch.set_float32_matmul_precision("high")
     if world > 1 and not dist.is_initialized():

@@ -284,7 +284,10 @@ def _placed(
         return torch.as_tensor(np.ascontiguousarray(rows)).to(device)
     if torch.device(device).type == "cpu":
         return rows
-    return torch.cat([torch.from_numpy(np.array(part)).to(device) for part in rows.parts])
+    out = torch.empty(rows.shape, dtype=torch.float16, device=device)
+    for part, own in zip(rows.parts, out.split([len(part) for part in rows.parts]), strict=True):
+        own.copy_(torch.from_numpy(np.array(part)))
+    return out
 
 
 def _free(device: torch.device) -> int:

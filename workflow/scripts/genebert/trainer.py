@@ -10,6 +10,7 @@ import inspect
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -319,30 +320,44 @@ class Trainer:
     def forward(self, rows: Rows) -> Tensor:
         """Return the summed losses of rows, in bf16 autocast where that is on."""
         with torch.autocast(self.place.device.type, dtype=torch.bfloat16, enabled=self.bf16):
-            if not self._tried:
-                self._tried = True
-                return self._first_compiled(rows)
             return self._forward(rows.tensors())
 
-    def _first_compiled(self, rows: Rows) -> Tensor:
-        """Run the first compiled pass; if it fails in any process, all go on without."""
+    def backward(self, rows: Rows) -> Tensor:
+        """Add the gradients of rows; return their summed losses, detached."""
+        if not self._tried:
+            self._tried = True
+            self._try_compiled(rows)
+        sums = self.forward(rows)
+        (sums * self.scale).sum().backward()
+        return sums.detach()
+
+    def _try_compiled(self, rows: Rows) -> None:
+        """Run a compiled pass, both ways; if it fails in any process, all go on without.
+
+        It is run alone, without averaging, and its gradients are dropped: a process that cannot
+        would leave the others waiting for its own.
+        """
         error: Exception | None = None
+        ddp = isinstance(self._forward, DistributedDataParallel)
         try:
-            sums = self._forward(rows.tensors())
+            with self._forward.no_sync() if ddp else nullcontext():
+                (self.forward(rows) * self.scale).sum().backward()
         except torch.OutOfMemoryError:
             raise
         except Exception as found:
             error = found
+        self.optimizer.zero_grad(set_to_none=True)  # of the first pass of a step
         failed = torch.tensor(int(error is not None), device=self.place.device)
         if self.place.world > 1:
             dist.all_reduce(failed, op=dist.ReduceOp.MAX)
         if not failed:
-            return sums
-        what = "in another process" if error is None else type(error).__name__
+            return
+        what = "in another process"
+        if error is not None:
+            what = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')[:200]}"
         log.warning("torch.compile failed (%s); going on without it", what)
         self.compiled = False
         self._forward = self._wrapped(False)
-        return self._forward(rows.tensors())
 
     def sample(self, step: int) -> list[Rows]:
         """Return the micro-batches of this process in a step."""
@@ -369,9 +384,7 @@ class Trainer:
         for i, rows in enumerate(batches):
             if isinstance(self._forward, DistributedDataParallel):
                 self._forward.require_backward_grad_sync = i + 1 == len(batches)
-            sums = self.forward(rows)
-            (sums * self.scale).sum().backward()
-            self._count(sums.detach(), rows)
+            self._count(self.backward(rows), rows)
         if self.optimizer_config.clip > 0:
             trained = [p for p in self.model.parameters() if p.requires_grad]
             self.grad_norm = nn.utils.clip_grad_norm_(trained, self.optimizer_config.clip)

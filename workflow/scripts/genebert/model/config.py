@@ -127,9 +127,14 @@ class ModelConfig:
         Raises
         ------
         InputError
-            If a key or a value is unknown.
+            If a key or a value is unknown, or ``dropout`` is asked for: it would make a run depend
+            on more than its seed.
         """
         model = dict(block.get("model", {}))
+        if model.get("dropout"):
+            raise InputError(
+                "pre-training has no dropout", file="model.dropout", found=model["dropout"]
+            )
         size = model.pop("size", "tiny")
         if size not in SIZES:
             raise InputError(

@@ -99,7 +99,8 @@ class MatchHead(nn.Module):
             nn.functional.normalize(x.float(), dim=-1)
             for x in self.project(sequence_GND, region_GMD)
         )
-        return s @ r.transpose(1, 2)
+        with torch.autocast(s.device.type, enabled=False):  # a temperature magnifies rounding
+            return s @ r.transpose(1, 2)
 
 
 class ColumnHead(nn.Module):
