@@ -63,7 +63,9 @@ def test_default_configuration_is_valid_and_complete(config, schema):
 
 def test_methods_tell_the_rates_and_warm_up_that_configurations_have(root):
     methods = " ".join((root / "docs/methods.md").read_text().split())
-    told = re.search(r"warm-up are (\S+) and (\d+) % in the .* examples, (\S+) and (\d+) %", methods)
+    told = re.search(
+        r"warm-up are (\S+) and (\d+) % in the .* examples, (\S+) and (\d+) %", methods
+    )
     base = yaml.safe_load((root / "config/config.yaml").read_text())
     for places, names in (
         (told.groups()[:2], ("catlas", "descartes", "encode_hg19", "example")),

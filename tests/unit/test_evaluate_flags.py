@@ -47,6 +47,19 @@ def test_few_blocks_of_a_stratum_are_flagged_in_the_long_table(tmp_path):
     assert flags(run(home)[1], "within-locus") == "few_blocks"
 
 
+def test_one_block_makes_no_interval(tmp_path):
+    """Every draw takes it, so that an interval would have no width, or that of seeds alone."""
+    frame = make_frame(400, blocks=1)
+    home = write_home(tmp_path, frame)
+    home.add("cnn", predict(frame, "cnn", 1.0, finetune_seeds=(1, 2)))
+    wide, long = run(home)
+    row = wide.iloc[0]
+    assert row["flags"] == "few_blocks"
+    assert np.isfinite(row["auroc"])
+    assert np.isnan(row[["auroc_low", "auprc_high", "mcc_low"]].astype(float)).all()
+    assert long["low"].isna().all()
+
+
 def test_few_negatives_make_no_interval_either(tmp_path):
     frame = make_frame(400)
     frame["label"] = (np.arange(400) % 9 > 0).astype(float)

@@ -64,6 +64,9 @@ def test_the_table_has_the_rows_that_the_page_shows(
     folder, said = clone
     (shown,) = [text for text in blocks(page, "text") if text.startswith("dataset")]
     assert shape(said[-1]) == shape(shown)
+    for printed, line in zip(said[-1].splitlines()[1:], shown.splitlines()[1:], strict=True):
+        numbers = ([float(x) for x in row.split()[2:]] for row in (printed, line))
+        assert next(numbers) == pytest.approx(next(numbers), abs=0.1), line
     with (folder / TABLE).open(newline="") as handle:
         rows = list(csv.DictReader(handle, delimiter="\t"))
     assert all("few_seeds" in row["flags"] for row in rows if row["model"] == "genebert")

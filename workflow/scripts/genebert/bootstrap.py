@@ -68,9 +68,14 @@ class Estimate:
         """The point estimate, the mean over seeds."""
         return float(self.draws[0])
 
-    def interval(self, rarer: int) -> tuple[float, float]:
-        """Return the percentile interval; NaN below MIN_POSITIVES items of the rarer class."""
-        if rarer < MIN_POSITIVES or len(self.draws) == 1 or not np.isfinite(self.draws[0]):
+    def interval(self, rarer: int, blocks: int) -> tuple[float, float]:
+        """Return the percentile interval.
+
+        NaN below MIN_POSITIVES items of the rarer class, or of one block, which every draw takes.
+        """
+        if rarer < MIN_POSITIVES or blocks < 2 or len(self.draws) == 1:
+            return float("nan"), float("nan")
+        if not np.isfinite(self.draws[0]):
             return float("nan"), float("nan")
         return metrics.percentile_interval(self.draws[1:])
 

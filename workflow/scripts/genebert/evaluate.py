@@ -168,11 +168,8 @@ def _long_rows(meta: Row, stratum: str, scored: Scored, boot: Bootstrap) -> list
         # a correlation has no positives: its items count
         ranked = metric not in CORRELATIONS
         enough = scored.n_rarer(unit) if ranked else scored.n_items(unit)
-        flags = {
-            "few_blocks": blocks[unit] < MIN_BLOCKS,
-            "few_positives_in_part": ranked and not unit and _has_small_part(scored),
-        }
-        out += _estimate_rows(place, scored.fits, estimate, enough, flags)
+        small = ranked and not unit and _has_small_part(scored)
+        out += _estimate_rows(place, scored.fits, estimate, enough, blocks[unit], small)
     return out
 
 
@@ -185,8 +182,16 @@ def _estimate_rows(
     fits: Sequence[Fit],
     estimate: Estimate,
     rarer: int,
-    flags: Mapping[str, bool],
+    blocks: int,
+    small: bool,
 ) -> list[Row]:
+    """Return the rows of a metric: of every seed, then of all with interval and flags.
+
+    Parameters
+    ----------
+    rarer, blocks : items of the rarer class, or what else an interval needs enough of, and the
+        blocks that they fill. small : whether an averaged part is small.
+    """
     out: list[Row] = [
         {
             **place,
@@ -196,10 +201,14 @@ def _estimate_rows(
         }
         for fit, value in zip(fits, estimate.seeds, strict=True)
     ]
-    low, high = estimate.interval(rarer)
+    low, high = estimate.interval(rarer, blocks)
     seeds = {"pretrain_seed": ALL, "finetune_seed": ALL}
     draws = {fit.finetune_seed for fit in fits if fit.fraction != 1}
-    flags = {**flags, "few_draws": 0 < len(draws) < MIN_DRAWS}
+    flags = {
+        "few_blocks": blocks < MIN_BLOCKS,
+        "few_positives_in_part": small,
+        "few_draws": 0 < len(draws) < MIN_DRAWS,
+    }
     row = {**place, **seeds, "value": estimate.value, "low": low, "high": high}
     out.append({**row, "flags": _joined(flags) or None})
     return out
@@ -223,8 +232,7 @@ def _locus_rows(
         return []
     row = {**meta, "stratum": stratum, "metric": "auroc", "n": loci}
     small = bootstrap.has_small_part(bootstrap.make_units(items, track, place))
-    flags = {"few_blocks": blocks < MIN_BLOCKS, "few_positives_in_part": small}
-    return _estimate_rows(row, fits, estimate, loci, flags)
+    return _estimate_rows(row, fits, estimate, loci, blocks, small)
 
 
 def _validation_rows(meta: Row, items: Items, fits: Sequence[Fit], boot: Bootstrap) -> list[Row]:
@@ -235,7 +243,7 @@ def _validation_rows(meta: Row, items: Items, fits: Sequence[Fit], boot: Bootstr
     mean = float(values @ bootstrap.seed_weights(fits, boot)[:, 0])
     metric = "spearman" if bootstrap.is_effect(items) else "auprc"
     row = {**meta, "stratum": "valid", "metric": metric, "n": len(fits[0].valid_rows)}
-    return _estimate_rows(row, fits, Estimate(values, np.array([mean])), 0, {})
+    return _estimate_rows(row, fits, Estimate(values, np.array([mean])), 0, MIN_BLOCKS, False)
 
 
 def _permutation_rows(items: Items, track: Track) -> list[Row]:
@@ -312,11 +320,8 @@ def _recovered_rows(
         share = Estimate(np.empty(0), (scored.estimates[key].draws - chance.draws) / gap)
         row = {"stratum": ALL, "metric": "recovered", "n": scored.n_items("")}
         place = {**_meta(items, track, model), **row}
-        flags = {
-            "few_blocks": scored.n_blocks("", boot) < MIN_BLOCKS,
-            "few_positives_in_part": _has_small_part(scored),
-        }
-        out += _estimate_rows(place, (), share, scored.n_rarer(""), flags)
+        sizes = scored.n_rarer(""), scored.n_blocks("", boot)
+        out += _estimate_rows(place, (), share, *sizes, _has_small_part(scored))
     return out
 
 
@@ -348,7 +353,7 @@ def _wide_rows(meta: Row, items: Items, track: Track, boot: Bootstrap, scored: S
             estimate = scored.estimates[name, metric]
             row[metric] = estimate.value
             if metric in WITH_INTERVAL:
-                row[f"{metric}_low"], row[f"{metric}_high"] = estimate.interval(rarer)
+                row[f"{metric}_low"], row[f"{metric}_high"] = estimate.interval(rarer, blocks)
         flags = {
             "few_blocks": blocks < MIN_BLOCKS,
             "few_positives": rarer < MIN_POSITIVES and not scored.effect,

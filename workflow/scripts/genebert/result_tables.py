@@ -356,8 +356,8 @@ def _difference(a: Floats, b: Floats, sizes: Row, note: str) -> Row:
     """Return difference, interval and p; without interval where there is too little to draw."""
     found = metrics.paired_difference(a, b)
     count, units = sizes["units"]
-    if count < MIN_POSITIVES:
-        few = f"fewer than {MIN_POSITIVES} {units}"
+    if count < MIN_POSITIVES or sizes["n_blocks"] < 2:
+        few = f"fewer than {MIN_POSITIVES} {units}" if count < MIN_POSITIVES else "one block"
         return {"difference": found.value, "p": float("nan"), "note": _join(note, few)}
     if sizes["n_blocks"] < MIN_BLOCKS:
         note = _join(note, f"fewer than {MIN_BLOCKS} blocks")
