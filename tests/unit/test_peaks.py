@@ -194,7 +194,7 @@ BAD = [
     (
         "bed",
         ["1\t1\t5", "2\t1\t5"],
-        "no contig is in the genome; did you mean 'chr1'.*sed.*'1, 2'.*chr2, chr1",
+        "no contig is in the genome; did you mean 'chr1'.*awk.*'1, 2'.*chr2, chr1",
     ),
     ("bed", ["chr1\t1\t5", "chrQ\t1\t5"], "line 2: 50% of the peaks lie on contigs.*chrQ"),
     ("bed", [], "holds no peaks"),
