@@ -157,7 +157,11 @@ def test_binding_is_matched_and_leaves_chr1_unlabelled(
     assert "chr1" not in set(frame["contig"])
     assert {"IMR-90", "MCF-7"} <= set(info["missing_cell_types"])
     assert abs(leaks.loc["gc_auroc:test", "share"] - 0.5) < 0.06
-    assert frame.groupby(["split", "group", "cell_type"])["label"].mean().eq(0.5).mean() > 0.8
+    beside = frame["stratum"].str.contains("beside")
+    assert 100 < beside.sum() == info["beside"]
+    matched = frame[~beside].groupby(["split", "group", "cell_type"])["label"].mean()
+    assert matched.eq(0.5).mean() > 0.8
+    assert min(info["summits_in_open_regions"].values()) > 0.1  # of the same build
     tags = frame[frame["split"] == "test"]["stratum"].str.split(";").str[0]
     assert set(tags) == {"chromosome", "cell-type", "both"}
     assert set(frame[frame["cell_type"] == "HepG2"]["split"]) == {"test"}
