@@ -21,6 +21,7 @@ from genebert.use.head import fit_head
 from shard_toys import MOTIFS, WIDTH, make_toy
 
 CONFIG = ModelConfig(k=3, stride=2, d_model=16, n_heads=2, n_features=4, n_columns=5)
+HEAD = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
 CONSENSUS = ("TGACTCA", "GATAAG", "CACGTG")
 
 
@@ -125,3 +126,29 @@ def make_fitted(run: ToyRun, **changes: Any) -> kept.Fitted:
         else:
             network = Classifier(run.encoders, len(about.outputs), about.regions, about.focus)
     return kept.Fitted(network.eval(), about)
+
+
+def other(base: str) -> str:
+    return {"A": "C", "C": "G", "G": "T", "T": "A"}[base]
+
+
+def some_variants(run: ToyRun) -> tuple[str, list[str]]:
+    """Return a VCF with every kind of allele, and its lines."""
+    a = run.genome["a"]
+    lines = [
+        f"a\t101\trs1\t{a[100]}\t{other(a[100])}\t9\tPASS\tAF=0.5;GENEBERT_LLR=7\tGT\t0/1",
+        f"a\t121\t.\t{a[120]}\t{other(a[120])},{a[120]}GG,<DEL>\t.\t.\t.\tGT\t0/1",
+        f"a\t131\t.\t{other(a[130])}\t{a[130]}\t.\t.\tAF=1\tGT\t./.",
+        f"a\t141\t.\t{a[140].lower()}\t{other(a[140])}\t.\t.\tAF=1\tGT\t./.",
+        "chrUn\t5\t.\tA\tT\t.\t.\tDB\tGT\t1|1",
+    ]
+    head = HEAD.replace("\n#CHROM", '\n##INFO=<ID=GENEBERT_LLR,Number=A,Type=Float,Description="old">'
+                        '\n##INFO=<ID=AF,Number=A,Type=Float,Description="x">\n#CHROM')  # fmt: skip
+    head = head.replace("INFO\n", "INFO\tFORMAT\tone\n")
+    return head + "\n".join(lines) + "\n", lines
+
+
+def fitted_file(tmp_path: Path, made: kept.Fitted) -> str:
+    path = tmp_path / "fitted.safetensors"
+    kept.write(path, made)
+    return str(path)

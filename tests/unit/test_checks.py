@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import gzip
 import json
-import random
-from collections.abc import Callable
-from copy import deepcopy
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pysam
 import pytest
-import yaml
+from check_toys import CELLS, Config, edit, found, genome, made_config, of, read_yaml
 from safetensors.numpy import save_file
 
 from genebert import checks
-from genebert.checks import Finding, data, machine, peaks, use
+from genebert.checks import data, machine, peaks, use
 from genebert.config import check_config
 from genebert.consensus import RegionSettings, open_pairs, select_regions
 from genebert.errors import InputError
@@ -26,79 +21,11 @@ from genebert.peaks import Peaks
 from genebert.splits import Splits
 from genebert.use import sources
 
-CELLS = ("HSC", "Mono", "B", "NK")
-Config = dict[str, Any]
-
-
-@lru_cache
-def read_yaml(path: Path) -> Config:
-    document: Config = yaml.safe_load(path.read_text())
-    return document
-
-
-@lru_cache
-def genome() -> str:
-    draw = random.Random(1)
-    texts = {c: "".join(draw.choices("ACGT", k=60_000)) for c in ("chr1", "chr2", "chr3")}
-    return "".join(f">{c} a contig\n{t[:30_000]}\n{t[30_000:].lower()}\n" for c, t in texts.items())
-
 
 @pytest.fixture
 def config(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
-    """A genome of three contigs, four peak files and a dataset of every kind, all of them right."""
     monkeypatch.chdir(tmp_path)
-    Path("genome.fa").write_text(genome())
-    lines = ["cell_type\tpeaks\tformat"]
-    for number, cell in enumerate(CELLS):
-        rows = [
-            f"{contig}\t{start}\t{start + 300}\tp\t1\t.\t{start % 97}\t1\t1\t150"
-            for contig in ("chr1", "chr2", "chr3")
-            for start in range(1000 + 10 * number, 59_000, 700)
-        ]
-        Path(f"{cell}.narrowPeak").write_text("\n".join(rows) + "\n")
-        lines.append(f"{cell}\t{cell}.narrowPeak\tnarrowPeak")
-    Path("cells.tsv").write_text("\n".join(lines) + "\n")
-    Path("motifs.meme").write_text(
-        "MEME version 4\n\nALPHABET= ACGT\n\nMOTIF long\nletter-probability matrix: alength= 4 w= 8\n"
-        + "1 0 0 0\n" * 8 + "\nMOTIF short\nletter-probability matrix: alength= 4 w= 2\n" + "1 0 0 0\n" * 2
-    )  # fmt: skip
-    Path("promoters.bed").write_text("chr1\t10\t70\tp1\t1\t+\t59\t70\n")
-    Path("genes.gtf").write_text(
-        'chr1\tx\texon\t11\t70\t.\t+\t.\tgene_id "g"; transcript_id "t";\n'
-    )
-    Path("chip.tsv").write_text(
-        "tf\tcell_type\tpeaks\nSPI1\tB\tB.narrowPeak\nSPI1\tDC\tNK.narrowPeak\n"
-    )
-    Path("variants.tsv").write_text("contig\tposition\tref\talt\tlabel\nchr1\t12\tA\tC\t1\n")
-    Path("train.csv").write_text("sequence,label\nACGT,1\nACGA,0\n")
-    own = {
-        "genome": {"source": "files", "name": "toy", "fasta": "genome.fa", "gtf": "genes.gtf", "blacklist": ""},
-        "atlas": {"cell_types": "cells.tsv"},
-        "splits": {"train": ["chr1"], "valid": ["chr2"], "test": ["chr3"], "held_out_cell_types": ["NK"]},
-        "motifs": {"sources": [{"path": "motifs.meme", "format": "meme"}]},
-        "datasets": [
-            {"task": "promoter", "name": "epd", "kind": "epdnew", "path": "promoters.bed"},
-            {"task": "tfbs", "name": "chip", "kind": "narrowpeak", "path": "chip.tsv"},
-            {"task": "disease", "name": "mpra", "kind": "variants", "path": "variants.tsv"},
-            {"task": "splicing", "name": "sites", "kind": "gtf"},
-            {"task": "accessibility", "name": "atlas", "kind": "regions"},
-            {"task": "promoter", "name": "gue", "kind": "sequences", "path": "train.csv", "tss_offset": 1},
-        ],
-    }  # fmt: skip
-    default = deepcopy(read_yaml(root / "config/config.yaml"))
-    schema = read_yaml(root / "workflow/schemas/config.schema.yaml")
-    merged = {**default, **own}
-    merged["genome"] = {**default["genome"], **own["genome"]}
-    return check_config(merged, schema)
-
-
-def found(config: Config, resources: list[dict[str, str]] | None = None) -> list[Finding]:
-    return list(checks.find(config, resources or []))
-
-
-def of(config: Config, topic: str, level: str) -> list[str]:
-    """Return the lines of a topic and level."""
-    return [str(f) for f in found(config) if (f.topic, f.level) == (topic, level)]
+    return made_config(root)
 
 
 def test_good_files_are_fine(config: Config, tmp_path: Path) -> None:
@@ -358,149 +285,6 @@ def test_all_lines_are_printed_and_an_error_ends_the_run(config: Config) -> None
     with pytest.raises(InputError, match="this run would fail: .* 2 wrong"):  # peaks and tfbs/chip
         checks.check(config=config, resources=[], tell=lines.append)
     assert any(line.startswith("error peaks     B: B.narrowPeak: no such file") for line in lines)
-
-
-def edit(file: str, change: Callable[[str], str]) -> None:
-    Path(file).write_text(change(Path(file).read_text()))
-
-
-@pytest.mark.parametrize(
-    ("file", "change", "topic", "text"),
-    [
-        ("genome.fa", lambda t: t.replace(">chr3", ">chr2"), "genome", "contig name is repeated"),
-        ("genome.fa", lambda t: "x" + t, "genome", "is not a FASTA file; found 'x>chr1 a contig'"),
-        ("genome.fa", lambda t: t.replace("ACG", "A!G", 1), "genome", "chr1 has a letter that is not a DNA base; found '!'"),
-        ("genome.fa", lambda t: t.replace("chr", ""), "splits", "contig of split train is not in the genome; did you mean '1'"),
-        ("genome.fa", lambda t: t + ">chr4\n", "genome", "contig has no sequence; found 'chr4'"),
-        ("cells.tsv", lambda t: t.replace("\t", ","), "atlas", "must be separated by tabs, not by commas"),
-        ("cells.tsv", lambda t: t.replace("NK", "Nk", 1), "atlas", "held-out cell type is not in the table; did you mean 'Nk'"),
-        ("cells.tsv", lambda t: t.replace("\tnarrowPeak", "\tnarowPeak"), "peaks", "did you mean 'narrowPeak'"),
-        ("cells.tsv", lambda t: t.replace("B.narrow", "B.narow"), "peaks", "B: B.narowPeak: no such file; did you mean 'B.narrowPeak'"),
-        ("B.narrowPeak", lambda t: t.replace("chr", ""), "peaks", "B: B.narrowPeak, line 1: no contig is in the genome; did you mean 'chr1'"),
-        ("B.narrowPeak", lambda t: t.replace("\t1000\t", "\t99999\t").replace("\t1020\t1320", "\t61000\t61300"), "peaks", "peak ends beyond chr1; other assembly?"),
-        ("B.narrowPeak", lambda t: t.replace("\t", ","), "peaks", "separated by tabs"),
-        ("motifs.meme", lambda t: t.replace("MEME version 4", "HOCOMOCO"), "motifs", "is not a MEME motif file"),
-        ("promoters.bed", lambda t: t.replace("chr1", "1"), "dataset", "promoter/epd: promoters.bed: no contig of this file is in the genome; did you mean 'chr1'"),
-        ("chip.tsv", lambda t: t.replace("\tB\t", "\tb\t").replace("\tDC\t", "\tdc\t"), "dataset", "no cell type of this table is in the atlas; did you mean 'B'"),
-        ("chip.tsv", lambda t: t.replace("NK.narrowPeak", "NK.narowPeak"), "dataset", "chip.tsv, line 3: no such file; did you mean 'NK.narrowPeak'"),
-        ("variants.tsv", lambda t: t.replace("position", "pos"), "dataset", "column 'position' is missing"),
-        ("variants.tsv", lambda t: t.replace("chr1", "1"), "dataset", "did you mean 'chr1'? (key contig_prefix adds it)"),
-        ("genes.gtf", lambda t: t.replace('gene_id "g"', "gene_id=g"), "dataset", "a GTF (not a GFF3)"),
-        ("train.csv", lambda t: t.replace("sequence", "seq"), "dataset", "promoter/gue: train.csv"),
-    ],
-)  # fmt: skip
-def test_what_is_wrong_is_an_error(
-    config: Config, file: str, change: Callable[[str], str], topic: str, text: str
-) -> None:
-    edit(file, change)
-    assert any(text in line for line in of(config, topic, "error")), [str(f) for f in found(config)]
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "topic", "text"),
-    [
-        ("genome.fasta", "genom.fa", "genome", "genom.fa: no such file; did you mean 'genome.fa'"),
-        ("genome.fasta", "resource:hg19.fa", "genome", "no such download: hg19.fa; did you mean 'hg19.fa.gz'"),
-        ("genome.blacklist", "black.bed", "blacklist", "black.bed: no such file"),
-        ("splits.test", ["chr3:1-70000"], "splits", "interval of split test ends beyond chr3"),
-        ("splits.test", ["chr3:59500-60000"], "splits", "no peak lies in test"),
-        ("splits.held_out_cell_types", ["nk"], "atlas", "did you mean 'NK'"),
-        ("splits.held_out_cell_types", list(CELLS), "splits", "all cell types are held out"),
-        ("atlas.min_replicates", 2, "atlas", "fewer replicates than atlas.min_replicates -> lower it from 2"),
-        ("motifs.p_value", 1e-9, "motifs", "none of 2 motifs can reach"),
-        ("regions.width", 200, "pretrain", "full, sequence, shuffled_matrix: pretrain.row_tokens: a row's segment is longer than the stored sequences; found '127 tokens of k = 6, stride = 3: 384 bases'; expected at most 328"),
-        ("pretrain.micro_batch", 24, "pretrain", "pretrain.batch_size: batch does not divide; found 32"),
-        ("pretrain.processes", 3, "pretrain", "a multiple of 2 x 3 processes x micro_batch 10"),
-        ("pretrain.tokens.stride", 8, "pretrain", "stride leaves bases without a token"),
-        ("pretrain.objectives.mgm.span", [[0.5, 5], [0.6, 7]], "pretrain", "is no list of spans"),
-        ("pretrain.objectives.mgm.span", [[0.5, 41], [0.5, 43]], "pretrain", "no number of hidden bases suits all spans"),
-        ("pretrain.neighbours", 84, "pretrain", "cell type HSC has fewer open regions than a matrix has columns; found '84 neighbours, at most 83 training regions on one contig'"),
-        ("motifs.sources.0.path", "jaspar:1999", "motifs", "no such JASPAR release"),
-        ("datasets.0.path", "promoter.bed", "dataset", "promoter/epd: promoter.bed: no such file; did you mean 'promoters.bed'"),
-    ],
-)  # fmt: skip
-def test_wrong_settings_are_an_error(
-    config: Config, key: str, value: Any, topic: str, text: str
-) -> None:
-    if value == "jaspar:1999":
-        config["motifs"]["sources"][0]["format"] = "pyjaspar"
-    target: Any = config
-    *blocks, last = key.split(".")
-    for block in blocks:
-        target = target[int(block)] if block.isdecimal() else target[block]
-    target[last] = value
-    lines = [
-        str(f)
-        for f in checks.find(config, [{"name": "hg19.fa.gz", "bytes": "9"}])
-        if (f.topic, f.level) == (topic, "error")
-    ]
-    assert any(text in line for line in lines), lines
-
-
-def test_labels_of_a_vcf_are_read_as_the_run_does(config: Config) -> None:
-    lines = ["##fileformat=VCFv4.2", '##INFO=<ID=SIG,Number=1,Type=String,Description="x">']
-    lines += ["#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO", "1\t12\t.\tA\tC\t.\t.\tSIG=bad"]
-    Path("v.vcf").write_text("\n".join(lines) + "\n")
-    row = config["datasets"][2]
-    row |= {"path": "v.vcf", "label_info": "SIG", "contig_prefix": "chr"}
-    assert any("1 variants; REF is compared" in line for line in of(config, "dataset", "ok"))
-    row["cell_type"] = "Bcell"
-    (line,) = of(config, "dataset", "error")
-    assert "no cell type of the variants is in the atlas" in line
-    row |= {"cell_type": "B", "contig_prefix": ""}
-    (line,) = of(config, "dataset", "error")
-    assert "did you mean 'chr1'? (key contig_prefix adds it)" in line
-    row["columns"] = {"lable": "x"}
-    (line,) = of(config, "dataset", "error")
-    assert "unknown field 'lable' in columns; did you mean 'label'" in line
-
-
-def test_what_no_dataset_reads_is_read_as_well(config: Config) -> None:
-    config["datasets"] = [config["datasets"][0] | {"negatives": "natural"}]
-    (line,) = of(config, "dataset", "error")
-    assert "unknown negatives; found 'natural'; expected matched, open, legacy" in line
-    assert any("genes.gtf, 1 exons" in line for line in of(config, "annotation", "ok"))
-    Path("genes.gtf").write_text("chr1\tx\texon\t11\t70\t.\t+\t.\tID=e1;Parent=t1\n")
-    (line,) = of(config, "annotation", "error")
-    assert "a GTF (not a GFF3)" in line
-    Path("clusters.tsv").write_text("motif\tgroup\nlong\ta\n")
-    config["motifs"]["clusters"] = "clusters.tsv"
-    assert "column 'cluster' is missing" in "".join(of(config, "motifs", "error"))
-    Path("clusters.tsv").write_text("motif\tcluster\nlong\ta\n")
-    assert any("clusters.tsv: 1 clusters" in line for line in of(config, "motifs", "ok"))
-
-
-def test_a_contig_of_the_genome_may_come_late(
-    config: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A pilot of one chromosome with the labels of all: what comes first is not in the genome."""
-    monkeypatch.setattr(checks.labels, "HEAD", 3)
-    exon = 'chrQ\tx\texon\t11\t70\t.\t+\t.\tgene_id "g"; transcript_id "t";\n'
-    own = Path("genes.gtf").read_text()
-    Path("genes.gtf").write_text(exon * 9 + own)
-    head, variant = Path("variants.tsv").read_text().splitlines()
-    others = "\n".join(variant.replace("chr1", "chrQ") for _ in range(9))
-    Path("variants.tsv").write_text(f"{head}\n{others}\n{variant}\n")
-    peaks = Path("B.narrowPeak").read_text()
-    config["atlas"]["cell_types"] = "cells.tsv"
-    Path("chip.narrowPeak").write_text(peaks.replace("chr1", "chrQ"))
-    Path("chip.tsv").write_text("tf\tcell_type\tpeaks\nSPI1\tB\tchip.narrowPeak\n")
-    assert not of(config, "dataset", "error")
-    Path("genes.gtf").write_text(exon * 9)
-    assert any(
-        "no contig of this file is in the genome" in x for x in of(config, "dataset", "error")
-    )
-
-
-def test_a_known_assembly_is_recognised_and_a_wrong_name_is_an_error(
-    config: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lengths = {"chr1": 60_000, "chr2": 60_000, "chr3": 60_000}
-    monkeypatch.setitem(data.BUILDS, "hg19", lengths)
-    assert ", the lengths of hg19" in of(config, "genome", "ok")[0]
-    config["genome"]["name"] = "hg38"
-    (line,) = of(config, "genome", "error")
-    assert "length of chr1 is not that of hg38; this looks like hg19" in line
 
 
 def test_downloads_are_named_and_not_made(config: Config) -> None:

@@ -22,18 +22,12 @@ from genebert.genome import encode
 from genebert.use import attributions, embed, predictions, tracks, variants
 from genebert.use.bigwig import write_bigwig
 from genebert.use.head import Head
-from use_toys import WIDTH, ToyRun, make_fitted, make_run
-
-HEAD = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+from use_toys import HEAD, WIDTH, ToyRun, fitted_file, make_fitted, make_run, other, some_variants
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> ToyRun:
     return make_run(tmp_path_factory.mktemp("toy-run"))
-
-
-def other(base: str) -> str:
-    return {"A": "C", "C": "G", "G": "T", "T": "A"}[base]
 
 
 # embeddings
@@ -109,22 +103,6 @@ def score(run: ToyRun, tmp_path: Path, text: str, **changes: Any) -> tuple[pd.Da
     }  # fmt: skip
     variants.score_vcf(**job | changes)
     return pd.read_csv(out["table"], sep="\t", na_values="NA"), tmp_path
-
-
-def some_variants(run: ToyRun) -> tuple[str, list[str]]:
-    """Return a VCF with every kind of allele, and its lines."""
-    a = run.genome["a"]
-    lines = [
-        f"a\t101\trs1\t{a[100]}\t{other(a[100])}\t9\tPASS\tAF=0.5;GENEBERT_LLR=7\tGT\t0/1",
-        f"a\t121\t.\t{a[120]}\t{other(a[120])},{a[120]}GG,<DEL>\t.\t.\t.\tGT\t0/1",
-        f"a\t131\t.\t{other(a[130])}\t{a[130]}\t.\t.\tAF=1\tGT\t./.",
-        f"a\t141\t.\t{a[140].lower()}\t{other(a[140])}\t.\t.\tAF=1\tGT\t./.",
-        "chrUn\t5\t.\tA\tT\t.\t.\tDB\tGT\t1|1",
-    ]
-    head = HEAD.replace("\n#CHROM", '\n##INFO=<ID=GENEBERT_LLR,Number=A,Type=Float,Description="old">'
-                        '\n##INFO=<ID=AF,Number=A,Type=Float,Description="x">\n#CHROM')  # fmt: skip
-    head = head.replace("INFO\n", "INFO\tFORMAT\tone\n")
-    return head + "\n".join(lines) + "\n", lines
 
 
 def test_every_allele_has_a_row_with_scores_or_a_reason(run, tmp_path, monkeypatch):
@@ -381,12 +359,6 @@ def test_a_track_is_sorted_and_a_browser_reads_it(run, tmp_path):
 # predictions
 
 
-def fitted_file(tmp_path: Path, made: kept.Fitted) -> str:
-    path = tmp_path / "fitted.safetensors"
-    kept.write(path, made)
-    return str(path)
-
-
 @pytest.mark.parametrize("architecture", ["encoders", "cnn"])
 def test_a_kept_network_is_the_network(run, tmp_path, architecture):
     made = make_fitted(run, **({"architecture": None} if architecture == "cnn" else {}))
@@ -506,106 +478,3 @@ def test_tracks_of_a_network(run, tmp_path):
     ):
         with pytest.raises(InputError, match=message):
             tracks.attribute_bed(**job | changes)
-
-
-# the verbs of a notebook
-
-
-def test_an_open_run_knows_its_files(run, tmp_path):
-    opened = genebert.open_run(str(run.results / "pretrain/full"))
-    opened.embed_bed(run.write("o.bed", "a\t100\t120\n"), tmp_path / "o.h5ad", ["B"])
-    assert anndata.read_h5ad(tmp_path / "o.h5ad").obsm["region_B"].shape == (1, 16)
-    lonely = tmp_path / "lonely/seed-1"
-    lonely.mkdir(parents=True)
-    (lonely / "config.json").touch()
-    with pytest.raises(InputError, match="not beside it"):
-        genebert.open_run(str(lonely))
-
-
-def test_cell_types_may_be_an_array_and_no_single_text(run, tmp_path):
-    opened = genebert.open_run(str(run.results / "pretrain/full"))
-    bed = run.write("o.bed", "a\t100\t120\n")
-    opened.embed_bed(bed, tmp_path / "o.h5ad", np.array(["HSC", "B"]))
-    assert set(anndata.read_h5ad(tmp_path / "o.h5ad").obsm) == {"region_HSC", "region_B"}
-    with pytest.raises(InputError, match=r"not in a list; found 'HSC'; expected \['HSC'\]"):
-        opened.embed_bed(bed, tmp_path / "p.h5ad", "HSC")
-
-
-def test_a_verb_that_fails_leaves_the_older_files(run, tmp_path, monkeypatch):
-    opened = genebert.open_run(str(run.results / "pretrain/full"))
-    home = Path(opened.file("tasks/tfbs/toy/genebert"))
-    home.mkdir(parents=True)
-    fitted_file(home, make_fitted(run, regions=True))
-    track, table, summary = (tmp_path / name for name in ("t.bedgraph", "t.tsv", "new/t.json"))
-    for path in (track, table):
-        path.write_text("mine")
-    bed = run.write("o.bed", "a\t100\t120\n")
-    with pytest.raises(InputError, match="unknown method"):
-        opened.attribute_bed(bed, run.head, bedgraph=track, summary=summary, method="grad")
-
-    def broken(*_: Any) -> None:
-        raise InputError("broken off")
-
-    monkeypatch.setattr(predictions, "probabilities", broken)
-    with pytest.raises(InputError, match="broken off"):
-        opened.predict_bed(bed, "tfbs/toy", table=table, summary=summary, cell_types=["B"])
-    assert track.read_text() == table.read_text() == "mine"
-    assert {path.name for path in tmp_path.rglob("*")} == {"t.bedgraph", "t.tsv", "new"}
-
-
-def test_links_are_followed_and_what_is_no_file_stays(run, tmp_path):
-    opened = genebert.open_run(str(run.results / "pretrain/full"))
-    (tmp_path / "scratch").mkdir()
-    target, link = tmp_path / "scratch/t.bedgraph", tmp_path / "t.bedgraph"
-    link.symlink_to(target)
-    bed = run.write("o.bed", "a\t100\t120\n")
-    opened.attribute_bed(bed, run.head, bedgraph=link, summary="/dev/null", method="gradient")
-    assert link.is_symlink()
-    assert target.read_text().startswith("a\t100\t101\t")
-    assert not Path("/dev/null").is_file()
-    text, _ = some_variants(run)
-    annotated = tmp_path / "v.vcf.gz"
-    annotated.symlink_to(tmp_path / "scratch/v.vcf.gz")
-    opened.score_vcf(
-        run.write("v.vcf", text), run.head, table=tmp_path / "v.tsv", annotated=annotated,
-        summary=tmp_path / "v.json",
-    )  # fmt: skip
-    assert (tmp_path / "scratch/v.vcf.gz.tbi").exists()
-
-
-def verbs(opened: Any, mine: Path, alias: Path, free: Path) -> dict[str, Any]:
-    """Return calls of every verb, each with an output that is an input by another name."""
-    tsv, summary, other, annotated = (free / x for x in ("o.tsv", "o.json", "head", "o.vcf.gz"))
-    return {
-        "embed": lambda: opened.embed_bed(mine, alias),
-        "head": lambda: opened.fit_head(opened.weights),
-        "annotated": lambda: opened.score_vcf(mine, other, table=tsv, annotated=alias, summary=summary),
-        "variants": lambda: opened.score_vcf(mine, other, table=alias, annotated=annotated, summary=summary),
-        "read-out": lambda: opened.score_vcf(mine, other, table=tsv, annotated=annotated, summary=other),
-        "predictions": lambda: opened.predict_bed(mine, "tfbs/chip", table=tsv, summary=alias),
-        "track": lambda: opened.attribute_bed(mine, other, bedgraph=alias, summary=summary),
-        "one output": lambda: opened.predict_bed(mine, "tfbs/chip", table=tsv, summary=tsv),
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize("verb", verbs(None, Path(), Path(), Path()))
-@pytest.mark.parametrize("kind", ["same", "relative", "symlink", "hardlink"])
-def test_no_verb_overwrites_what_it_reads(run, tmp_path, monkeypatch, verb, kind):
-    monkeypatch.chdir(tmp_path)
-    mine, folder, alias = tmp_path / "mine.vcf.gz", tmp_path / "written", Path("alias")
-    mine.write_text("mine")
-    folder.mkdir()
-    if kind == "symlink":
-        alias.symlink_to(mine)
-    elif kind == "hardlink":
-        alias.hardlink_to(mine)
-    else:
-        alias = mine if kind == "same" else Path("written/../mine.vcf.gz")
-    weights = Path(run.weights).read_bytes()
-    opened = genebert.open_run(str(run.results / "pretrain/full"))
-    with pytest.raises(InputError, match="would overwrite the (input|output)") as caught:
-        verbs(opened, mine, alias, folder)[verb]()
-    assert "\n" not in str(caught.value)
-    assert mine.read_text() == "mine"
-    assert Path(run.weights).read_bytes() == weights
-    assert not list(folder.iterdir())

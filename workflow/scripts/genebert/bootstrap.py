@@ -24,6 +24,7 @@ MIN_POSITIVES = 50
 MIN_IN_PART = 10
 ALL = "all"
 WITHIN = "within-locus"
+AXES = ("chromosome", "cell-type", "both")  # tags that say what is held out
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def make_slices(items: Items, track: Track) -> list[Slice]:
     out = [Slice(ALL, headline)]
     axes = sorted(set(axis) - {""})
     out += [Slice(value, (axis == value) & own) for value in axes]
-    for tag in sorted({tag for t in tags for tag in t} - {*axes, BESIDE, WHOLE_LOCUS}):
+    for tag in sorted({tag for t in tags for tag in t} - {*AXES, BESIDE, WHOLE_LOCUS}):
         has = has_tag(tags, tag)
         out.append(Slice(tag, has & (inductive if tag == "discordant" else headline)))
         if tag == "discordant":
