@@ -62,11 +62,12 @@ def write_vcf(
     *,
     index: bool = True,
     extra: str = "",
+    people: list[str] = PEOPLE,
 ) -> str:
     lines = [
         "##fileformat=VCFv4.2", f"##contig=<ID={contig}>",
         '##FORMAT=<ID=GT,Number=1,Type=String,Description="x">',
-        "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\t" + "\t".join(PEOPLE),
+        "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\t" + "\t".join(people),
     ]  # fmt: skip
     for position, ref, alt, calls in records:
         line = [contig, str(position), ".", ref, alt, ".", ".", ".", "GT", *calls]
@@ -143,6 +144,90 @@ def test_missing_calls_are_kept_apart_from_reference(place: Path) -> None:
     assert info["calls"]["calls missing"] == 1
     reference = arrays["reference_row"][0]
     assert arrays["hap_index"][3, :, 0].tolist() == [reference, reference]
+    assert arrays["missing"].tolist() == [[False], [False], [False], [True]]
+
+
+def test_half_a_call_is_missing_and_a_haploid_one_counts_twice_for_all_models(place: Path) -> None:
+    half = [
+        (12, "C", "G", ["1|1", "1", "./1", "1|."]),
+        (22, "T", "TGG", ["0|1", "0", "1|1", "1|1"]),
+    ]
+    frame, info, arrays = build(place, write_vcf(place, half))
+    assert arrays["dosage"].T.tolist() == [[2, 2, -1, -1], [1, 0, 2, 2]]
+    assert arrays["missing"][:, 0].tolist() == [False, False, True, True]
+    only = arrays["variant_row"][0]
+    assert arrays["hap_index"][1, :, 0].tolist() == [only, only]
+    assert info["calls"] == {"calls haploid (read as two copies)": 2, "calls missing": 2}
+    # a sequence that only people with missing calls would carry is none of the dataset
+    assert len(frame) == 4  # the reference, both variants alone, and together
+
+
+def test_call_rates_of_cases_and_controls_are_told(
+    place: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, info, _ = build(place, write_vcf(place))
+    assert info["call_rate"] == {"cases": 1.0, "controls": 0.875}
+    assert info["flags"] == ["call_rate_differs"]
+    assert "100.00% in cases, 87.50% in controls" in info["captions"]["call rate"]
+    assert "cases and controls differ in their call rate" in caplog.text
+    caplog.clear()
+    called = [(p, r, a, ["0|1" if c == "./." else c for c in calls]) for p, r, a, calls in RECORDS]
+    _, info, arrays = build(place, write_vcf(place, called))
+    assert info["flags"] == []
+    assert not caplog.records
+    assert not arrays["missing"].any()
+
+
+def test_copies_of_people_are_told_and_stay_together(
+    place: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, info, arrays = build(place, write_crowd(place, [*range(29), 4]))
+    cluster = arrays["cluster"].tolist()
+    assert cluster[29] == cluster[4]
+    assert len(set(cluster)) == 29
+    told = {key: info["relatives"][key] for key in ("people", "clusters", "copies", "variants")}
+    assert told == {"people": 2, "clusters": 1, "copies": 2, "variants": 300}
+    assert "2 people in 1 clusters" in info["captions"]["copies and close relatives"]
+    (warning,) = caplog.records
+    assert "people are copies or close relatives: 2 people in 1 clusters" in warning.getMessage()
+    assert read_leaks(place) == [("people_related", 2, 0)]
+
+
+def test_a_cohort_of_relatives_is_a_one_line_error(place: Path) -> None:
+    with pytest.raises(InputError, match="copies or relatives of each other; found '4 clusters"):
+        build(place, write_crowd(place, [i % 4 for i in range(30)]))
+
+
+def write_crowd(place: Path, source: list[int]) -> str:
+    """Write 300 variants of as many people as ``source``, who have its members' genotypes."""
+    rng = np.random.default_rng(5)
+    bases = decode(rng.integers(0, 4, 400).astype(np.uint8))
+    (place / "genome.fa").write_text(f">chr1\n{bases}\n")
+    (place / "genome.fa.fai").unlink()
+    pysam.faidx(str(place / "genome.fa"))
+    people = [f"p{i}" for i in range(len(source))]
+    table = {"sample": people, "phenotype": np.arange(len(source)) % 2}
+    pd.DataFrame(table).to_csv(place / "phenotypes.tsv", sep="\t", index=False)
+    alleles = rng.integers(0, 2, (300, len(source), 2))[:, source]
+    records = [
+        (at + 1, bases[at], "ACGT"[("ACGT".index(bases[at]) + 1) % 4],
+         [f"{a}|{b}" for a, b in alleles[at].tolist()])
+        for at in range(300)
+    ]  # fmt: skip
+    return write_vcf(place, records, people=people)
+
+
+def test_copies_among_too_few_variants_are_not_looked_for(place: Path) -> None:
+    _, info, arrays = build(place, write_vcf(place))
+    assert info["relatives"]["least_kinship"] is None
+    assert "not told from unrelated people" in info["captions"]["copies and close relatives"]
+    assert arrays["cluster"].tolist() == [0, 1, 2, 3]
+    assert read_leaks(place) == []
+
+
+def read_leaks(place: Path) -> list[tuple[str, int, int]]:
+    table = pd.read_csv(place / "leaks", sep="\t")
+    return list(zip(table["check"], table["found"], table["removed"], strict=True))
 
 
 def test_phase_is_used_and_its_absence_counted(place: Path) -> None:
@@ -160,10 +245,12 @@ def test_phase_is_used_and_its_absence_counted(place: Path) -> None:
     [
         ("0|1", (0, 1, "")),
         ("1/1", (1, 1, "")),
-        (".", (-1, -1, "calls not diploid (taken as missing)")),
-        ("1", (-1, -1, "calls not diploid (taken as missing)")),
-        ("0/1/1", (-1, -1, "calls not diploid (taken as missing)")),
+        (".", (-1, -1, "calls missing")),
+        ("0", (0, 0, "calls haploid (read as two copies)")),
+        ("1", (1, 1, "calls haploid (read as two copies)")),
+        ("0/1/1", (-1, -1, "calls neither haploid nor diploid (taken as missing)")),
         ("./1", (-1, -1, "calls missing")),
+        ("1|.", (-1, -1, "calls missing")),
         ("1/0", (1, 0, "heterozygous calls without phase (order of the file)")),
     ],
 )
@@ -197,7 +284,7 @@ def test_people_covariates_and_oracle(place: Path, caplog: pytest.LogCaptureFixt
     )
     _, info, arrays = build(place, write_vcf(place), truth=[str(place / "truth.tsv")])
     assert info["phenotypes_of_unknown_people"] == 1
-    (warning,) = caplog.records
+    warning = caplog.records[0]
     assert warning.levelname == "WARNING"
     assert "phenotypes.tsv: 1 people are not in" in warning.getMessage()
     assert arrays["samples"].tolist() == PEOPLE

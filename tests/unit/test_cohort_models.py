@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -22,11 +24,11 @@ def make_people(
     liability = risk + rng.normal(0, 0.7 * risk.std(), n)
     labels = (liability > np.median(liability)).astype(np.int8)
     covariates = np.column_stack([population, rng.normal(50, 10, n)]).astype(np.float32)
-    return cm.People(labels, covariates, dosage), dosage.astype(np.float32)
+    return cm.People(labels, covariates, dosage, np.arange(n)), dosage.astype(np.float32)
 
 
 def folds(people: cm.People, x: np.ndarray | None, count: int = 5) -> list[cm.Fold]:
-    outer = cm.stratified_folds(people.labels, count, [3])
+    outer = cm.stratified_folds(people.labels, people.cluster, count, [3])
     return cm.make_folds(x, people, outer)
 
 
@@ -69,12 +71,112 @@ def test_few_features_are_fitted_as_their_inner_products_are() -> None:
 
 def test_folds_are_stratified_and_seeded() -> None:
     labels = np.repeat([0, 1], [50, 23]).astype(np.int8)
-    found = cm.stratified_folds(labels, 5, [1])
+    alone = np.arange(73)
+    found = cm.stratified_folds(labels, alone, 5, [1])
     for value in (0, 1):
         counts = np.bincount(found[labels == value], minlength=5)
         assert np.ptp(counts) <= 1
-    np.testing.assert_array_equal(found, cm.stratified_folds(labels, 5, [1]))
-    assert (found != cm.stratified_folds(labels, 5, [2])).any()
+    np.testing.assert_array_equal(found, cm.stratified_folds(labels, alone, 5, [1]))
+    assert (found != cm.stratified_folds(labels, alone, 5, [2])).any()
+
+
+def test_folds_without_relatives_are_dealt_one_after_the_other() -> None:
+    labels = (np.random.default_rng(6).random(101) < 0.3).astype(np.int8)
+    for folds in (2, 3, 5):
+        order = np.random.default_rng([4]).permutation(101)
+        order = order[np.argsort(labels[order], kind="stable")]
+        dealt = np.empty(101, dtype=int)
+        dealt[order] = np.arange(101) % folds
+        np.testing.assert_array_equal(
+            cm.stratified_folds(labels, np.arange(101)[::-1], folds, [4]), dealt
+        )
+
+
+def test_relatives_share_a_fold_and_folds_stay_balanced() -> None:
+    rng = np.random.default_rng(7)
+    labels = (rng.random(300) < 0.4).astype(np.int8)
+    cluster = np.concatenate([np.repeat(np.arange(30), 3), np.repeat(30, 12), np.arange(31, 229)])
+    cluster = rng.permutation(cluster)
+    found = cm.stratified_folds(labels, cluster, 5, [1])
+    for number in np.unique(cluster):
+        assert len(np.unique(found[cluster == number])) == 1
+    for value in (0, 1):
+        assert np.ptp(np.bincount(found[labels == value], minlength=5)) <= 2
+    assert (found != cm.stratified_folds(labels, cluster, 5, [2])).any()
+
+
+def test_as_many_clusters_as_folds_can_be_fitted() -> None:
+    people, x = make_people(n=120)
+    few = np.repeat(np.arange(5), [60, 30, 20, 5, 5])
+    together = replace(people, cluster=few)
+    assert np.isfinite(cm.nested(folds(together, x), [1]).test).all()
+
+
+def test_copies_of_people_are_no_knowledge() -> None:
+    """A quarter of a cohort whose genotypes mean nothing stands in it twice."""
+    areas = {}
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        dosage = rng.binomial(2, rng.uniform(0.1, 0.5, 300), (200, 300)).astype(np.int8)
+        source = np.concatenate([np.arange(200), np.arange(66)])
+        labels, alone = rng.integers(0, 2, 200).astype(np.int8)[source], np.arange(266)
+        people = cm.People(labels, np.zeros((266, 0), np.float32), dosage[source], source)
+        x = people.dosage.astype(np.float32)
+        for name, cluster in (("kept together", source), ("ignored", alone)):
+            result = cm.nested(folds(replace(people, cluster=cluster), x), [1])
+            areas.setdefault(name, []).append(cm.auroc(labels, result.test))
+            chosen = cm.auroc(labels, result.valid)  # copies in two inner folds choose as wrongly
+            areas.setdefault(f"{name}, inner", []).append(chosen)
+    mean = {name: np.mean(values) for name, values in areas.items()}
+    assert mean["ignored"] > 0.6
+    assert mean["ignored, inner"] > 0.6
+    assert mean["kept together"] < 0.55
+    assert mean["kept together, inner"] < 0.57
+
+
+def test_relatives_of_people_left_out_are_dropped_from_training() -> None:
+    population = np.array([0, 0, 0, 1, 1, 1, 2, 2])
+    cluster = np.array([0, 1, 2, 0, 4, 4, 2, 7])
+    parts = cm.left_out(population, cluster)
+    assert [out.tolist() for _, out in parts] == [[0, 1, 2], [3, 4, 5], [6, 7]]
+    assert [train.tolist() for train, _ in parts] == [[4, 5, 7], [1, 2, 6, 7], [0, 1, 3, 4, 5]]
+    labels = np.array([0, 1] * 4, dtype=np.int8)
+    people = cm.People(labels, np.zeros((8, 0), np.float32), np.zeros((8, 0), np.int8), cluster)
+    assert not cm.can_leave_out(population, people)  # two clusters for three inner folds
+    assert cm.can_leave_out(population, replace(people, cluster=np.arange(8)))
+    assert not cm.can_leave_out(np.zeros(8, dtype=int), people)
+
+
+def test_a_cluster_of_all_populations_has_no_inner_score() -> None:
+    people, x = make_people()
+    population = people.covariates[:, 0].astype(int)
+    cluster = people.cluster.copy()
+    pair = [np.flatnonzero(population == k)[0] for k in (0, 1)]
+    cluster[pair] = 0
+    people = replace(people, cluster=cluster)
+    result = cm.nested(cm.make_folds(x, people, population), [1], centre=True)
+    assert np.flatnonzero(np.isnan(result.valid)).tolist() == sorted(pair)
+    assert np.isfinite(result.test).all()
+
+
+def test_calls_missing_in_cases_are_no_knowledge() -> None:
+    """Genotypes mean nothing, but calls of cases are missing more often."""
+    areas = {"read as reference": [], "missing": []}
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        labels = (np.arange(300) % 2).astype(np.int8)
+        haplotypes = rng.random((300, 2, 250)) < rng.uniform(0.05, 0.5, 250)
+        missing = rng.random((300, 250)) < np.where(labels == 1, 0.1, 0)[:, None]
+        dosage = np.where(missing, -1, haplotypes.sum(axis=1)).astype(np.int8)
+        people = cm.People(labels, np.zeros((300, 0), np.float32), dosage, np.arange(300))
+        # two sequences of every element: the reference and the alternative
+        rows = np.concatenate([np.zeros(250), rng.normal(size=250)])[:, None]
+        carried = np.where(missing[:, None], 0, haplotypes) * 250 + np.arange(250)
+        for name, unknown in (("read as reference", np.zeros_like(missing)), ("missing", missing)):
+            x = cm.haplotype_features(rows, carried, np.arange(250), unknown)
+            areas[name].append(cm.auroc(labels, cm.nested(folds(people, x), [1]).test))
+    assert np.mean(areas["read as reference"]) > 0.6
+    assert np.mean(areas["missing"]) < 0.55
 
 
 def test_principal_components_find_the_population_in_people_left_out() -> None:
@@ -110,6 +212,12 @@ def test_missing_dosages_get_the_mean_of_the_training_people() -> None:
     out = cm.prepare(x, train, per_feature=False)
     assert out[[2, 4], 0].tolist() == [0, 0]
     assert out[0, 0] == pytest.approx(-4 / 3)
+    unknown = np.full_like(x, np.nan)  # to everybody, and to those in training
+    assert cm.prepare(unknown, train, per_feature=True).shape == (25, 0)
+    unknown[20:] = 1
+    found = cm.prepare(np.hstack([x, unknown]), train, per_feature=True)
+    assert found.shape == (25, 1)
+    assert np.isfinite(found).all()
 
 
 def test_rare_features_are_left_out_by_their_carriers_in_training() -> None:
@@ -140,33 +248,29 @@ def test_dosages_predict_and_covariates_do_not() -> None:
 def test_covariates_know_nothing_of_causal_variants() -> None:
     """Shuffling single variants between people of a fold changes nothing but the PCs."""
     people, _ = make_people(variants=1, causal=1)
-    constant = cm.People(people.labels, people.covariates, np.zeros_like(people.dosage))
+    constant = replace(people, dosage=np.zeros_like(people.dosage))
     rare = people.dosage.copy()
     rare[:] = 0
     rare[:4] = 1  # below the burden filter: no PC either
     a = cm.nested(folds(constant, None), [1]).test
-    b = cm.nested(folds(cm.People(people.labels, people.covariates, rare), None), [1]).test
+    b = cm.nested(folds(replace(people, dosage=rare), None), [1]).test
     np.testing.assert_allclose(a, b, atol=1e-9)
 
 
 def test_no_label_or_genotype_of_people_left_out_is_used() -> None:
     people, x = make_people()
-    outer = cm.stratified_folds(people.labels, 5, [3])
+    outer = cm.stratified_folds(people.labels, people.cluster, 5, [3])
     out = np.flatnonzero(outer == 2)
     first = cm.nested(cm.make_folds(x, people, outer), [1])
     labels = people.labels.copy()
     labels[out] = 1 - labels[out]
-    other = cm.nested(
-        cm.make_folds(x, cm.People(labels, people.covariates, people.dosage), outer), [1]
-    )
+    other = cm.nested(cm.make_folds(x, replace(people, labels=labels), outer), [1])
     np.testing.assert_array_equal(other.test[out], first.test[out])
     assert (other.test[outer == 1] != first.test[outer == 1]).any()
     # one person's genotypes move that person's score only
     changed, dosage = x.copy(), people.dosage.copy()
     changed[out[0]], dosage[out[0]] = 2, 2
-    moved = cm.nested(
-        cm.make_folds(changed, cm.People(people.labels, people.covariates, dosage), outer), [1]
-    )
+    moved = cm.nested(cm.make_folds(changed, replace(people, dosage=dosage), outer), [1])
     np.testing.assert_allclose(moved.test[out[1:]], first.test[out[1:]], atol=1e-6)
     assert moved.test[out[0]] != first.test[out[0]]
 
@@ -232,8 +336,13 @@ def test_shuffled_labels_are_not_below_chance() -> None:
 def test_haplotype_features_add_both_copies() -> None:
     rows = np.array([[0.0, 1], [2, 1], [5, 5], [5, 8]])
     hap_index = np.array([[[0, 2], [1, 3]], [[1, 2], [1, 2]]], dtype=np.int32)  # [n, 2, E]
-    found = cm.haplotype_features(rows, hap_index, np.array([0, 2], dtype=np.int32))
+    missing = np.zeros((2, 2), dtype=bool)
+    reference = np.array([0, 2], dtype=np.int32)
+    found = cm.haplotype_features(rows, hap_index, reference, missing)
     assert found.tolist() == [[2, 0, 0, 3], [4, 0, 0, 0]]
+    missing[1, 0] = True
+    found = cm.haplotype_features(rows, hap_index, reference, missing)
+    np.testing.assert_array_equal(found, [[2, 0, 0, 3], [np.nan, np.nan, 0, 0]])
 
 
 def test_reduced_columns_are_the_axes_of_the_regions() -> None:
@@ -250,7 +359,7 @@ def test_reduced_columns_are_the_axes_of_the_regions() -> None:
 def test_inner_scores_are_of_people_left_out_too() -> None:
     people, x = make_people()
     noise = np.random.default_rng(8).permutation(people.labels)
-    fold = folds(cm.People(noise, people.covariates, people.dosage), x)[0]
+    fold = folds(replace(people, labels=noise), x)[0]
     for variance in (0.0, 8.0):
         one = [cm.Choice(), cm.Choice(variance)]
         with pytest.MonkeyPatch.context() as patch:

@@ -41,7 +41,7 @@ def arguments(tmp_path):
     leaks = [
         "check found removed share\nany_copy 4 4 0.1\nremaining_duplicate 0 0 0\n"
         "gc_positive:test 9 0 0.5\ngc_auroc:test 9 0 0.71\n",
-        "check found removed share\npeople_twice 0 0 0\n",
+        "check found removed share\npeople_related 0 0 0\n",
     ]
     qc = "cell_type reason count\nB read 10\nB kept 8\nB overlap 2\nB blacklist 0\nB open_regions 9\n"
     qc += "* regions_train 6\n* held_out_only_train 2\n* mean_gc_percent_train 41\n"
@@ -103,6 +103,7 @@ def test_leakage_page(arguments, tmp_path):
         ({"any_copy": (0, 0)}, "no copy"),
         ({"any_copy": (2, 2)}, "copies removed"),
         ({"any_copy": (2, 0)}, "copies left in"),
+        ({"people_related": (2, 0)}, "relatives in one fold"),
         ({"any_copy": (0, 0), "remaining_duplicate": (1, 0)}, "duplicates remain"),
         (
             {"copy_on_another_contig": (2, 2), "copy_in_another_fold": (5, 0)},

@@ -140,6 +140,7 @@ def cohort(tmp_path: Path) -> Path:
         covariate_names=np.array(["age"]), population=np.array(["x", "y"] * 60),
         oracle=np.linspace(0.01, 0.99, 120), hap_index=(haplotypes + 2 * np.arange(6)).astype("i4"),
         reference_row=np.arange(0, 12, 2).astype("i4"), dosage=dosage.astype(np.int8),
+        missing=np.zeros((120, 6), bool), cluster=np.arange(120),
         variants=np.array([f"v{i}" for i in range(6)]), variant_contig=np.array(["chr1"] * 6),
         variant_row=np.arange(1, 12, 2).astype("i4"),
         variant_reference=np.arange(0, 12, 2).astype("i4"),
@@ -399,11 +400,43 @@ def test_no_genotype_of_one_reaches_the_features_of_others(
     assert (after[0] != before[0]).any()
 
 
-def test_one_population_has_no_track_of_its_own(cohort: Path) -> None:
-    with np.load(cohort / "cohort.npz") as file:
+def change(folder: Path, **changes: np.ndarray) -> None:
+    """Write other arrays into the toy's genotypes."""
+    with np.load(folder / "cohort.npz") as file:
         arrays = {name: file[name] for name in file.files}
-    arrays["population"] = np.array([""] * 120)
-    np.savez_compressed(cohort / "cohort.npz", **arrays)
+    np.savez_compressed(folder / "cohort.npz", **{**arrays, **changes})
+
+
+def test_elements_with_missing_calls_are_unknown_to_models_of_sequences(
+    cohort: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = np.zeros((120, 6), dtype=bool)
+    missing[7, 2] = missing[9, 0] = True
+    change(cohort, missing=missing)
+    seen = []
+    plain = disease_models.cm.make_folds
+    monkeypatch.setattr(
+        disease_models.cm, "make_folds", lambda x, *rest: seen.append(x) or plain(x, *rest)
+    )
+    frame, _ = run(cohort, "motif-lr", "cohort")
+    assert np.isfinite(frame["score"]).all()
+    for x in seen:
+        np.testing.assert_array_equal(np.isnan(x).reshape(120, 6, -1).all(axis=2), missing)
+
+
+def test_relatives_in_two_populations_are_tested_but_choose_nothing(cohort: Path) -> None:
+    cluster = np.arange(120)
+    cluster[[10, 11]] = 10  # the populations alternate
+    change(cohort, cluster=cluster)
+    frame, _ = run(cohort, "dosage-lr", "cohort")
+    lopo = frame[frame["track"] == "lopo"]
+    assert np.isfinite(frame["score"]).all()
+    assert len(lopo[lopo["split"] == "test"]) == 120
+    assert set(lopo["item"]) - set(lopo.loc[lopo["split"] == "valid", "item"]) == {"p010", "p011"}
+
+
+def test_one_population_has_no_track_of_its_own(cohort: Path) -> None:
+    change(cohort, population=np.array([""] * 120))
     frame, _ = run(cohort, "covariates", "cohort")
     assert set(frame["track"]) == {""}
 

@@ -143,18 +143,25 @@ def test_a_cohort_is_scored_by_individual(tmp_path, frame):
     samples = np.array([f"S{i}" for i in range(30)][::-1])
     labels = np.arange(30) % 2
     population = np.where(np.arange(30) < 10, "A", "B")
-    np.savez(home.path / "cohort.npz", samples=samples, labels=labels, population=population)
+    arrays = {"samples": samples, "labels": labels, "cluster": np.arange(30)}
+    np.savez(home.path / "cohort.npz", **arrays, population=population)
     home.cohort = [str(home.path / "cohort.npz")]
     scores = {"item": samples, "split": "test", "score": labels.astype(float), "track": ""}
     seeds = {"model": "covariates", "pretrain_seed": 0, "finetune_seed": 1, "fraction": 1.0}
     home.add("covariates", pd.DataFrame({**scores, **seeds}))
     items, (track,) = load(home)
-    assert len(np.unique(items.block)) == 30
+    assert items.block.tolist() == list(range(30))
     assert track.fits[0].scores[:, 0].tolist() == items.label.tolist()
     assert items.tags[items.item.tolist().index("S29")] == {"population=A"}
     none = np.full(30, "")  # a table without such a column
-    np.savez(home.path / "cohort.npz", samples=samples, labels=labels, population=none)
+    np.savez(home.path / "cohort.npz", **arrays, population=none)
     assert set(load(home)[0].tags) == {frozenset()}
+    arrays["cluster"] = np.repeat(np.arange(15), 2)  # relatives are drawn together
+    np.savez(home.path / "cohort.npz", **arrays, population=none)
+    items, _ = load(home)
+    block = dict(zip(items.item, items.block, strict=True))
+    assert block["S29"] == block["S28"] != block["S27"] == block["S26"]
+    assert sorted(set(items.block)) == list(range(15))
     home.cohort = []
     with pytest.raises(InputError, match="a cohort needs its table of individuals"):
         load(home)

@@ -78,11 +78,13 @@ class People:
     ----------
     labels : int8[n], 1 case. covariates : float32[n, p].
     dosage : int8[n, V] copies of the alternative allele, -1 missing; for the PCs.
+    cluster : int[n], equal for copies and close relatives, who are left out together.
     """
 
     labels: NDArray[np.int8]
     covariates: NDArray[np.float32]
     dosage: NDArray[np.int8]
+    cluster: NDArray[np.integer]
 
 
 @dataclass
@@ -92,7 +94,7 @@ class Result:
     Attributes
     ----------
     test : float64[n], probability from the fold that left the person out.
-    valid : float64[n], mean of the inner folds that left the person out.
+    valid : float64[n], mean of the inner folds that left the person out; NaN without any.
     chosen : the chosen point of each outer fold.
     """
 
@@ -241,12 +243,30 @@ def kernel_logistic_columns(
     return a_ND
 
 
-def stratified_folds(labels: NDArray[np.int8], folds: int, key: Sequence[int]) -> Ints:
-    """Return int64[n] fold numbers: people shuffled by ``key``, dealt out label by label."""
+def stratified_folds(
+    labels: NDArray[np.int8], cluster: NDArray[np.integer], folds: int, key: Sequence[int]
+) -> Ints:
+    """Return int64[n] fold numbers: people shuffled by ``key``, dealt out label by label.
+
+    The largest clusters are dealt out first, each to the fold with the fewest people of the same
+    labels, then with the fewest people; where everybody is alone that is one fold after the other.
+    """
     order = np.random.default_rng(list(key)).permutation(len(labels))
     order = order[np.argsort(labels[order], kind="stable")]
+    order = order[np.argsort(-np.bincount(cluster)[cluster[order]], kind="stable")]
+    together: dict[int, list[int]] = {}
+    for person, number in zip(order.tolist(), cluster[order].tolist(), strict=True):
+        together.setdefault(number, []).append(person)
     out = np.empty(len(labels), dtype=np.int64)
-    out[order] = np.arange(len(labels)) % folds
+    controls, cases = [0] * folds, [0] * folds
+    for members in together.values():
+        n_cases = int(labels[members].sum())
+        n_controls = len(members) - n_cases
+        alike = [n_controls * a + n_cases * b for a, b in zip(controls, cases, strict=True)]
+        fold = min(range(folds), key=lambda k: (alike[k], controls[k] + cases[k]))
+        controls[fold] += n_controls
+        cases[fold] += n_cases
+        out[members] = fold
     return out
 
 
@@ -357,16 +377,16 @@ class Fold:
     Parameters
     ----------
     x : float32[n, F] or None (covariates only).
-    people : covariates and dosages. train : the training people.
+    people : covariates and dosages. train : the training people. out : those who are left out.
     """
 
     x: NDArray[np.float32] | None
     people: People
     train: Ints
+    out: Ints
 
     def __post_init__(self) -> None:
         """Estimate PCs and scales on the training people."""
-        self.out = np.setdiff1d(np.arange(len(self.people.labels)), self.train)
         pcs = principal_components(self.people.dosage, self.train)
         free = standardise(np.hstack([self.people.covariates, pcs]), self.train)
         self.free = np.sqrt(FREE_VARIANCE) * np.hstack([free, np.ones((len(free), 1))])
@@ -432,7 +452,8 @@ def tune(fold: Fold, key: Sequence[int]) -> tuple[Choice, NDArray[np.float64]]:
     scores : float64[n] inner out-of-fold log odds of the training people (NaN for the others).
     """
     y, train = fold.y, fold.train
-    inner = stratified_folds(fold.people.labels[train], INNER_FOLDS, key)
+    people = fold.people
+    inner = stratified_folds(people.labels[train], people.cluster[train], INNER_FOLDS, key)
     points = grid(fold.x is not None)
     scores = np.full((len(points), len(y)), np.nan)
     for k in range(INNER_FOLDS):
@@ -451,7 +472,30 @@ def tune(fold: Fold, key: Sequence[int]) -> tuple[Choice, NDArray[np.float64]]:
 
 def make_folds(x: NDArray[np.float32] | None, people: People, outer: Ints) -> list[Fold]:
     """Return one fold for each number in ``outer``: int64[n], who is left out together."""
-    return [Fold(x, people, np.flatnonzero(outer != k)) for k in np.unique(outer)]
+    return [Fold(x, people, train, out) for train, out in left_out(outer, people.cluster)]
+
+
+def can_leave_out(outer: Ints, people: People) -> bool:
+    """Tell whether each number in ``outer`` leaves people that a model can be fitted on."""
+    parts = [train for train, _ in left_out(outer, people.cluster)]
+    return len(parts) > 1 and all(
+        len(np.unique(people.labels[train])) > 1
+        and len(np.unique(people.cluster[train])) >= INNER_FOLDS
+        for train in parts
+    )
+
+
+def left_out(outer: Ints, cluster: NDArray[np.integer]) -> list[tuple[Ints, Ints]]:
+    """Return (training people, people left out) for each number in ``outer``, int64[n].
+
+    Where a cluster has people on both sides (populations), those in training are dropped.
+    """
+    parts = []
+    for k in np.unique(outer):
+        out = outer == k
+        train = ~out & ~np.isin(cluster, cluster[out])
+        parts.append((np.flatnonzero(train), np.flatnonzero(out)))
+    return parts
 
 
 def tuned_odds(
@@ -489,14 +533,15 @@ def nested(folds: Sequence[Fold], key: Sequence[int], *, centre: bool = False) -
         if centre:
             odds = odds - odds.mean()
             for other in folds:
-                if other is not fold:
-                    inner[other.out] -= inner[other.out].mean()
+                if len(rows := np.intersect1d(other.out, train)):
+                    inner[rows] -= inner[rows].mean()
         test[out] = sigmoid(odds)
         sums[train] += sigmoid(inner[train])
         counts[train] += 1
         chosen.append(choice)
         log.info("outer fold %d: %d features, %s", k, fold.n_features, choice)
-    return Result(test, sums / np.maximum(counts, 1), chosen)
+    valid = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+    return Result(test, valid, chosen)
 
 
 def permutation_control(
@@ -557,16 +602,22 @@ def haplotype_features(
     row_features: NDArray[np.float64],
     hap_index: NDArray[np.int32],
     reference_row: NDArray[np.int32],
+    missing: NDArray[np.bool_],
 ) -> NDArray[np.float32]:
     """Return float32[n, E * C]: each element's change from the reference, sum of both copies.
+
+    NaN where an allele is missing, as in dosages: read as REF, calls that are missing more often
+    in cases would tell these from controls.
 
     Parameters
     ----------
     row_features : float64[rows, C] of each distinct sequence (e.g. openness per cell type).
     hap_index : int32[n, 2, E] rows that a person carries. reference_row : int32[E].
+    missing : bool[n, E], whether any allele of the element is missing in a person.
     """
     reference = row_features[reference_row]  # [E, C]
     out = row_features[hap_index[:, 0]] + row_features[hap_index[:, 1]] - 2 * reference
+    out[missing] = np.nan
     return np.asarray(out.reshape(len(hap_index), -1), np.float32)
 
 

@@ -16,7 +16,7 @@ from genebert import html
 from genebert.errors import InputError
 from genebert.splits import SPLITS
 
-VERSION = 3
+VERSION = 4
 
 Fields = dict[str, str]
 DISCORDANT = 0.3  # share of discordant loci from which a TF can show what context is worth
@@ -38,8 +38,8 @@ _CHECKS = {  # row of leaks.tsv (before a colon): what it says
     "copy_on_another_contig": "variants whose window stands on another contig too",
     "copy_in_another_fold": "variants whose window stands in another fold too (kept)",
     "transductive": "items whose locus pre-training has read, never a label (kept)",
-    "people_twice": "people with the genotypes of another one (kept); folds are of people, so "
-    "copies, composition and similarity of sequences do not apply",
+    "people_related": "people who are copies or close relatives of others (kept, together in one "
+    "fold); folds are of people, so copies, composition and similarity of sequences do not apply",
 }
 
 
@@ -349,7 +349,7 @@ def _leak_row(found: Mapping[str, Fields]) -> list[str]:
 
 CLEAN = "no copy"
 # checks that count copies; the first that a dataset has stands in its row
-COPIES = ("any_copy", "copy_in_another_fold", "copy_on_another_contig", "people_twice")
+COPIES = ("any_copy", "copy_in_another_fold", "copy_on_another_contig", "people_related")
 
 
 def verdict(found: Mapping[str, Fields]) -> str:
@@ -366,7 +366,7 @@ def verdict(found: Mapping[str, Fields]) -> str:
     if any(int(row["removed"]) for row in looked):
         notes.append("copies removed")
     if any(int(row["found"]) > int(row["removed"]) for row in looked):
-        notes.append("copies left in")
+        notes.append("relatives in one fold" if "people_related" in found else "copies left in")
     if "remaining_duplicate" in found and int(found["remaining_duplicate"]["found"]):
         notes.append("duplicates remain")
     composition = found.get("gc_auroc:test") or found.get("gc_auroc") or {}

@@ -31,7 +31,7 @@ from genebert.variant_models import Features, Problem, sequence_change
 if TYPE_CHECKING:
     from genebert.pretrained import Pretrained
 
-VERSION = 6
+VERSION = 7
 
 AXIS_REGIONS = 2500  # that the axes of a cohort's features are made from, four fifths of them
 
@@ -344,7 +344,8 @@ def predict_cohort(**arguments: Any) -> None:
     """Score the people of a cohort with one model, by nested cross-validation.
 
     Tracks: ``''`` (5 stratified folds) and, with two or more populations, ``lopo`` (each
-    population scored by a model fitted on the others). Parameters as
+    population scored by a model fitted on the others). Copies and close relatives are left out
+    together. Parameters as
     :func:`genebert.predict.predict`.
 
     Raises
@@ -356,14 +357,13 @@ def predict_cohort(**arguments: Any) -> None:
     job = make_job(arguments)
     frame, info = read_dataset(job.dataset, job.description)
     cohort = read_cohort(arguments["cohort"], job.dataset)
-    people = cm.People(cohort["labels"], cohort["covariates"], cohort["dosage"])
+    names = ("labels", "covariates", "dosage", "cluster")
+    people = cm.People(*(cohort[name] for name in names))
     samples, population = cohort["samples"], cohort["population"]
     frames: list[pd.DataFrame] = []
     record: dict[str, Any] = {"n_train": len(samples) * (cm.OUTER_FOLDS - 1) // cm.OUTER_FOLDS}
     places = np.unique(population, return_inverse=True)[1]
-    can_leave = len(np.unique(places)) > 1 and all(
-        len(np.unique(people.labels[places != k])) > 1 for k in np.unique(places)
-    )
+    can_leave = cm.can_leave_out(places, people)
     if job.model == "oracle":
         scores = oracle_scores(cohort["oracle"], arguments["cohort"][0])
         odds = np.log(np.clip(scores, 1e-9, None) / np.clip(1 - scores, 1e-9, None))
@@ -379,7 +379,8 @@ def predict_cohort(**arguments: Any) -> None:
     record["grid"] = [point.to_dict() for point in cm.grid(job.model != "covariates")]
     for seed, draws, x in cohort_designs(job, frame, cohort, info.get("features", cm.OPENNESS)):
         for draw in draws:
-            folds = cm.stratified_folds(people.labels, cm.OUTER_FOLDS, [job.seed, 7201, draw])
+            key = [job.seed, 7201, draw]
+            folds = cm.stratified_folds(people.labels, people.cluster, cm.OUTER_FOLDS, key)
             seeds: dict[str, Any] = {"pretrain_seed": seed, "finetune_seed": draw}
             for track, outer in (("", folds), ("lopo", places)):
                 if track == "lopo" and not can_leave:
@@ -388,9 +389,10 @@ def predict_cohort(**arguments: Any) -> None:
                 found = cm.nested(parts, [job.seed, 7202, draw], centre=track == "lopo")
                 common = {"model": job.model, "track": track, **seeds}
                 frames.append(rows_of(samples, found.test, **common))
-                frames.append(rows_of(samples, found.valid, split="valid", **common))
-                key = f"{track or 'folds'}/{seed}/{draw}"
-                record.setdefault("chosen", {})[key] = [c.to_dict() for c in found.chosen]
+                known = np.isfinite(found.valid)
+                frames.append(rows_of(samples[known], found.valid[known], split="valid", **common))
+                name = f"{track or 'folds'}/{seed}/{draw}"
+                record.setdefault("chosen", {})[name] = [c.to_dict() for c in found.chosen]
                 if "permutation" not in record:
                     record["permutation"] = cm.permutation_control(parts, [job.seed, 7203])
                     record["n_parameters"] = 0 if x is None else int(x.shape[1])
@@ -453,5 +455,6 @@ def cohort_designs(
         if rows.shape[1] > cm.MOST_COLUMNS:
             regions = start.model(openness(job.context.shards, job.seed, AXIS_REGIONS).train)
             rows = cm.reduce_columns(rows, np.asarray(regions[part], np.float64))
-        x = cm.haplotype_features(rows, cohort["hap_index"], cohort["reference_row"])
+        carried = (cohort[name] for name in ("hap_index", "reference_row", "missing"))
+        x = cm.haplotype_features(rows, *carried)
         yield start.pretrain_seed, [start.finetune_seed] if job.model == "cnn" else draws, x

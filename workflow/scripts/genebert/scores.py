@@ -48,10 +48,11 @@ class Items:
     """A dataset as far as scoring needs it, sorted by item; every array is [N].
 
     ``block`` numbers the bootstrap blocks (genome blocks, elements of a reporter assay of several,
-    individuals of a cohort, or items that have no coordinates), ``locus`` the places that are
-    compared across cell types; ``seen`` tells whether pre-training read the sequence; ``tags`` are
-    the strata of an item; ``flags`` are those of the dataset; ``missed`` counts, per class, sites
-    that no item stands for; ``negatives`` is how negatives were drawn (``matched`` unless told).
+    people of a cohort, relatives together, or items that have no coordinates), ``locus`` the places
+    that are compared across cell types; ``seen`` tells whether pre-training read the sequence;
+    ``tags`` are the strata of an item; ``flags`` are those of the dataset; ``missed`` counts, per
+    class, sites that no item stands for; ``negatives`` is how negatives were drawn (``matched``
+    unless told).
     """
 
     task: str
@@ -219,6 +220,7 @@ def _read_cohort(path: str | Path, common: dict[str, Any]) -> Items:
     try:
         with np.load(path, allow_pickle=False) as file:
             samples, labels = file["samples"].astype(str), file["labels"].astype(float)
+            cluster = file["cluster"]
             population = file["population"].astype(str) if "population" in file else None
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"cannot be read as a cohort ({error})", file=path) from None
@@ -236,7 +238,7 @@ def _read_cohort(path: str | Path, common: dict[str, Any]) -> Items:
         label=labels[order],
         group=np.full(count, "", dtype=object),
         contig=np.full(count, "", dtype=object),
-        block=np.arange(count),
+        block=pd.factorize(cluster[order])[0].astype(np.int64),
         locus=np.arange(count),
         split=np.full(count, "test", dtype=object),
         seen=np.zeros(count, dtype=bool),

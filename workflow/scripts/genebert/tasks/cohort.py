@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from genebert.cohort_models import FEATURES
+from genebert.cohort_models import FEATURES, OUTER_FOLDS
 from genebert.errors import InputError
 from genebert.genome import Genome, decode
 from genebert.progress import progress
@@ -31,9 +31,12 @@ from genebert.tasks.cohort_files import (
     read_genotypes,
     read_phenotypes,
 )
+from genebert.tasks.relatives import find_relatives
 from genebert.tasks.variant_files import Record
 
-VERSION = 2
+VERSION = 3
+
+UNEVEN = 0.01  # difference of the call rates of cases and controls from which on it is flagged
 
 log = logging.getLogger("genebert")
 
@@ -73,7 +76,8 @@ class Haplotypes:
     Attributes
     ----------
     rows : one dict per sequence (columns of dataset.parquet).
-    hap_index : int32[n, 2, E], row of each person's two haplotypes.
+    hap_index : int32[n, 2, E], row of each person's two haplotypes; the reference's where missing.
+    missing : bool[n, E], whether any allele of the element is missing in a person.
     reference_row : int32[E], row of the reference sequence.
     variant_row : int32[V], row of each variant alone on its first element, -1 without element.
     variant_reference : int32[V], row of that element's reference, -1 without element.
@@ -81,6 +85,7 @@ class Haplotypes:
 
     rows: list[dict[str, Any]]
     hap_index: NDArray[np.int32]
+    missing: NDArray[np.bool_]
     reference_row: NDArray[np.int32]
     variant_row: NDArray[np.int32]
     variant_reference: NDArray[np.int32]
@@ -99,11 +104,12 @@ def members(records: Sequence[Record], regions: pd.DataFrame) -> dict[int, list[
 def build_haplotypes(
     genotypes: Genotypes, regions: pd.DataFrame, genome: Genome, calls: Counter
 ) -> Haplotypes:
-    """Make the distinct sequences of all elements with a variant; missing alleles read as REF."""
+    """Make the distinct sequences of all elements with a variant."""
     records, n = genotypes.records, genotypes.alleles.shape[1]
     elements = members(records, regions)
     rows: list[dict[str, Any]] = []
     hap_index = np.zeros((n, 2, len(elements)), dtype=np.int32)
+    missing = np.zeros((n, len(elements)), dtype=bool)
     reference_row = np.zeros(len(elements), dtype=np.int32)
     variant_row = np.full(len(records), -1, dtype=np.int32)
     variant_reference = np.full(len(records), -1, dtype=np.int32)
@@ -115,7 +121,10 @@ def build_haplotypes(
         here = [records[v] for v in variants]
         reach = sum(max(0, len(r.ref) - len(r.alt.replace("-", ""))) for r in here)
         bases = decode(genome.window(contig, start, end + reach))
-        carried = genotypes.alleles[variants].reshape(len(variants), 2 * n).T == 1
+        alleles = genotypes.alleles[variants]
+        missing[:, e] = (alleles < 0).any(axis=(0, 2))
+        carried = (alleles == 1) & ~missing[:, e, None]
+        carried = carried.reshape(len(variants), 2 * n).T
         wanted = np.vstack(
             [np.zeros((1, len(variants)), bool), np.eye(len(variants), dtype=bool), carried]
         )
@@ -146,7 +155,7 @@ def build_haplotypes(
         variant_row[variants] = found[1 : 1 + len(variants)]
         variant_reference[variants] = found[0]
         hap_index[:, :, e] = found[1 + len(variants) :].reshape(n, 2)
-    return Haplotypes(rows, hap_index, reference_row, variant_row, variant_reference)
+    return Haplotypes(rows, hap_index, missing, reference_row, variant_row, variant_reference)
 
 
 def read_oracle(path: str, samples: Sequence[str]) -> NDArray[np.float64]:
@@ -186,7 +195,8 @@ def build(
     Raises
     ------
     InputError
-        See :func:`open_vcf`, :func:`read_phenotypes`, :func:`read_genotypes`.
+        See :func:`open_vcf`, :func:`read_phenotypes`, :func:`read_genotypes`; or if people are so
+        related that they do not fill the folds.
     """
     reference, table = Genome(genome), ds.read_regions(regions)
     vcf = open_vcf(labels)
@@ -208,11 +218,32 @@ def build(
     if not haplotypes.rows:
         raise InputError("no variant lies in a region", file=labels, found=f"{n_in} records")
     alleles = genotypes.alleles
-    dosage = np.where((alleles < 0).any(axis=2), MISSING, (alleles == 1).sum(axis=2)).T
+    dosage = np.where((alleles < 0).any(axis=2), MISSING, (alleles == 1).sum(axis=2))
+    dosage = dosage.T.astype(np.int8)
     inside = haplotypes.variant_row >= 0
     truths = ds.as_list(truth)
     oracle = read_oracle(truths[0], samples) if truths else np.full(len(samples), np.nan)
     records = genotypes.records
+    contigs = [r.contig for r in records]
+    relatives = find_relatives(dosage, contigs)
+    rates = {
+        name: round(float((dosage[people.labels == label] >= 0).mean()), 4)
+        for label, name in enumerate(("controls", "cases"))
+    }
+    uneven = abs(rates["cases"] - rates["controls"]) > UNEVEN
+    if uneven:
+        log.warning("%s: cases and controls differ in their call rate: %s", labels, rates)
+    if relatives.people and (count := int(relatives.cluster.max()) + 1) < OUTER_FOLDS:
+        raise InputError(
+            "nearly all people are copies or relatives of each other",
+            file=labels,
+            found=f"{count} clusters of {len(samples)} people",
+            expected=f"at least {OUTER_FOLDS} that have nothing to do with each other",
+        )
+    if relatives.people:
+        log.warning("%s: people are copies or close relatives: %s", labels, relatives)
+    else:
+        log.info("%s: copies and close relatives: %s", labels, relatives)
     arrays: dict[str, Any] = {
         "samples": np.array(samples),
         "labels": people.labels,
@@ -220,11 +251,13 @@ def build(
         "covariate_names": np.array(people.covariate_names, dtype=str),
         "population": np.array(people.population),
         "oracle": oracle,
+        "cluster": relatives.cluster,
         "hap_index": haplotypes.hap_index,
+        "missing": haplotypes.missing,
         "reference_row": haplotypes.reference_row,
-        "dosage": dosage.astype(np.int8),
+        "dosage": dosage,
         "variants": np.array([f"{r.contig}:{r.position}:{r.ref}>{r.alt}" for r in records]),
-        "variant_contig": np.array([r.contig for r in records]),
+        "variant_contig": np.array(contigs),
         "variant_row": haplotypes.variant_row,
         "variant_reference": haplotypes.variant_reference,
     }
@@ -249,22 +282,16 @@ def build(
         "variants": len(records),
         "variants_in_elements": int(inside.sum()),
         "elements": len(haplotypes.reference_row),
-        "captions": {"sequence": "one row per element and distinct sequence in the cohort"},
+        "call_rate": rates,
+        "relatives": relatives.to_dict(),
+        "flags": ["call_rate_differs"] if uneven else [],
+        "captions": {
+            "sequence": "one row per element and distinct sequence in the cohort",
+            "call rate": f"{rates['cases']:.2%} in cases, {rates['controls']:.2%} in controls",
+            "copies and close relatives": str(relatives),
+        },
     }
-    checks = pd.DataFrame(
-        [
-            (
-                "people_twice",
-                len(samples) - _distinct(dosage),
-                0,
-                1 - _distinct(dosage) / len(samples),
-            )
-        ],
-        columns=list(ds.LEAK_COLUMNS),
-    )
+    related = ("people_related", relatives.people, 0, relatives.people / len(samples))
+    looked_for = relatives.least_kinship is not None
+    checks = pd.DataFrame([related] if looked_for else [], columns=list(ds.LEAK_COLUMNS))
     ds.write_dataset(pd.DataFrame(haplotypes.rows), info, dataset, description, leaks, checks)
-
-
-def _distinct(dosage: NDArray[np.int8]) -> int:
-    """Return the number of distinct rows of genotypes."""
-    return len(np.unique(dosage, axis=0))

@@ -188,13 +188,16 @@ def as_number(text: str) -> float:
 def parse_call(text: str) -> tuple[int, int, str]:
     """Return (allele, allele, what is wrong with the call or an empty string) of a GT field.
 
-    The alleles are missing (-1) unless the call is diploid and complete.
+    A haploid call, of the one copy of a sex chromosome, reads as two of it. The alleles of a call
+    that is incomplete (``./1``) or neither haploid nor diploid are both missing (-1).
     """
     alleles = text.replace("|", "/").split("/")
-    if len(alleles) != 2:
-        return MISSING, MISSING, "calls not diploid (taken as missing)"
     if "." in alleles:
         return MISSING, MISSING, "calls missing"
+    if len(alleles) == 1:
+        return int(text), int(text), "calls haploid (read as two copies)"
+    if len(alleles) != 2:
+        return MISSING, MISSING, "calls neither haploid nor diploid (taken as missing)"
     first, second = int(alleles[0]), int(alleles[1])
     unphased = first != second and "/" in text
     return first, second, "heterozygous calls without phase (order of the file)" * unphased
