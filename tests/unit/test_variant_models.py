@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import spearmanr
 
 from genebert import variant_models as vm
 from genebert.cohort_models import auroc
@@ -155,6 +156,27 @@ def test_effects_are_regressed() -> None:
     frame["label"] = x[:, 0] * 2 + 1
     found = vm.leave_out(problem(frame, label="effect"), vm.Features(x))
     assert np.corrcoef(found.test, frame["label"])[0, 1] > 0.95
+
+
+def test_a_constant_feature_gives_all_effects_one_score() -> None:
+    """With an intercept of its own a fold would score low just where its effects are high."""
+    frame, _ = make_frame()
+    frame["label"] = frame["contig"].str[3:].astype(float)
+    found = vm.leave_out(problem(frame, label="effect"), vm.Features(np.ones((len(frame), 1))))
+    np.testing.assert_array_equal(found.test, frame["label"].mean())
+    np.testing.assert_array_equal(found.valid, frame["label"].mean())
+
+
+def test_effects_that_differ_between_chromosomes_do_not_rank() -> None:
+    found = []
+    for seed in range(8):
+        rng = np.random.default_rng([9, seed])
+        frame, _ = make_frame(400, contigs=8)
+        frame["label"] = rng.normal(size=8)[np.arange(400) % 8] + rng.normal(size=400)
+        noise = vm.Features(rng.normal(size=(400, 3)))
+        score = vm.leave_out(problem(frame, label="effect"), noise).test
+        found.append(spearmanr(score, frame["label"]).statistic)
+    assert abs(np.mean(found)) < 0.06
 
 
 def test_components_are_found_on_training_variants_only() -> None:

@@ -182,10 +182,16 @@ def fit_predict(
 ) -> NDArray[np.float64]:
     """Return float64[N]: P(label 1) of a logistic, or the value of a ridge, regression.
 
-    The logistic regression gives both classes the same total weight and the share of positives
-    comes in afterwards, once for all variants: else its intercept would follow the share among the
-    other chromosomes, which is low where that of the chromosome left out is high. That share is of
-    all labels, tested ones too: it moves the log loss, Brier and calibration errors, and ranks
+    Parameters
+    ----------
+    x : features[N, F], centred on the rows ``train``.
+
+    Notes
+    -----
+    All folds share one intercept, the share of positives or the mean of all labels: else it would
+    follow the other chromosomes, and their mean is low where that of the chromosome left out is
+    high. The logistic regression gives both classes the same total weight for that. This number is
+    of all labels, tested ones too: it moves the loss, Brier and calibration errors, and ranks
     nothing.
     """
     from sklearn.exceptions import ConvergenceWarning
@@ -193,7 +199,7 @@ def fit_predict(
 
     if not binary:
         model = Ridge(alpha=1 / strength).fit(x[train], y[train], weights[train])
-        return np.asarray(model.predict(x), np.float64)
+        return np.asarray(x @ model.coef_ + y.mean(), np.float64)
     prior = float(np.clip(y.mean(), 1e-6, 1 - 1e-6))
     if np.ptp(y[train]) == 0:
         return np.full(len(y), prior)
