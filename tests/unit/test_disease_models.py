@@ -189,7 +189,7 @@ NEURAL = {"llr", "embedding", "accessibility"}
         ("genebert", NEURAL, [(1, 1), (2, 1)]),
         ("genebert-sequence", NEURAL, [(1, 1), (2, 1)]),
         ("scratch", NEURAL, [(1, 1), (2, 1)]),
-        ("cnn", {"accessibility"}, [(0, 1)]),
+        ("cnn", {"embedding", "accessibility"}, [(0, 1)]),
         ("kmer-lr", {"accessibility"}, [(0, 1)]),
         ("motif-lr", {"accessibility", "motif"}, [(0, 1)]),
         ("gc", {"accessibility"}, [(0, 1)]),
@@ -215,6 +215,45 @@ def test_tracks_and_seeds_of_variants(
     assert info["n_train"] == 120
     zero = frame.loc[frame["track"].str.startswith("zeroshot"), "score"]
     assert (zero >= 0).all()  # no direction
+
+
+@pytest.mark.parametrize("model", ["genebert", "scratch", "cnn"])
+def test_networks_are_given_the_change_of_their_embedding(
+    variants: Path, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    given = []
+    plain = disease_models.variant_models.leave_out
+    monkeypatch.setattr(
+        disease_models.variant_models,
+        "leave_out",
+        lambda problem, blocks: given.append(blocks) or plain(problem, blocks),
+    )
+    found, info = run(variants, model, "variants")
+    for blocks in given:
+        assert blocks.reduced is not None
+        assert blocks.reduced.any()
+    assert info["n_parameters"] == given[0].count() + 1
+    distance = found.loc[found["track"] == "zeroshot:embedding", "score"]
+    change = np.concatenate([np.linalg.norm(blocks.reduced, axis=1) for blocks in given])
+    np.testing.assert_allclose(np.sort(distance), np.sort(change), rtol=1e-4)
+
+
+def test_the_vector_of_the_network_is_the_mean_of_both_strands() -> None:
+    import torch
+
+    from genebert import accessibility_cnn
+    from genebert.cnn import SequenceCnn
+    from genebert.genome import reverse_complement
+
+    torch.manual_seed(1)
+    network = SequenceCnn(outputs=3).eval()
+    text = decode(np.random.default_rng(1).integers(0, 4, 60).astype(np.uint8))
+    other = decode(reverse_complement(encode(text)))
+    vectors = accessibility_cnn.embed(network, [text, other])
+    np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-6)
+    forward = accessibility_cnn.embed(network, [text, other], both_strands=False)
+    logits = accessibility_cnn.read_out(network, forward).mean(axis=0)
+    np.testing.assert_allclose(accessibility_cnn.read_out(network, vectors)[0], logits, atol=1e-5)
 
 
 def test_no_likelihoods_of_an_encoder_that_never_guessed_bases(variants: Path) -> None:

@@ -65,23 +65,21 @@ def train_cnn(
 def embed(
     network: SequenceCnn, sequences: Sequence[str], both_strands: bool = True
 ) -> NDArray[np.float32]:
-    """Return float32[n, 2 D]: the vectors of both strands, side by side; of one, float32[n, D]."""
+    """Return float32[n, D]: the mean vector of both strands, or that of the forward one."""
     codes = torch.from_numpy(features.encode_all(sequences))
     parts = []
     for at in progress(range(0, len(codes), BATCH), "embedding", "batches"):
         batch = codes[at : at + BATCH]
         strands = [batch, tokens.reverse_complement(batch)] if both_strands else [batch]
-        parts.append(torch.cat([network.embed_sequence(s) for s in strands], dim=1).numpy())
+        vectors = torch.stack([network.embed_sequence(s) for s in strands])
+        parts.append(vectors.mean(dim=0).numpy())
     return np.concatenate(parts)
 
 
 @torch.no_grad()
-def read_out(
-    network: SequenceCnn, vectors: NDArray[np.floating], both_strands: bool = True
-) -> NDArray[np.float64]:
-    """Return float64[n, C]: mean logits of the strands from the vectors of :func:`embed`."""
-    strands = torch.from_numpy(np.asarray(vectors, np.float32)).chunk(1 + both_strands, dim=1)
-    return torch.stack([network.logits(v) for v in strands]).mean(dim=0).double().numpy()
+def read_out(network: SequenceCnn, vectors: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return float64[n, C], the logits of vectors; of mean vectors, they are mean logits."""
+    return network.logits(torch.from_numpy(np.asarray(vectors, np.float32))).double().numpy()
 
 
 def fit_cnn(
@@ -99,7 +97,7 @@ def fit_cnn(
             return embed(network, sequences, both_strands)
 
         def head(vectors: NDArray[np.floating], network: SequenceCnn = network) -> Any:
-            return read_out(network, vectors, both_strands)
+            return read_out(network, vectors)
 
         area = mean_auroc(data.y_valid, head(encoder(data.valid)))
         log.info("accessibility CNN: learning rate %g, validation AUROC %.3f", rate, area)

@@ -300,10 +300,11 @@ def score_variants(
     plain = np.hstack([sizes, where_open, open_N2])
     if job.model == "motif-lr":
         tracks["motif"] = variant_scores.row_distance(ref_features, alt_features)
-    if start.encoders is None:
+    if start.encoders is None and job.model != "cnn":
         return tracks, Features(plain=plain)
     tracks["embedding"] = variant_scores.row_distance(ref_features, alt_features)
-    if start.encoders.trained_on("mgm"):  # else nobody trained the head that is read
+    # without MGM nobody trained the head that is read
+    if start.encoders is not None and start.encoders.trained_on("mgm"):
         ratio = variant_scores.log_likelihood_ratio(
             start.encoders, features.encode_all(reference), features.encode_all(alternative)
         )
