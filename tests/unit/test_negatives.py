@@ -90,3 +90,5 @@ def test_imbalance_of_constants_is_zero() -> None:
     same = pd.DataFrame({"gc": [0.5, 0.5]})
     assert negatives.imbalance(same, same, ["gc"]) == {"gc": 0.0}
     assert negatives.imbalance(same, same[:0], ["gc"]) == {"gc": 0.0}
+    few, many = (pd.DataFrame({"gc": np.full(n, 0.1)}) for n in (3, 7))  # means differ by rounding
+    assert negatives.imbalance(few, many, ["gc"]) == {"gc": 0.0}

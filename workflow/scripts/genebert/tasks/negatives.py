@@ -96,7 +96,9 @@ def imbalance(
     out = {}
     for column in columns:
         a, b = positive[column].to_numpy(float), negative[column].to_numpy(float)
-        spread = np.sqrt((a.var() + b.var()) / 2) if len(a) and len(b) else 0.0
+        # equal values have a variance of rounding errors, but no range
+        varies = len(a) and len(b) and np.ptp(np.concatenate([a, b])) > 0
+        spread = np.sqrt((a.var() + b.var()) / 2) if varies else 0.0
         out[column] = float((a.mean() - b.mean()) / spread) if spread > 0 else 0.0
     return out
 
