@@ -37,7 +37,7 @@ Keys of the dataset's row in the configuration (all optional):
 ``matched``
     ``{per_positive: 9, scores: [maf]}``: of the negatives only those are used that are matched to
     a positive (:mod:`genebert.tasks.variant_matching`), on contig, class, distance to a TSS and
-    these ``scores``.
+    these ``scores``; every positive has as many, or is left out.
 ``direction``
     ``both`` (default: either allele may matter, scores are absolute) or ``loss`` (only alleles
     that are less likely than the reference score high).
@@ -49,7 +49,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import anndata
@@ -81,10 +81,15 @@ from genebert.tasks.variant_files import (
     skip_reason,
     windows,
 )
-from genebert.tasks.variant_matching import match_negatives
+from genebert.tasks.variant_matching import (
+    balance,
+    drop_incomplete,
+    is_unbalanced,
+    match_negatives,
+)
 from genebert.variant_models import Problem
 
-VERSION = 9
+VERSION = 10
 MIN_ELEMENT = 20  # variants of an element, below which nothing can be said of it
 LeakRow = tuple[str, int, int, float]  # check, found, removed, share
 log = logging.getLogger("genebert")
@@ -466,6 +471,66 @@ def one_element(frame: pd.DataFrame) -> bool:
     return frame["contig"].nunique() == 1 and bool(np.ptp(frame["position"]) < 10_000)
 
 
+def choose_items(
+    frame: pd.DataFrame,
+    settings: Mapping[str, Any],
+    most: int | None,
+    seed: int,
+    *,
+    file: str,
+) -> tuple[pd.DataFrame, Counter, dict[str, Any]]:
+    """Match negatives where ``settings`` (``matched`` of the row) are given, then thin.
+
+    A matched group is kept as a whole, and only with its positive.
+
+    Returns
+    -------
+    frame : with ``element``. dropped : reason -> number of variants.
+    matching : keys of the description: ``negatives_of_a_positive``, ``balance``; empty if nothing
+        is matched.
+
+    Raises
+    ------
+    InputError
+        If nothing can be matched, or all that is left has one label; ``file`` is named.
+    """
+    dropped: Counter = Counter()
+    before, number = frame, 0
+    if settings:
+        frame, left, number = match_negatives(frame, settings, seed, file=file)
+        dropped.update(left)
+    frame, left = drop_incomplete(frame, file=file)
+    dropped.update(left)
+    kept = thin(frame, most, seed)
+    dropped["beyond max_items"] += len(frame) - len(kept)
+    frame, left = add_elements(kept)
+    dropped.update(left)
+    frame, left = drop_incomplete(frame, file=file)
+    dropped.update(left)
+    if frame["label"].nunique() < 2:
+        raise InputError(
+            "all variants have one label",
+            file=file,
+            found=set(frame["label"]),
+            expected="two classes",
+        )
+    if not settings:
+        return frame, dropped, {}
+    differences = balance(before, frame, settings.get("scores", ()), file=file)
+    if is_unbalanced(differences):
+        log.warning("%s: positives and matched negatives still differ: %s", file, differences)
+    return frame, dropped, {"negatives_of_a_positive": number, "balance": differences}
+
+
+def raised_flags(frame: pd.DataFrame, differences: Mapping[str, Sequence[float]]) -> list[str]:
+    """Return the flags of a dataset of variants with these :func:`balance` differences."""
+    found = {
+        "within_one_element": one_element(frame),
+        "matched_unbalanced": is_unbalanced(differences),
+    }
+    return [flag for flag, raised in found.items() if raised]
+
+
 def build(
     *,
     genome: str,
@@ -519,19 +584,10 @@ def build(
     before = len(frame)
     frame, checks = drop_copies(frame, file=labels)
     dropped["copy on another contig"] += before - len(frame)
-    kept = thin(frame, max_items, seed)
-    dropped["beyond max_items"] += len(frame) - len(kept)
-    balance: dict[str, list[float]] = {}
-    if row.get("matched"):  # of what is kept, so that no group loses a member afterwards
-        kept, left, balance = match_negatives(kept, row["matched"], seed, file=labels)
-        dropped.update(left)
-    frame, small = add_elements(kept)
-    dropped.update(small)
-    values = set(frame["label"])
-    if len(values) < 2:
-        raise InputError(
-            "all variants have one label", file=labels, found=values, expected="two classes"
-        )
+    frame, left, matching = choose_items(
+        frame, row.get("matched") or {}, max_items, seed, file=labels
+    )
+    dropped.update(left)
     if binary:  # scores have no direction then, and their correlation with effects must not either
         frame["effect"] = frame["effect"].abs()
     cell_types = atlas_cell_types(accessibility) if (frame["cell_type"] != "").any() else {}
@@ -550,7 +606,7 @@ def build(
         "uses_regions": False,
         "strand_specific": False,
         "block_bp": int(row["block_bp"]),
-        "flags": ["within_one_element"] if one_element(frame) else [],
+        "flags": raised_flags(frame, matching.get("balance", {})),
         "tss_distance": {
             "from": "gtf" if annotated else "labels",
             "unknown": int(frame["tss_distance"].isna().sum()),
@@ -562,11 +618,15 @@ def build(
         "missing_cell_types": unknown,
         "n_in": n_in,
         "dropped": {reason: int(n) for reason, n in sorted(dropped.items()) if n},
-        "balance": balance,
-        "elements": int(frame["element"].max()) + 1,
+        "balance": {},
+        **matching,
+        "elements": frame.loc[frame["element"] >= 0, "element"].nunique(),
         "items": ds.count_items(frame, ["neutral", "causal"]) if binary else {},
         "captions": {
             "split": "leave-one-chromosome-out; elements or blocks where one chromosome has all",
+            "negatives": f"{matching['negatives_of_a_positive']} matched to each positive"
+            if matching
+            else "as the labels have them",
             "transductive": "the encoder has read the locus in pre-training",
             "leaks": "windows that stand on another contig are removed; where blocks are left out,"
             " windows of another fold are counted and stay; similarity is to windows of other"
