@@ -24,7 +24,6 @@ import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from genebert.errors import InputError
 from genebert.genome import Genome, encode, gc_content
@@ -34,6 +33,7 @@ from genebert.shard_export import sequence_tensors
 from genebert.shard_files import mapped_tensors
 from genebert.shards import Shards, read_region_table
 from genebert.splits import Splits
+from genebert.tensor_files import write_tensors
 
 VERSION = 2
 NAME = "background.safetensors"  # beside the index of the shards
@@ -115,7 +115,7 @@ def export_background(
         "repeat": soft.mean(axis=1).astype(np.float32),
     }
     about = {"width": width, "flank": flank, "config_hash": config_hash, "version": VERSION}
-    Path(background).write_bytes(save(tensors, {"background": json.dumps(about)}))
+    write_tensors(background, tensors, background=json.dumps(about))
 
 
 def blocked(frame: pd.DataFrame, occupied: str, genome: Genome) -> dict[str, tuple[Ints, Ints]]:

@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from genebert.classifier import Classifier, Network
 from genebert.context import locus_window
@@ -23,6 +22,7 @@ from genebert.errors import InputError
 from genebert.items import Items, Job
 from genebert.model import ModelConfig
 from genebert.pretrained import Pretrained
+from genebert.tensor_files import write_tensors
 
 FORMAT = 1
 
@@ -112,11 +112,10 @@ def keep(job: Job, network: Network, encoders: Pretrained | None, regions: bool)
 def write(path: str | Path, kept: Fitted) -> None:
     """Write a network."""
     weights = {
-        name: value.detach().to("cpu").contiguous()
-        for name, value in kept.network.state_dict().items()
+        name: value.detach().to("cpu").numpy() for name, value in kept.network.state_dict().items()
     }
     text = json.dumps({"format": FORMAT, "about": asdict(kept.about)}, sort_keys=True)
-    save_file(weights, path, metadata={"genebert": text})
+    write_tensors(path, weights, genebert=text)
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> Fitted:

@@ -21,6 +21,7 @@ import pandas as pd
 from genebert.errors import InputError, nearest
 from genebert.items import Job, too_few
 from genebert.layout import variant_of
+from genebert.tensor_files import write_tensors
 
 VERSION = 7
 log = logging.getLogger("genebert")
@@ -152,9 +153,7 @@ def predict(
 def keep_nothing(fitted: str) -> None:
     """Write a file without tensors where a model has kept no network."""
     if fitted and not Path(fitted).exists():
-        from safetensors.numpy import save_file
-
-        save_file({}, fitted, metadata={"genebert": "null"})
+        write_tensors(fitted, {}, genebert="null")
 
 
 def unused_shares(job: Job) -> list[float]:

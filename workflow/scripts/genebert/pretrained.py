@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from genebert import tokens
 from genebert.disk import whole_file
@@ -24,6 +24,7 @@ from genebert.errors import InputError
 from genebert.model import GeneBert, ModelConfig
 from genebert.model_files import CONFIG, WEIGHTS, model_directory
 from genebert.progress import progress
+from genebert.tensor_files import write_tensors
 
 VERSION = 1
 FORMAT = 1
@@ -53,11 +54,11 @@ def save(
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     weights = {
-        name: value.detach().to("cpu", torch.float32).contiguous()
+        name: value.detach().to("cpu", torch.float32).numpy()
         for name, value in model.state_dict().items()
     }
     with whole_file(directory / WEIGHTS) as part:
-        save_file(weights, part)
+        write_tensors(part, weights)
     record = {"format": FORMAT, "model": (config or model.config).to_dict(), **extra}
     write_atomic(directory / CONFIG, json.dumps(record, indent=1, sort_keys=True) + "\n")
 

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from genebert.errors import InputError
+from genebert.tensor_files import write_tensors
 
 FORMAT = 2  # of the files; raised when older readers would misread them
 
@@ -53,14 +53,13 @@ _INDEX_KEYS = ("counts", "normaliser", "region_files", "cell_type_file", *KEPT)
 
 
 def save_tensors(tensors: dict[str, NDArray[Any]], path: str) -> dict[str, Any]:
-    """Write safetensors with the usual permissions (its own writer lets only the owner read).
+    """Write a file of the shards.
 
     Returns
     -------
     The entry of the index: name, bytes, sha256.
     """
-    content = save(tensors)
-    Path(path).write_bytes(content)
+    content = write_tensors(path, tensors)
     sha256 = hashlib.sha256(content).hexdigest()
     return {"name": Path(path).name, "bytes": len(content), "sha256": sha256}
 

@@ -15,10 +15,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from safetensors.torch import save_file
-
 from genebert.errors import InputError
 from genebert.pretrained import CONFIG, WEIGHTS, Pretrained, write_atomic
+from genebert.tensor_files import write_tensors
 
 CODE = ("modeling_genebert.py", "tokenization_genebert.py")
 SEQUENCE = "sequence.py"  # genebert/model/sequence.py, without its import of a type
@@ -54,8 +53,8 @@ def export(source: str | Path, directory: str | Path, seed: int | None = None) -
     write_atomic(directory / SEQUENCE, code.replace(_TYPE_IMPORT, ""))
     encoder = encoders.model.sequence
     tensors = {**encoder.state_dict(), "cos": encoder.cos, "sin": encoder.sin}
-    weights = {f"sequence.{name}": tensor for name, tensor in tensors.items()}
-    save_file(weights, directory / WEIGHTS, metadata={"format": "pt"})
+    weights = {f"sequence.{name}": tensor.numpy() for name, tensor in tensors.items()}
+    write_tensors(directory / WEIGHTS, weights, format="pt")
     config = {
         "model_type": "genebert",
         "architectures": ["GeneBertModel"],

@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from genebert.accessibility_head import Floats, Ridge, fit_accessibility, openness
 from genebert.errors import InputError
 from genebert.features import encode_all
 from genebert.pretrained import Pretrained
 from genebert.shards import Shards
+from genebert.tensor_files import write_tensors
 from genebert.use.names import predicted
 from genebert.use.provenance import origin, sha256
 
@@ -120,8 +120,8 @@ def fit_head(
         valid_auroc=model.valid_auroc,
         regions=[len(data.train), len(data.valid)],
     )
-    arrays = {name: np.ascontiguousarray(getattr(model.head, name)) for name in ARRAYS}
-    save_file(arrays, head, metadata={"genebert": json.dumps(record, sort_keys=True)})
+    arrays = {name: getattr(model.head, name) for name in ARRAYS}
+    write_tensors(head, arrays, genebert=json.dumps(record, sort_keys=True))
 
 
 def load_encoders(weights: str | Path, threads: int) -> Pretrained:
