@@ -84,6 +84,32 @@ def test_jaspar_names(tmp_path: Path) -> None:
     ]
 
 
+BANNERS = {
+    "meme": f"{'*' * 80}\nMEME - Motif discovery tool\n{'*' * 80}\n",
+    "streme": f"{'*' * 80}\nSTREME - Sensitive, Thorough, Rapid, Enriched Motif Elicitation\n{'*' * 80}\n",
+    "dreme": "# DREME 5.0.0\n# command: dreme -p peaks.fa\n\n",
+}
+
+
+@pytest.mark.parametrize("program", BANNERS)
+def test_programs_of_meme_write_a_banner(tmp_path: Path, program: str) -> None:
+    text = edited(MEME, "MOTIF second", "MOTIF second MEME-2\twidth =   1  sites =  9  E-value = 1")
+    first, second = read_motifs(written(tmp_path, BANNERS[program] + text), "meme")
+    assert (first.name, first.alternate) == ("MA0001.1", "AGL3")
+    assert (second.name, second.alternate) == ("second", "MEME-2")
+
+
+def test_a_banner_has_an_end_and_lines_keep_their_numbers(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"line 1: is not a MEME motif file; found '\*'"):
+        read_motifs(written(tmp_path, "*\n" * 50 + MEME), "meme")
+    with pytest.raises(InputError, match=r"line 15: .*not numeric"):
+        read_motifs(written(tmp_path, BANNERS["meme"] + edited(MEME, "0.3 ", "abc ")), "meme")
+    with pytest.raises(InputError, match=r"line 4: is not .*found 'MEME version 3"):
+        read_motifs(
+            written(tmp_path, BANNERS["meme"] + edited(MEME, "version 5.5.5", "version 3")), "meme"
+        )
+
+
 def test_hocomoco_may_be_meme_and_files_gzipped(tmp_path: Path) -> None:
     path = tmp_path / "motifs.meme.gz"
     path.write_bytes(gzip.compress(MEME.encode()))

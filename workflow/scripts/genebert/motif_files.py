@@ -22,6 +22,7 @@ from genebert.lines import text_lines
 
 FORMATS = ("meme", "jaspar", "hocomoco", "pyjaspar")
 _MAX_WIDTH = 100
+_BANNER = 50  # lines within which `MEME version` stands
 _SUM_TOLERANCE = 0.01  # files round to 2-6 digits
 _BASES = "ACGT"
 
@@ -193,7 +194,12 @@ class _Lines:
 
 
 def _read_meme(lines: _Lines) -> Iterator[Motif]:
-    """Yield the motifs of MEME text (https://meme-suite.org/meme/doc/meme-format.html)."""
+    """Yield the motifs of MEME text (https://meme-suite.org/meme/doc/meme-format.html).
+
+    MEME, STREME and DREME write a banner, or comments, before the line with the version.
+    """
+    head = (i for i, line in enumerate(lines.lines[:_BANNER]) if line.startswith("MEME version"))
+    lines.at = next(head, 0)
     first = lines.read()
     version = re.match(r"MEME version (\d+)", first or "")
     if version is None or int(version[1]) < 4:
@@ -205,7 +211,7 @@ def _read_meme(lines: _Lines) -> Iterator[Motif]:
             raise lines.error("alphabet is not DNA", found=line, expected="ALPHABET= ACGT")
         if not re.match(r"MOTIF(\s|$)", line):
             continue
-        fields = line.split()[1:]
+        fields = line.partition("width =")[0].split()[1:]  # MEME tells of sites and E-value, too
         name = lines.new_name(fields[0] if fields else "")
         yield _meme_matrix(lines, name, " ".join(fields[1:]))
 
