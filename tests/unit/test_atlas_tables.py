@@ -101,6 +101,7 @@ def test_descartes_with_a_name_above_the_row_names(tmp_path: Path) -> None:
     [
         ('"feature"', '"features"', "line 1: column 'feature' is missing; did you mean 'features'"),
         ('"zscore_filtered"', '"z"', "line 1: column 'zscore_filtered' is missing"),
+        ('"zscore_filtered"', '"feature"', "line 1: column 'feature' stands twice"),
         ("chr1_100_200", "chr1_100", "line 3: feature is not a site; found 'chr1_100'"),
         ("chr1_100_200", "chr1_200_100", "line 3: feature is not a site"),
         ("0.5\tFALSE", "0.5\tNA", "line 2: zscore_filtered is not a truth value; found 'NA'"),

@@ -255,6 +255,7 @@ def test_atlas(tmp_path: Path) -> None:
     ("lines", "message"),
     [
         (["contig\tstart\tend\tcell", "x"], "line 1: column 'cell_type' is missing"),
+        (["contig\tstart\tend\tend\tcell_type"], "line 1: column 'end' stands twice"),
         (["contig\tstart\tend\tcell_type"], "holds no peaks"),
         (["contig\tstart\tend\tcell_type", "chr1\t1\t2"], "line 2: wrong number of fields"),
         (["contig\tstart\tend\tcell_type", "chr1\t5\t2\tB"], "line 2: peak is empty"),

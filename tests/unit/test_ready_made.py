@@ -182,6 +182,7 @@ def test_models_of_sequences_run_without_regions(toy: Toy) -> None:
         ({"sequence": "sequences"}, {}, "did you mean 'sequences'?"),
         ({}, {"columns": {"sequnce": "x"}}, "unknown field 'sequnce' in columns; did you mean"),
         ({}, {"columns": {"split": "part"}}, "column 'part' is missing"),
+        ({"label": "sequence"}, {}, "train.csv, line 1: column 'sequence' stands twice"),
         ({}, {"copies": "kep"}, "unknown copies; did you mean 'keep'?"),
     ],
 )

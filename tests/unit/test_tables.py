@@ -41,6 +41,7 @@ def test_read_rows(tmp_path, monkeypatch):
         ("", "is empty"),
         ("name\tpath\n", "has no rows"),
         ("nam\tpath\na\tb\n", "column 'name' is missing; rename 'nam'"),
+        ("name\tpath\tage\tage\na\tb\t1\t2\n", "line 1: column 'age' stands twice"),
         ("name\tpath\na\n", "line 2: wrong number of fields; found 1; expected 2"),
         ("name\tpath\na\tb\tc\n", "line 2: wrong number of fields; found 3; expected 2"),
         ("name\tpath\na\t\n", "line 2: path is empty"),
@@ -62,6 +63,12 @@ def test_bad_tables(tmp_path, text, message):
         read_rows(table, ("name", "path"), names=("name",), paths=("path",))
     assert message in str(error.value)
     assert str(table) in str(error.value)
+
+
+def test_columns_without_a_name_may_stand_twice(tmp_path):
+    table = tmp_path / "t.tsv"
+    table.write_text("name\tpath\t\t\na\tb\t\t\n")
+    assert read_rows(table, ("name",)) == [{"name": "a", "path": "b", "": ""}]
 
 
 def test_quotes_of_spreadsheets_are_read(tmp_path):

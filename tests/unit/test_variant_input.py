@@ -41,6 +41,8 @@ def broken(kind: str, genome: Genome) -> tuple[bytes, dict[str, Any]]:
     source, row = table(genome, [200, 500]), {}
     if kind == "column":
         source = source.rename(columns={"position": "positoin"})
+    elif kind == "twice":
+        source.insert(0, "ref", "A", allow_duplicates=True)
     elif kind == "text":
         source["position"] = source["position"].astype(object)
         source.loc[1, "position"] = "12k"
@@ -80,6 +82,7 @@ def broken(kind: str, genome: Genome) -> tuple[bytes, dict[str, Any]]:
     ("kind", "message"),
     [
         ("column", "line 1: column 'position' is missing; did you mean 'positoin'"),
+        ("twice", "line 1: column 'ref' stands twice"),
         ("text", "line 3: position is not a 1-based coordinate; found '12k'"),
         ("zero", "line 3: position is not a 1-based coordinate; found '0'"),
         ("naming", "line 2: contig is not in the genome; did you mean 'chr1'? (key contig_prefix"),

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from genebert.errors import InputError, nearest
 from genebert.lines import numbered_lines, text_lines
 from genebert.peak_lines import Fields, read_columns
+from genebert.tables import check_header
 
 log = logging.getLogger("genebert")
 
@@ -80,6 +81,7 @@ def _r_table(path: str, required: Sequence[str]) -> Iterator[tuple[int, list[str
         fields = [field.strip('"') for field in line.split("\t")]
         if not header:
             header = fields
+            check_header(header, path, row)
             for column in required:
                 if column not in header:
                     raise InputError(

@@ -22,7 +22,7 @@ from genebert.errors import InputError, nearest
 from genebert.hints import prefix_hint, separator
 from genebert.lines import text_lines
 from genebert.peak_lines import NOT_A_NUMBER, NOT_FINITE, Columns, Fields, read_columns, text_at
-from genebert.tables import safe_name
+from genebert.tables import check_header, safe_name
 
 log = logging.getLogger("genebert")
 
@@ -263,9 +263,11 @@ def read_atlas(
     Raises
     ------
     InputError
-        As :func:`read_peaks`, and if a column is missing or two names become the same.
+        As :func:`read_peaks`, and if a column is missing or stands twice, or two names become
+        the same.
     """
     header = next(text_lines(path), (1, ""))[1].lstrip("#").split("\t")
+    check_header(header, path)
     for column in ("contig", "start", "end", "cell_type"):
         if column not in header:
             raise InputError(

@@ -96,6 +96,15 @@ def expand_path(value: str, *, file: str, row: int | None = None) -> str:
     return path
 
 
+def check_header(header: Sequence[str], file: str | Path, row: int = 1) -> None:
+    """Raise :class:`InputError` if two columns have one name; those without a name do not count."""
+    for column in header:
+        if column and header.count(column) > 1:
+            raise InputError(
+                f"column {column!r} stands twice", file=file, row=row, found="\t".join(header)
+            )
+
+
 def _meant(column: str, header: Sequence[str], required: Sequence[str]) -> str:
     """Return a hint at the column that was probably meant to be ``column``."""
     others = [name for name in header if name not in required]
@@ -123,7 +132,8 @@ def read_rows(
     Raises
     ------
     InputError
-        If the file is missing or empty, a column is missing, or a row has another number of fields.
+        If the file is missing or empty, a column is missing or stands twice, or a row has another
+        number of fields.
     """
     path = Path(path)
     try:
@@ -149,6 +159,7 @@ def read_rows(
     if not lines:
         raise InputError("is empty", file=path, expected=f"columns {', '.join(required)}")
     header = [column.lstrip("#") for column in lines[0]]
+    check_header(header, path)
     for column in required:
         if column not in header:
             raise InputError(

@@ -16,6 +16,7 @@ import logging
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ import pandas as pd
 from genebert.errors import InputError, nearest
 from genebert.genome import Genome
 from genebert.splits import SPLITS
+from genebert.tables import check_header
 from genebert.tasks.dataset import SHARES, as_list, fair_quota, finish, read_regions, row_option
 from genebert.tasks.promoter import initiator_shares
 from genebert.tasks.variant_files import MISSING
@@ -176,7 +178,11 @@ def read_table(path: str) -> pd.DataFrame:
         if name.endswith(".parquet"):
             return pd.read_parquet(path)
         separator = "\t" if name.endswith((".tsv", ".txt")) else ","
-        return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
+        read = partial(pd.read_csv, path, sep=separator, dtype=str, keep_default_na=False)
+        check_header(read(header=None, nrows=1).iloc[0].tolist(), path)  # else pandas renames one
+        return read()
+    except InputError:
+        raise
     except (OSError, EOFError, zlib.error, ValueError, pd.errors.ParserError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"cannot be read as a table ({reason})", file=path) from None

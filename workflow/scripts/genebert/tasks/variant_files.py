@@ -19,6 +19,7 @@ from genebert.genome import Genome, decode
 from genebert.hints import contig_hint
 from genebert.lines import text_lines
 from genebert.progress import Progress
+from genebert.tables import check_header
 
 FIELDS = (
     "contig", "position", "ref", "alt", "label", "cell_type", "tss_distance", "class", "match",
@@ -124,7 +125,8 @@ def read_table(path: str, columns: Mapping[str, str]) -> Iterator[Record]:
     Raises
     ------
     InputError
-        If a column is missing, a line has another number of fields or a bad position.
+        If a column is missing or stands twice, a line has another number of fields or a bad
+        position.
     """
     header: list[str] = []
     wanted = _wanted(columns)
@@ -134,6 +136,7 @@ def read_table(path: str, columns: Mapping[str, str]) -> Iterator[Record]:
         values = line.split("\t")
         if not header:
             header = [value.lstrip("#") for value in values]
+            check_header(header, path, number)
             _check_columns(header, columns, path, number)
             continue
         if len(values) != len(header):
