@@ -27,7 +27,7 @@ def test_bad_names(name):
 def test_read_rows(tmp_path, monkeypatch):
     monkeypatch.setenv("DATA", "/data")
     table = tmp_path / "t.tsv"
-    table.write_text("#name\tpath\textra\na\tp/a.bed\t1\n\nb\t${DATA}/b.bed\t2\n")
+    table.write_text("#name\tpath\textra\na\tp/a.bed\t1\nb\t${DATA}/b.bed\t2\n\n\n")
     rows = read_rows(table, ("name", "path"), names=("name",), paths=("path",))
     assert rows == [
         {"name": "a", "path": str(tmp_path / "p/a.bed"), "extra": "1"},
@@ -39,7 +39,10 @@ def test_read_rows(tmp_path, monkeypatch):
     ("text", "message"),
     [
         ("", "is empty"),
+        ("\n\n", "is empty"),
         ("name\tpath\n", "has no rows"),
+        ("name\tpath\n\n\n", "has no rows"),
+        ("name\tpath\na\tb\n\nc\td\n", "line 3: line is empty; expected rows without gaps"),
         ("nam\tpath\na\tb\n", "column 'name' is missing; rename 'nam'"),
         ("name\tpath\tage\tage\na\tb\t1\t2\n", "line 1: column 'age' stands twice"),
         ("name\tpath\na\n", "line 2: wrong number of fields; found 1; expected 2"),

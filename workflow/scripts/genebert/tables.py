@@ -132,8 +132,9 @@ def read_rows(
     Raises
     ------
     InputError
-        If the file is missing or empty, a column is missing or stands twice, or a row has another
-        number of fields.
+        If the file is missing or empty, a column is missing or stands twice, a row has another
+        number of fields, or an empty line stands between rows, after which the place of a row no
+        longer told its line.
     """
     path = Path(path)
     try:
@@ -156,6 +157,8 @@ def read_rows(
         raise InputError("is not a text file in UTF-8", file=path) from None
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", file=path) from None
+    while lines and not lines[-1]:
+        lines.pop()
     if not lines:
         raise InputError("is empty", file=path, expected=f"columns {', '.join(required)}")
     header = [column.lstrip("#") for column in lines[0]]
@@ -172,7 +175,7 @@ def read_rows(
     rows = []
     for number, fields in enumerate(lines[1:], start=2):
         if not fields:
-            continue
+            raise InputError("line is empty", file=path, row=number, expected="rows without gaps")
         if len(fields) != len(header):
             raise InputError(
                 "wrong number of fields",
