@@ -51,6 +51,7 @@ def test_summits(tmp_path: Path) -> None:
         ("chr1\t30\t20", "line 2: end lies before start"),
         ("chr1\t30\t30", "line 2: peak is empty"),
         ("chr1\t10\t20\t.\t0\t.\t1\t-1\t-1\t11", "line 2: summit lies outside its peak"),
+        ("chr1\t9\t20\t.\t0\t.\t9\t9\t0\t2\t1,1\t0,10", "line 2: is BED12 or gappedPeak"),
     ],
 )
 def test_a_malformed_peak_is_named(tmp_path: Path, line: str, message: str) -> None:

@@ -180,6 +180,7 @@ def test_few_unknown_contigs_are_counted(tmp_path: Path) -> None:
         read_peaks(path, "narrowPeak", CONTIGS, max_unknown=0.03)
 
 
+GAPPED = "chr1\t100\t200\tx\t40\t.\t110\t190\t0\t2\t10,5,\t0,95,\t6.1\t9.3\t7.2"
 BAD = [
     ("narrowPeak", ["chr1\t1\t5"], "line 1: too few columns; found 3; expected 10"),
     ("bed", ["chr1\t1\t5", "chr1\t7"], "line 2: too few columns; found 2; expected 3"),
@@ -206,9 +207,20 @@ BAD = [
     ("narrowPeak", [narrow("chr1", 10, 20, 1, -2)], "line 1: summit is outside the peak"),
     ("narrowPeak", [narrow("chr1", 10, 20, 1, 2.5)], "line 1: summit is not an integer"),
     ("narrowPeak", [narrow("chr1", 10, 20, 1, "9" * 30)], "line 1: summit is outside the peak"),
+    ("narrowPeak", [GAPPED], "line 1: is BED12 or gappedPeak; found '2 10,5, 0,95,'.*narrowPeak"),
+    ("narrowPeak", [GAPPED.rsplit("\t", 3)[0]], "line 1: is BED12 or gappedPeak"),
     ("narrowpeak", ["chr1\t1\t5"], "unknown peak format; did you mean 'narrowPeak'"),
     ("bed", ["chr1\t1\t5\0"], "line 1: is not a text file"),
 ]
+
+
+def test_narrowpeak_may_have_further_columns_and_bed_blocks(tmp_path: Path) -> None:
+    plain = read_peaks(write(tmp_path, narrow("chr1", 1, 9, 2, 3)), "narrowPeak", CONTIGS)
+    more = read_peaks(
+        write(tmp_path, narrow("chr1", 1, 9, 2, 3) + "\ta,b\t1"), "narrowPeak", CONTIGS
+    )
+    assert more.summit.tolist() == plain.summit.tolist() == [4]
+    assert read_peaks(write(tmp_path, GAPPED), "bed", CONTIGS).summit.tolist() == [150]
 
 
 @pytest.mark.parametrize(("format", "lines", "message"), BAD)

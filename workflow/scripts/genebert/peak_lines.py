@@ -33,6 +33,7 @@ NOT_A_NUMBER, NOT_FINITE = -np.inf, np.inf  # stand for a wrong score; NaN is a 
 MISSING = (".", "")
 _MAX_DIGITS = 12
 _HEADER = {"start", "chromstart", "chrom_start", "chr_start"}
+_BLOCKS = re.compile(r"(?=.*,)\d+(,\d+)*,?")  # sizes or starts of blocks
 _EDGES = (b"\t ", b" \t", b" \r", b" \n")  # spaces that pyarrow would strip from numbers
 
 
@@ -114,6 +115,22 @@ def text_at(path: str | Path, row: int, place: int) -> str:
     """Return one field of one line of a file, for an error message."""
     line = next(line for number, line in numbered_lines(path) if number == row)
     return split_line(line.decode())[place]
+
+
+def refuse_blocks(fields: Sequence[str], path: str | Path, row: int) -> None:
+    """Raise :class:`InputError` if a line has the blocks of BED12 and gappedPeak.
+
+    Their column 10 is the number of blocks and column 7 a position; in a narrowPeak these are the
+    summit and the signal.
+    """
+    if len(fields) >= 12 and all(map(_BLOCKS.fullmatch, fields[10:12])):
+        raise InputError(
+            "is BED12 or gappedPeak",
+            file=path,
+            row=row,
+            found=" ".join(fields[9:12]),
+            expected="narrowPeak, whose column 10 is the summit",
+        )
 
 
 def _is_comment(name: str) -> bool:
@@ -266,6 +283,8 @@ class _Reader:
         at, part = self.fields, _Part()
         part.scores = {name: [] for name in at.scores}
         for row, fields in self.data_lines(enumerate(block.split(b"\n"), start=number)):
+            if at.summit >= 0:
+                refuse_blocks(fields, self.path, row)
             if at.cell_type >= 0:
                 part.cell_type.append(self.cell_code(fields[at.cell_type], row))
             part.offset.append(-1 if at.summit < 0 else _summit(fields[at.summit], self.path, row))

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from genebert.errors import InputError, nearest
 from genebert.hints import line_separator, prefix_hint
 from genebert.lines import text_lines
+from genebert.peak_lines import refuse_blocks
 
 log = logging.getLogger("genebert")
 
@@ -169,6 +170,7 @@ def read_summits(path: str | Path) -> pd.DataFrame:
     """Read peaks; columns contig, start, end, summit (0-based; the centre where none is given)."""
     rows = []
     for number, fields in read_fields(path, columns=3):
+        refuse_blocks(fields, path, number)
         contig, start, end = interval(fields, file=path, row=number)
         if end == start:
             raise InputError("peak is empty", file=path, row=number, found=f"{start}-{end}")
