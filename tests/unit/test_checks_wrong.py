@@ -6,8 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import anndata
+import pandas as pd
 import pytest
 from check_toys import CELLS, Config, edit, found, made_config, of
+from scipy.sparse import csr_matrix
 
 from genebert import checks
 from genebert.checks import data
@@ -156,3 +159,74 @@ def test_a_known_assembly_is_recognised_and_a_wrong_name_is_an_error(
     config["genome"]["name"] = "hg38"
     (line,) = of(config, "genome", "error")
     assert "length of chr1 is not that of hg38; this looks like hg19" in line
+
+
+def single_cells(config: Config, **changes: object) -> None:
+    """Make the atlas of a file of single cells: 60 CD4+ T, 60 NK, 3 of another kind."""
+    kinds = pd.Index(["CD4+ T", "NK", "doublet"], dtype=object)  # anndata writes no Arrow strings
+    codes = [0] * 60 + [1] * 60 + [2] * 3
+    obs = pd.DataFrame({"kind": pd.Categorical.from_codes(codes, kinds)})
+    places = {"chrom": ["chr1", "chr2", "chr3"], "start": [10, 20, 30], "end": [40, 50, 60]}
+    places |= {key: value for key, value in changes.items() if key in places}
+    var = pd.DataFrame(places, index=[0, 1, 2]).astype({"chrom": object})
+    obs.index, var.index = (frame.index.astype(str).astype(object) for frame in (obs, var))
+    anndata.AnnData(csr_matrix((len(obs), 3)), obs=obs, var=var).write_h5ad("cells.h5ad")
+    column = changes.get("column", "kind")
+    config["atlas"] |= {"cell_types": "cells.h5ad", "format": "h5ad", "cell_type_column": column}
+
+
+def test_single_cells_are_looked_at(config: Config) -> None:
+    single_cells(config)
+    lines = of(config, "atlas", "ok")
+    assert "cells.h5ad: 123 cells, 3 peaks, 3 cell types" in lines[0]
+    assert any("CD4pos_T: 60 cells" in line for line in lines)
+    assert any("NK: 60 cells" in line for line in lines)
+    assert any("CD4pos_T ('CD4+ T') -> use these in splits" in line for line in lines)
+    (warned,) = of(config, "atlas", "warn")
+    assert "doublet: left out, too few cells" in warned
+    assert any("1 cell types for training, NK held out" in f for f in of(config, "splits", "ok"))
+    assert not of(config, "peaks", "error")
+
+
+@pytest.mark.parametrize(
+    ("changes", "held_out", "topic", "text"),
+    [
+        ({"column": "kin"}, "NK", "atlas", "column 'kin' is missing in obs; did you mean 'kind'"),
+        ({}, "NKT", "splits", "held-out cell type is not in cells.h5ad; did you mean 'NK'"),
+        ({}, "doublet", "splits", "held-out cell type is not in cells.h5ad"),
+        ({"chrom": ["1", "2", "3"]}, "NK", "peaks", "100% of the peaks lie on contigs that are not in the genome; did you mean 'chr1'"),
+        ({"end": [40, 50, 10**6]}, "NK", "peaks", "1 peaks end beyond their contig; other assembly? found 'chr3 30 1000000'"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_single_cells_is_an_error(
+    config: Config, changes: dict[str, object], held_out: str, topic: str, text: str
+) -> None:
+    single_cells(config, **changes)
+    config["splits"]["held_out_cell_types"] = [held_out]
+    assert any(text in line for line in of(config, topic, "error")), [str(f) for f in found(config)]
+
+
+def test_a_matrix_of_cell_types_is_looked_at(config: Config) -> None:
+    Path("m.mtx").write_text("%%MatrixMarket matrix coordinate pattern general\n2 2 1\n1 1\n")
+    Path("peaks.bed").write_text("chr1\t10\t40\nchr2\t20\t50\n")
+    Path("names.txt").write_text("CD4+ T\nNK\n")
+    config["atlas"] |= {
+        "cell_types": "m.mtx", "format": "mtx", "peaks": "peaks.bed", "names": "names.txt",
+    }  # fmt: skip
+    lines = of(config, "atlas", "ok")
+    assert "m.mtx: 2 peaks, 2 cell types" in lines[0]
+    assert any("CD4pos_T ('CD4+ T')" in line for line in lines)
+    edit("names.txt", lambda text: text + "B\n")
+    assert any(
+        "matrix is not that of the peaks and the names" in f for f in of(config, "atlas", "error")
+    )
+    config["atlas"]["names"] = "name.txt"
+    assert any("did you mean 'names.txt'" in f for f in of(config, "atlas", "error"))
+
+
+def test_the_table_of_descartes_is_looked_at(config: Config) -> None:
+    rows = ["chr1_10_40\tNK\tFALSE", "chr2_20_50\tENS glia\tFALSE", "chr3_1_9\tB\tTRUE"]
+    Path("sites.txt").write_text("\n".join(["feature\tcell_type\tzscore_filtered", *rows]) + "\n")
+    config["atlas"] |= {"cell_types": "sites.txt", "format": "descartes"}
+    assert "sites.txt: 2 peaks, 3 cell types" in of(config, "atlas", "ok")[0]
+    assert any("B: left out" in line for line in of(config, "atlas", "warn"))

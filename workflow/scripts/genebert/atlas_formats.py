@@ -202,16 +202,8 @@ def _matrix_head(lines: Iterator[tuple[int, bytes]], path: str) -> tuple[int, tu
     raise InputError("has no line of sizes", file=path, row=row, expected="rows columns entries")
 
 
-def _matrix_entries(
-    path: str, shape: tuple[int, int]
-) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64] | None]:
-    """Read the entries of a Matrix Market file.
-
-    Returns
-    -------
-    peak, cell : int32[E], from 0.
-    value : float64[E], or None for a pattern.
-    """
+def _open_matrix(path: str, shape: tuple[int, int]) -> tuple[Iterator[tuple[int, bytes]], int, int]:
+    """Return the lines below the head, the fields of an entry and the number of entries."""
     lines = numbered_lines(path)
     count, (*found, total) = _matrix_head(lines, path)
     if tuple(found) != shape:
@@ -222,6 +214,20 @@ def _matrix_entries(
             found=f"{found[0]} x {found[1]}",
             expected=f"{shape[0]} peaks x {shape[1]} cell types",
         )
+    return lines, count, total
+
+
+def _matrix_entries(
+    path: str, shape: tuple[int, int]
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64] | None]:
+    """Read the entries of a Matrix Market file.
+
+    Returns
+    -------
+    peak, cell : int32[E], from 0.
+    value : float64[E], or None for a pattern.
+    """
+    lines, count, total = _open_matrix(path, shape)
     peak, cell, value = array("i"), array("i"), array("d")
     row = 0
     for row, line in lines:
@@ -267,6 +273,32 @@ def _matrix_entries(
     )
 
 
+def read_axes(path: str, bed: str, names: str) -> tuple[pd.DataFrame, list[str]]:
+    """Read what the rows and columns of a matrix are, and of the matrix how many it has.
+
+    Parameters
+    ----------
+    path, bed, names : as for :func:`read_matrix`.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read, the three do not belong together, or a name is empty.
+    """
+    columns = read_columns(bed, Fields(count=3, scores={}), {})
+    if not len(columns):
+        raise InputError("holds no peaks", file=bed)
+    contig = np.array(columns.unknown, dtype=object)[-1 - columns.contig]
+    peaks = pd.DataFrame({"contig": contig, "start": columns.start, "end": columns.end})
+    labels = []
+    for row, line in text_lines(names):
+        if not line.strip():
+            raise InputError("name of a cell type is empty", file=names, row=row)
+        labels.append(line.strip())
+    _open_matrix(path, (len(peaks), len(labels)))
+    return peaks, labels
+
+
 def read_matrix(path: str, bed: str, names: str) -> Source:
     """Read a matrix of peaks x cell types as CATlas gives.
 
@@ -283,16 +315,7 @@ def read_matrix(path: str, bed: str, names: str) -> Source:
         If a file cannot be read, is truncated or malformed, the three do not belong together, a
         name is empty, or an entry comes twice with a value.
     """
-    columns = read_columns(bed, Fields(count=3, scores={}), {})
-    if not len(columns):
-        raise InputError("holds no peaks", file=bed)
-    contig = np.array(columns.unknown, dtype=object)[-1 - columns.contig]
-    peaks = pd.DataFrame({"contig": contig, "start": columns.start, "end": columns.end})
-    labels = []
-    for row, line in text_lines(names):
-        if not line.strip():
-            raise InputError("name of a cell type is empty", file=names, row=row)
-        labels.append(line.strip())
+    peaks, labels = read_axes(path, bed, names)
     peak, cell, value = _matrix_entries(path, (len(peaks), len(labels)))
     order = np.lexsort((peak, cell))
     peak, cell = peak[order], cell[order]

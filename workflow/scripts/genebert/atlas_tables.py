@@ -14,12 +14,13 @@ from __future__ import annotations
 import gzip
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from genebert.atlas_formats import CellType, Source, read_descartes, read_matrix
+from genebert.atlas_formats import CellType, Source, read_axes, read_descartes, read_matrix
 from genebert.errors import InputError, nearest
 from genebert.progress import Progress
 from genebert.tables import safe_name
@@ -69,6 +70,57 @@ def safe_names(labels: Sequence[str], file: str) -> list[str]:
             )
         names[name] = label
     return list(names)
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What a source says of its peaks and cell types, before its matrix is read.
+
+    Attributes
+    ----------
+    peaks : contig, start, end.
+    labels : {name for file names: label in the source}.
+    cells : {name: number of cells}; empty where the source has no cells.
+    left_out : names without a row in the long table.
+    """
+
+    peaks: pd.DataFrame
+    labels: dict[str, str]
+    cells: dict[str, int]
+    left_out: list[str]
+
+
+def outline(source: str, files: Sequence[str], settings: Mapping[str, Any]) -> Outline:
+    """Look at the source of an atlas without turning it into a table.
+
+    Parameters
+    ----------
+    source, files, settings : as for :func:`convert`.
+
+    Raises
+    ------
+    InputError
+        As :func:`convert`, but for what is wrong within a matrix.
+    """
+    if settings["format"] == "h5ad":
+        from genebert.pseudobulk import PseudobulkSettings, read_annotation
+
+        found = read_annotation(source, PseudobulkSettings.from_config(settings))
+        names = safe_names(found.labels, source)
+        return Outline(
+            found.peaks,
+            dict(zip(names, found.labels, strict=True)),
+            dict(zip(names, found.cells.tolist(), strict=True)),
+            [name for name, kept in zip(names, found.kept, strict=True) if not kept],
+        )
+    if settings["format"] == "mtx":
+        peaks, labels = read_axes(source, *files)
+        return Outline(peaks, dict(zip(safe_names(labels, source), labels, strict=True)), {}, [])
+    peaks, cell_types = read_descartes(source)
+    names = safe_names([cell_type.label for cell_type in cell_types], source)
+    by_name = dict(zip(names, cell_types, strict=True))
+    empty = [name for name, cell_type in by_name.items() if not len(cell_type.peaks)]
+    return Outline(peaks, {name: c.label for name, c in by_name.items()}, {}, empty)
 
 
 def write_long(path: str, peaks: pd.DataFrame, cell_types: Mapping[str, CellType]) -> None:

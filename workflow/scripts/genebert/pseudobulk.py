@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from math import ceil
 from typing import Any
@@ -28,6 +29,7 @@ from genebert.progress import Progress
 log = logging.getLogger("genebert")
 
 Ints = NDArray[np.int64]
+Blocks = Iterator[tuple[Ints, Ints, NDArray[Any]]]  # cell, peak, value
 
 BLOCK = 1 << 22  # values read at a time
 # Columns of var that hold coordinates, under the names of BED, pandas, GenomicRanges and UCSC.
@@ -82,22 +84,36 @@ class PseudobulkSettings:
 
 
 @dataclass(frozen=True)
-class Pseudobulk:
-    """In how many cells of each cell type each peak was seen.
+class Annotation:
+    """What a file says of its cells and peaks.
 
     Attributes
     ----------
     peaks : contig, start, end of P peaks.
+    names : N names of cells.
     labels : C cell types as the file writes them, sorted.
+    code : int[N], index into ``labels``.
     cells : int64[C], cells of each.
     kept : bool[C], false where there are too few cells.
-    seen : uint32[K, P] of the K cell types that are kept.
     """
 
     peaks: pd.DataFrame
+    names: Sequence[object]
     labels: list[str]
+    code: Ints
     cells: Ints
     kept: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Pseudobulk(Annotation):
+    """In how many cells of each cell type each peak was seen.
+
+    Attributes
+    ----------
+    seen : uint32[K, P] of the K cell types that are kept.
+    """
+
     seen: NDArray[np.uint32]
 
 
@@ -186,9 +202,7 @@ def _block_ends(indptr: Ints) -> Ints:
     return np.unique([0, *np.searchsorted(indptr, steps), len(indptr) - 1])
 
 
-def _sparse_blocks(
-    group: h5py.Group, shape: tuple[int, int], by_cell: bool, path: str
-) -> Iterator[tuple[Ints, Ints, NDArray[Any]]]:
+def _sparse_blocks(group: h5py.Group, shape: tuple[int, int], by_cell: bool, path: str) -> Blocks:
     """Yield (cell, peak, value) of blocks of a CSR (by cell) or CSC (by peak) matrix."""
     rows, columns = shape if by_cell else shape[::-1]
     data, indices = group["data"], group["indices"]
@@ -216,9 +230,7 @@ def _sparse_blocks(
         yield (row, column, block.data) if by_cell else (column, row, block.data)
 
 
-def _dense_blocks(
-    matrix: h5py.Dataset, shape: tuple[int, int]
-) -> Iterator[tuple[Ints, Ints, NDArray[Any]]]:
+def _dense_blocks(matrix: h5py.Dataset, shape: tuple[int, int]) -> Blocks:
     """Yield (cell, peak, value) of the values of a dense matrix that are not 0."""
     step = max(1, BLOCK // shape[1])
     for first in range(0, shape[0], step):
@@ -227,9 +239,7 @@ def _dense_blocks(
         yield row + first, column, block[row, column]
 
 
-def _blocks(
-    matrix: h5py.Group | h5py.Dataset, shape: tuple[int, int], path: str
-) -> Iterator[tuple[Ints, Ints, NDArray[Any]]]:
+def _blocks(matrix: h5py.Group | h5py.Dataset, shape: tuple[int, int], path: str) -> Blocks:
     """Yield (cell, peak, value) of a matrix of the file, block by block."""
     attributes = matrix.attrs
     if isinstance(matrix, h5py.Dataset):
@@ -258,7 +268,7 @@ def _blocks(
 
 
 def _count(
-    blocks: Iterator[tuple[Ints, Ints, NDArray[Any]]],
+    blocks: Blocks,
     group: Ints,
     shape: tuple[int, int],
     cells: Sequence[object],
@@ -284,20 +294,10 @@ def _count(
     return seen.reshape(shape)
 
 
-def read_pseudobulk(path: str, settings: PseudobulkSettings) -> Pseudobulk:
-    """Count in how many cells of each cell type each peak was seen.
-
-    Parameters
-    ----------
-    path : ``.h5ad`` file, cells x peaks.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, truncated or not h5ad, a column, layer or coordinate is missing or
-        malformed, names of cells are repeated, a cell has no cell type, a count is negative or
-        not finite, the matrix is corrupt, or every cell type has too few cells.
-    """
+@contextmanager
+def _opened(path: str, settings: PseudobulkSettings) -> Iterator[tuple[Annotation, Blocks]]:
+    """Open a file; yield what it says of cells and peaks, and the blocks of its matrix, unread."""
+    name = "X" if settings.layer is None else f"layers/{settings.layer}"
     try:
         file = h5py.File(path, "r")
     except FileNotFoundError:
@@ -310,7 +310,6 @@ def read_pseudobulk(path: str, settings: PseudobulkSettings) -> Pseudobulk:
             raise InputError("is empty", file=path, found=f"{len(obs)} cells, {len(var)} peaks")
         text = _labels(obs, settings.cell_type_column, path)
         peaks = _coordinates(var, path)
-        name = "X" if settings.layer is None else f"layers/{settings.layer}"
         if name not in file:
             layers = list(file.get("layers", ()))
             raise InputError(
@@ -327,16 +326,47 @@ def read_pseudobulk(path: str, settings: PseudobulkSettings) -> Pseudobulk:
                 found=f"at most {cells.max()}",
                 expected=f"{settings.min_cells_per_type} (atlas.min_cells_per_type)",
             )
-        group = np.where(kept, np.cumsum(kept) - 1, -1)[code]
+        found = Annotation(peaks, obs.index, labels.tolist(), code, cells.astype(np.int64), kept)
         try:
-            seen = _count(
-                _blocks(file[name], (len(obs), len(var)), path),
-                group,
-                (int(kept.sum()), len(var)),
-                obs.index,
-                path,
-            )
+            yield found, _blocks(file[name], (len(obs), len(var)), path)
         except (OSError, KeyError) as error:
             raise InputError(f"{name} cannot be read ({error})", file=path) from None
-    log.info("%d cells, %d of %d cell types kept", len(obs), kept.sum(), len(labels))
-    return Pseudobulk(peaks, labels.tolist(), cells.astype(np.int64), kept, seen)
+
+
+def read_annotation(path: str, settings: PseudobulkSettings) -> Annotation:
+    """Read cells and peaks without their counts: fast, however large the matrix.
+
+    Parameters
+    ----------
+    path : ``.h5ad`` file, cells x peaks.
+
+    Raises
+    ------
+    InputError
+        As :func:`read_pseudobulk`, but for what is wrong within the matrix.
+    """
+    with _opened(path, settings) as (found, _):
+        return found
+
+
+def read_pseudobulk(path: str, settings: PseudobulkSettings) -> Pseudobulk:
+    """Count in how many cells of each cell type each peak was seen.
+
+    Parameters
+    ----------
+    path : ``.h5ad`` file, cells x peaks.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, truncated or not h5ad, a column, layer or coordinate is missing or
+        malformed, names of cells are repeated, a cell has no cell type, a count is negative or
+        not finite, the matrix is corrupt, or every cell type has too few cells.
+    """
+    with _opened(path, settings) as (found, blocks):
+        kept = found.kept
+        group = np.where(kept, np.cumsum(kept) - 1, -1)[found.code]
+        shape = (int(kept.sum()), len(found.peaks))
+        seen = _count(blocks, group, shape, found.names, path)
+    log.info("%d cells, %d of %d cell types kept", len(found.names), kept.sum(), len(kept))
+    return Pseudobulk(**vars(found), seen=seen)

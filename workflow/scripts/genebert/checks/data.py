@@ -13,15 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from genebert import layout
 from genebert.atlas import AtlasSettings
+from genebert.atlas_tables import Outline, outline
 from genebert.checks import labels
 from genebert.checks.finding import Finding
 from genebert.checks.peaks import open_regions, windows
 from genebert.consensus import RegionSettings
 from genebert.errors import InputError, nearest
-from genebert.hints import similar_file
+from genebert.hints import contig_hint, similar_file
 from genebert.liftover import Chain
 from genebert.lines import line_blocks
 from genebert.motif_files import Motif, read_motifs
@@ -241,9 +243,6 @@ class Data:
         if missing:
             yield missing
             return
-        if layout.is_converted(self.config):
-            yield Finding("ok", "atlas", f"{path}: format {atlas['format']}, read in the run")
-            return
         if not self.lengths:
             yield Finding("warn", "peaks", "not looked at: the genome is not there to compare with")
             return
@@ -258,6 +257,9 @@ class Data:
             except InputError as error:
                 yield Finding("error", "chain", str(error))
                 return
+        if layout.is_converted(self.config):
+            yield from self._converted(path, contigs)
+            return
         found: dict[str, list[Peaks]] = {}
         read = self._long if atlas["format"] == "long" else self._table
         yield from read(path, contigs, found)
@@ -274,6 +276,31 @@ class Data:
                     RegionSettings.from_config(self.config["regions"]),
                     self.config["pretrain"]["neighbours"],
                 )
+
+    def _converted(self, path: str, contigs: Mapping[str, int]) -> Iterator[Finding]:
+        """Look at the cell types and peaks of an atlas that the run turns into a long table."""
+        atlas, files = self.config["atlas"], []
+        for key in ("peaks", "names"):
+            if value := atlas.get(key):
+                file, missing = self.there("atlas", value)
+                if missing:
+                    yield missing
+                    return
+                files.append(file)
+        try:
+            found = outline(path, files, atlas)
+        except InputError as error:
+            yield Finding("error", "atlas", str(error))
+            return
+        self.cell_types = [name for name in sorted(found.labels) if name not in found.left_out]
+        cells = f"{sum(found.cells.values()):,} cells, " if found.cells else ""
+        yield Finding(
+            "ok", "atlas",
+            f"{path}: {cells}{len(found.peaks):,} peaks, {len(found.labels)} cell types",
+        )  # fmt: skip
+        yield from _named(found)
+        yield from _fits(found.peaks, contigs, path, self.config["regions"]["max_unknown_contigs"])
+        yield from self._held_out(path)
 
     def _long(
         self, path: str, contigs: Mapping[str, int], found: dict[str, list[Peaks]]
@@ -436,6 +463,48 @@ class Data:
             yield Finding("warn", "motifs", text, "short motifs need a larger motifs.p_value")
         else:
             yield Finding("ok", "motifs", text + (f", {lost} are left out" if lost else ""))
+
+
+def _named(found: Outline) -> Iterator[Finding]:
+    """Yield the name of every cell type with its cells, and which names are not the file's."""
+    if len(found.labels) <= MANY_FILES:
+        for name in sorted(found.labels):
+            cells = f": {found.cells[name]:,} cells" if found.cells else ""
+            yield Finding("ok", "atlas", name + cells)
+    renamed = [f"{name} ({label!r})" for name, label in found.labels.items() if name != label]
+    if renamed:
+        yield Finding(
+            "ok", "atlas", f"names for file names: {_some(renamed)}",
+            "use these in splits.held_out_cell_types and in tables",
+        )  # fmt: skip
+    if found.left_out:
+        yield Finding(
+            "warn", "atlas", f"{_some(found.left_out)}: left out, too few cells or no open peak",
+            "see atlas.min_cells_per_type" if found.cells else "",
+        )  # fmt: skip
+
+
+def _fits(
+    peaks: pd.DataFrame, contigs: Mapping[str, int], path: str, limit: float
+) -> Iterator[Finding]:
+    """Yield what would be refused of the peaks in the long table: another genome."""
+    lengths = peaks["contig"].map(dict(contigs))
+    unknown = lengths.isna().to_numpy()
+    beyond = (peaks["end"] > lengths).to_numpy()
+    if unknown.mean() > limit:
+        name = str(peaks["contig"].iloc[int(unknown.argmax())])
+        yield Finding(
+            "error", "peaks",
+            f"{path}: {unknown.mean():.0%} of the peaks lie on contigs that are not in the genome"
+            f"{contig_hint(name, contigs)}; found {name!r}",
+            f"contigs: {_some(contigs)}",
+        )  # fmt: skip
+    elif beyond.any():
+        place = " ".join(map(str, peaks.iloc[int(beyond.argmax())]))
+        yield Finding(
+            "error", "peaks", f"{path}: {beyond.sum():,} peaks end beyond their contig; "
+            f"other assembly? found {place!r}",
+        )  # fmt: skip
 
 
 def _peaks_finding(name: str, file: str, peaks: Peaks) -> Finding:
