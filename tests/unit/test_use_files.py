@@ -83,6 +83,33 @@ def test_sequences_of_several_lengths_are_refused(run):
         genebert.embed(run.encoders, ["ACGTACGT", "ACGT"])
 
 
+@pytest.mark.parametrize(
+    ("sequences", "message"),
+    [
+        ("ACGTACGT", "sequences: sequences are not in a list; found 'ACGTACGT'"),
+        (["ACGT", None], r"sequences\[1\]: is no text; found 'NoneType'; expected str"),
+        ([b"ACGT"], r"sequences\[0\]: is no text; found 'bytes'"),
+        (["ACGTN", "ACGUA"], r"sequences\[1\]: has a letter that is not a DNA base; found 'U'"),
+        (["MKVLE"], r"sequences\[0\]: has a letter that is not a DNA base; found 'L'"),
+    ],
+)
+def test_what_is_no_dna_is_refused(run, sequences, message):
+    with pytest.raises(InputError, match=message):
+        genebert.embed(run.encoders, sequences)
+
+
+def test_all_letters_of_dna_are_read(run):
+    plain, other = genebert.embed(run.encoders, ["ACGTNNNN", "acgtRYkm"])
+    np.testing.assert_array_equal(plain, other)
+    assert len(genebert.embed(run.encoders, pd.Series(["ACGT" * 3] * 2)))
+
+
+def test_alleles_are_in_lists(run):
+    window = "ACGT" * (WIDTH // 4)
+    with pytest.raises(InputError, match="sequences are not in a list"):
+        genebert.score_variants(run.encoders, [window], window)
+
+
 @pytest.mark.parametrize(("reference", "alternative"), [(3, 2), (1, 3), (0, 0)])
 def test_alleles_come_in_pairs(run, reference, alternative):
     window = "ACGT" * (WIDTH // 4)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from genebert.errors import InputError
 
 N = 4
+IUPAC = b"ACGTRYSWKMBDHVNacgtryswkmbdhvn"  # letters of DNA; all but ACGT are read as N
 _CODE_OF_BYTE = np.full(256, N, dtype=np.uint8)
 for _code, _letter in enumerate("ACGT"):
     _CODE_OF_BYTE[ord(_letter)] = _CODE_OF_BYTE[ord(_letter.lower())] = _code

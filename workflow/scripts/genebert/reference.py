@@ -17,6 +17,7 @@ import pyfaidx
 import pysam
 
 from genebert.errors import InputError
+from genebert.genome import IUPAC
 from genebert.lines import numbered_lines
 from genebert.splits import SPLITS, Splits
 from genebert.tables import read_rows
@@ -27,7 +28,6 @@ log = logging.getLogger("genebert")
 LINE = 60  # bases per line of the written FASTA
 CHUNK = LINE << 14  # bases checked and written at a time
 _KNOWN = b"ACGTacgt"
-_IUPAC = b"ACGTRYSWKMBDHVNacgtryswkmbdhvn"
 # Lengths that tell assemblies apart (UCSC chromInfo of each assembly).
 BUILDS: dict[str, dict[str, int]] = {
     "hg19": {"chr1": 249250621, "chr2": 243199373, "chrX": 155270560},
@@ -69,7 +69,7 @@ def _pieces(path: str | Path) -> Iterator[tuple[str, bytes, int]]:
     def drain(at_end: bool) -> Iterator[tuple[str, bytes, int]]:
         nonlocal lines, size
         joined = b"".join(line for _, line in lines)
-        if joined.translate(None, _IUPAC):
+        if joined.translate(None, IUPAC):
             raise _bad_letter(path, lines)
         cut = len(joined) if at_end else len(joined) // CHUNK * CHUNK
         for start in range(0, cut, CHUNK):
@@ -108,7 +108,7 @@ def _pieces(path: str | Path) -> Iterator[tuple[str, bytes, int]]:
 
 def _bad_letter(path: str | Path, lines: Sequence[tuple[int, bytes]]) -> InputError:
     """Return the error for the first line with a letter that is not a DNA base."""
-    row, left = next((r, rest) for r, line in lines if (rest := line.translate(None, _IUPAC)))
+    row, left = next((r, rest) for r, line in lines if (rest := line.translate(None, IUPAC)))
     return InputError(
         "letter is not a DNA base",
         file=path,

@@ -23,6 +23,7 @@ from genebert.checks.finding import Finding
 from genebert.checks.peaks import open_regions, windows
 from genebert.consensus import RegionSettings
 from genebert.errors import InputError, nearest
+from genebert.genome import IUPAC
 from genebert.hints import contig_hint, similar_file
 from genebert.liftover import Chain
 from genebert.lines import line_blocks
@@ -40,7 +41,6 @@ FEW_REGIONS = 200  # of a split: intervals are wide below
 MANY_SHOWN = 5  # errors of one kind, or names, that are shown one by one
 MANY_FILES = 50  # peak files that get a line each
 _SPACE = b" \t\r\n"
-_IUPAC = b"ACGTRYSWKMBDHVNacgtryswkmbdhvn"
 
 
 def fasta_lengths(path: str | Path) -> dict[str, int]:
@@ -77,7 +77,7 @@ def fasta_lengths(path: str | Path) -> dict[str, int]:
             contig = name
         for name, bases in pieces:
             lengths[name] += len(bases.translate(None, _SPACE))
-            if wrong := bases.translate(None, _SPACE + _IUPAC):
+            if wrong := bases.translate(None, _SPACE + IUPAC):
                 raise InputError(
                     f"{name} has a letter that is not a DNA base",
                     file=path,

@@ -17,13 +17,42 @@ import pandas as pd
 
 from genebert.errors import InputError
 from genebert.features import encode_all
-from genebert.genome import Codes
+from genebert.genome import IUPAC, Codes
 from genebert.job import outputs_in_place
 from genebert.kept import Fitted
 from genebert.layout import SHARED_MODELS
 from genebert.model_files import WEIGHTS, model_directory
 from genebert.pretrained import INFERENCE_BATCH
 from genebert.use.sources import GENOME, results_beside
+
+_NOTHING_LEFT = dict.fromkeys(IUPAC)  # of a DNA sequence, by str.translate
+
+
+def check_list(values: Iterable[object], what: str) -> None:
+    """Raise :class:`InputError` if texts are a single one, which would be read as its letters."""
+    if isinstance(values, str):
+        raise InputError(
+            f"{what.replace('_', ' ')} are not in a list",
+            file=what,
+            found=values[:40],
+            expected=f"[{values[:40]!r}]",
+        )
+
+
+def check_dna(sequences: Sequence[object]) -> None:
+    """Raise :class:`InputError` unless all are texts of DNA; other letters would be read as N."""
+    check_list(sequences, "sequences")
+    for number, sequence in enumerate(sequences):
+        item = f"sequences[{number}]"
+        if not isinstance(sequence, str):
+            raise InputError("is no text", file=item, found=type(sequence).__name__, expected="str")
+        if wrong := sequence.translate(_NOTHING_LEFT):
+            raise InputError(
+                "has a letter that is not a DNA base",
+                file=item,
+                found=wrong[0],
+                expected="A, C, G, T (also for U), N or an IUPAC code",
+            )
 
 
 def codes_of(sequences: Sequence[str]) -> Codes:
@@ -32,8 +61,9 @@ def codes_of(sequences: Sequence[str]) -> Codes:
     Raises
     ------
     InputError
-        If they are not all of one length.
+        If one is no text of DNA, or they are not all of one length.
     """
+    check_dna(sequences)
     lengths = {len(sequence) for sequence in sequences}
     if len(lengths) > 1:
         raise InputError(
@@ -48,8 +78,10 @@ def allele_codes(reference: Sequence[str], alternative: Sequence[str]) -> tuple[
     Raises
     ------
     InputError
-        If there is none, not one of each, or they are not all of one length.
+        If there is none, not one of each, one is no text of DNA, or they are not all of one length.
     """
+    check_list(reference, "sequences")
+    check_list(alternative, "sequences")
     if not len(reference) == len(alternative) > 0:
         raise InputError(
             "not one alternative for each reference",
@@ -68,13 +100,7 @@ def listed(cell_types: Iterable[str]) -> list[str]:
     InputError
         If they are a single text, which would be read as letters.
     """
-    if isinstance(cell_types, str):
-        raise InputError(
-            "cell types are not in a list",
-            file="cell_types",
-            found=cell_types,
-            expected=f"[{cell_types!r}]",
-        )
+    check_list(cell_types, "cell_types")
     return [str(name) for name in cell_types]
 
 
