@@ -120,6 +120,7 @@ def test_runs_that_are_to_show_something_report_mgm_at_three_spans(root):
         ("splits.test", ["chr4:10-5"], "interval is empty"),
         ("splits.test", ["chr4 10"], "not an interval"),
         ("splits.held_out_cell_types", ["NK", "NK"], "repeats a name"),
+        ("splits.held_out_cell_types", ["CD4+ T"], "part of a file name, such as 'CD4pos_T'"),
         ("effort.variants", ["ful"], "did you mean 'full'?"),
         ("effort.pretrain_seeds", 0, "at least 1"),
         ("effort.label_fractions", [1.5], "a share up to 1.0 or a whole number above 1"),

@@ -120,6 +120,22 @@ def test_contig_twins(contigs: dict[str, int], name: str, twin: str) -> None:
     assert hints.contig_twin(name, contigs) == twin
 
 
+@pytest.mark.parametrize(
+    ("known", "name", "hint"),
+    [
+        (("chr1", "chr2", "chr3"), "chrM", ""),
+        (("chr1", "chr2", "chr3"), "chr4", ""),
+        (("chr2L", "chr3L"), "chr2R", ""),
+        (("chr1", "chr10", "chr11"), "chr01", "chr1"),
+        (("chr1", "chr11"), "chrr1", "chr1"),
+        (("chrX", "chrY"), "chrx", "chrX"),
+        (("scaffold_1", "scaffold_2"), "scafold_2", "scaffold_2"),
+    ],
+)
+def test_no_other_chromosome_is_offered(known: tuple[str, ...], name: str, hint: str) -> None:
+    assert hints.contig_hint(name, known) == (f"; did you mean {hint!r}?" if hint else "")
+
+
 def test_names_with_and_without_chr(tmp_path: Path) -> None:
     path = tmp_path / "peaks.bed"
     path.write_text("1\t100\t200\n")

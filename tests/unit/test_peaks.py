@@ -200,7 +200,11 @@ BAD = [
     ("bed", ["chr1\t1\t5", "chrQ\t1\t5"], "line 2: 50% of the peaks lie on contigs.*chrQ"),
     ("bed", [], "holds no peaks"),
     ("bed", ["# only a comment"], "holds no peaks"),
-    ("bed", ["chr1\t1\t5\tx\thigh"], "line 1: score is not a number; found 'high'"),
+    (
+        "bed",
+        ["chr1\t1\t5\tx\thigh"],
+        "line 1: score is not a number; found 'high'.*cut -f 1-3 leaves scores out",
+    ),
     ("bed", ["chr1\t1\t5\tx\t1", "chr1\t2\t5\tx\tnan"], "line 2: score is not finite; found 'nan'"),
     ("narrowPeak", [narrow("chr1", 1, 5, "x")], "line 1: signalValue is not a number; found 'x'"),
     ("narrowPeak", [narrow("chr1", 10, 20, 1, 11)], "line 1: summit is outside.*11.*0 to 9"),

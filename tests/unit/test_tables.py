@@ -24,6 +24,13 @@ def test_bad_names(name):
         check_name(name, file="f", row=2)
 
 
+def test_a_bad_name_is_told_with_a_good_one():
+    with pytest.raises(InputError, match="first a letter or digit, such as 'CD4pos_T'$"):
+        check_name("CD4+ T", file="f", row=2)
+    with pytest.raises(InputError, match="first a letter or digit$"):
+        check_name("(--)", file="f")
+
+
 def test_read_rows(tmp_path, monkeypatch):
     monkeypatch.setenv("DATA", "/data")
     table = tmp_path / "t.tsv"
@@ -101,6 +108,14 @@ def test_unique_and_expand(monkeypatch):
     check_unique([{"a": "1"}, {"a": "2"}], ("a",), "t")
     with pytest.raises(InputError, match="t, line 3: row repeats line 2; found '1'"):
         check_unique([{"a": "1"}, {"a": "1"}], ("a",), "t")
+    chip = [{"tf": "CTCF", "cell_type": "HSC", "peaks": name} for name in "ab"]
+    with pytest.raises(
+        InputError,
+        match="row repeats line 2; found 'CTCF HSC'; expected one row for each tf and cell_type; merge the peaks of replicates",
+    ):
+        check_unique(chip, ("tf", "cell_type"), "t")
+    with pytest.raises(InputError, match="expected one row for each cell_type and peaks$"):
+        check_unique([chip[0]] * 2, ("cell_type", "peaks"), "t")
     monkeypatch.setenv("X", "y")
     assert expand_path("$X/z", file="f") == "y/z"
     assert expand_path("${X}/z", file="f") == "y/z"

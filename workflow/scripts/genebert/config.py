@@ -21,7 +21,7 @@ from jsonschema.exceptions import ValidationError, best_match
 from genebert.errors import InputError, nearest
 from genebert.layout import ATLAS_FILES, DATASET_FILES, EXTRA_MODELS, LISTINGS, SHARED_MODELS
 from genebert.splits import Splits
-from genebert.tables import check_resource, expand_path
+from genebert.tables import NAME, check_resource, expand_path, such_as
 from genebert.tasks import check_kind
 
 SIMULATED = "results/simulated/"
@@ -113,6 +113,8 @@ def _one_line(error: ValidationError, file: str) -> InputError:
     expected = schema.get("description")
     if error.validator in _EXPECTED:
         expected = _EXPECTED[error.validator].format(error.validator_value)
+    if error.validator == "pattern" and error.validator_value == f"^{NAME.pattern}":
+        expected = f"{expected}{such_as(error.instance)}"
     close = ""
     if error.validator == "enum" and isinstance(error.instance, str):
         close = nearest(error.instance, [str(v) for v in error.validator_value])

@@ -6,6 +6,7 @@ message that begins with ``"; "``, or an empty string where there is no guess.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
@@ -103,8 +104,16 @@ def is_misnamed(contig: str, known: Iterable[str]) -> bool:
     return contig_twin(contig, known) not in ("", *MITOCHONDRIA)
 
 
+def _end(contig: str) -> str:
+    """Return what tells a chromosome from the others: ``1`` of chr01, ``2R`` of chr2R, ``M``."""
+    match = re.search(r"0*(\d+[a-z]*|[a-z]|)$", contig.casefold())
+    return match[1] if match else ""
+
+
 def contig_hint(contig: str, known: Iterable[str], key: str = "") -> str:
     """Return ``"; did you mean 'chr1'?"`` for a contig that others name with or without ``chr``.
+
+    Another chromosome of a similar name is no help.
 
     Parameters
     ----------
@@ -113,7 +122,7 @@ def contig_hint(contig: str, known: Iterable[str], key: str = "") -> str:
     names = list(known)
     twin = contig_twin(contig, names)
     if not twin:
-        return nearest(contig, names)
+        return nearest(contig, (name for name in names if _end(name) == _end(contig)))
     return f"; did you mean {twin!r}?" + (f" ({key})" if key and twin.endswith(contig) else "")
 
 

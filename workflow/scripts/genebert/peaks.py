@@ -94,7 +94,9 @@ def _score(
             if wrong.any():
                 row = int(columns.row[int(np.argmax(wrong))])
                 found = text_at(path, row, places[name])
-                raise InputError(f"{name} {what}", file=path, row=row, found=found)
+                bed = [*places] == ["score"] and not len(columns.cell_type)
+                more = "numbers in column 5; cut -f 1-3 leaves scores out" if bed else None
+                raise InputError(f"{name} {what}", file=path, row=row, found=found, expected=more)
         if not (values == values[0]).all():
             return name, values
     return "missing", None

@@ -19,6 +19,18 @@ from genebert.hints import file_kind, separator, similar_file
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 
 
+def _plain(label: str) -> str:
+    """Return a label with the letters of :data:`NAME` only; empty if none is left."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", label.replace("+", "pos"))
+    return name.lstrip("_.-").rstrip("_")  # a last '-' has a meaning (CD4-)
+
+
+def such_as(label: str) -> str:
+    """Return ``", such as 'CD8pos_T'"`` for the label ``CD8+ T``, or an empty string."""
+    name = _plain(label)
+    return f", such as {name!r}" if name else ""
+
+
 def check_name(value: str, *, file: str, row: int | None = None, what: str = "name") -> str:
     """Return ``value`` if it can be part of a path, else raise :class:`InputError`."""
     if not NAME.match(value):
@@ -27,7 +39,7 @@ def check_name(value: str, *, file: str, row: int | None = None, what: str = "na
             file=file,
             row=row,
             found=value,
-            expected="letters, digits, '.', '_' and '-', first a letter or digit",
+            expected="letters, digits, '.', '_' and '-', first a letter or digit" + such_as(value),
         )
     return value
 
@@ -40,8 +52,7 @@ def safe_name(label: str, *, file: str) -> str:
     InputError
         If no letter or digit is left.
     """
-    name = re.sub(r"[^A-Za-z0-9._-]+", "_", label.replace("+", "pos"))
-    name = name.lstrip("_.-").rstrip("_")  # a last '-' has a meaning (CD4-)
+    name = _plain(label)
     if not NAME.match(name):
         raise InputError("no name can be made of this label", file=file, found=label)
     return name
@@ -233,11 +244,18 @@ def check_unique(
     rows: Sequence[Mapping[str, str]], columns: Sequence[str], file: str | Path
 ) -> None:
     """Raise :class:`InputError` if two rows agree in all of ``columns``."""
+    merge = ""
+    if rows and "peaks" in rows[0] and "peaks" not in columns:
+        merge = "; merge the peaks of replicates into one file"
     seen: dict[tuple[str, ...], int] = {}
     for number, row in enumerate(rows, start=2):
         key = tuple(row[column] for column in columns)
         if key in seen:
             raise InputError(
-                f"row repeats line {seen[key]}", file=file, row=number, found=" ".join(key)
+                f"row repeats line {seen[key]}",
+                file=file,
+                row=number,
+                found=" ".join(key),
+                expected=f"one row for each {' and '.join(columns)}{merge}",
             )
         seen[key] = number
