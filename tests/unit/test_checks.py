@@ -347,8 +347,8 @@ def test_simulated_runs_only_look_at_the_machine(root: Path) -> None:
         "data", "pretrain", "disk", "memory", "cores", "gpu", "slurm",
     }  # fmt: skip
     assert not [str(f) for f in findings if f.level == "error"]
-    default["regions"] = {"width": 200}
-    (line,) = [f for f in found(check_config(default, schema)) if f.level == "error"]
+    narrow = {**default, "regions": {"width": 200}}
+    (line,) = [f for f in found(check_config(narrow, schema)) if f.level == "error"]
     assert "384 bases" in str(line)
     assert data.simulated_regions(default) == 2400
 
