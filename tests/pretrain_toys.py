@@ -73,6 +73,7 @@ def toy_shards(
     chain: bool = False,
     n_share: float = 0.01,
     context: bool = False,
+    broad: bool = False,
 ) -> ToyShards:
     """Make shards: contigs c1, c2 (train), c3 (valid), c4 (test); the last cell type is held out.
 
@@ -80,6 +81,7 @@ def toy_shards(
     types have many open regions nearby, and motif rows differ between the two groups' regions.
     With ``context`` the sequence tells a region's group (by its GC) and the cell types its
     openness more sharply, so that the matrix of a cell type can be matched to a sequence.
+    With ``broad`` a third of the regions is open nearly everywhere and the others in few cell types.
     """
     rng = np.random.default_rng([seed, 4])
     n = 4 * per_contig
@@ -104,6 +106,8 @@ def toy_shards(
         told = np.where(group[:, None] == 1, weak, strong).astype(np.uint8)
         codes = np.where((rng.random(codes.shape) < 0.4) & (codes < 4), told, codes)
         packed, n_mask = pack(codes)
+    if broad:
+        chance = np.where(rng.random(n) < 1 / 3, 0.95, np.full(chance.shape, 0.2))
     is_open = rng.random((cells, n)) < chance
     is_open[rng.integers(0, cells, n), np.arange(n)] = True  # every region is open somewhere
     held_out = np.zeros(cells, dtype=bool)

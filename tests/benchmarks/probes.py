@@ -6,7 +6,7 @@ RUN is a directory with shards and ``results/pretrain/VARIANT/seed-1/run.json``,
 ``snakemake results/pretrain/full/seed-1/run.json`` makes without training. Prints a row per
 variant, set, contrast and probe: AUROC with its interval over loci, rows fitted on and judged,
 penalty. The sets hold all loci, not only the evaluation loci of a run. Ends in lines `RESULT <name>
-<value> <bar> pass|short`: probes of one modality, bar 0.55 at most.
+<value> <bar> pass|short`: P0 and the probes of one modality, bar 0.55 at most.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SETS = {"valid": "training", "held_out": "held_out"}
 
 
 def show(variant: str, name: str, found: dict[str, Judged]) -> dict[str, float]:
-    """Print the rows of a set; return the AUROC of the probes of one modality."""
+    """Print the rows of a set; return the AUROC of P0 and of the probes of one modality."""
     alone = {}
     for key, judged in found.items():
         probe, contrast = key.split(":")
@@ -45,7 +45,7 @@ def show(variant: str, name: str, found: dict[str, Judged]) -> dict[str, float]:
             f"  judged {len(judged.label):6d}  ridge {judged.ridge:g}",
             flush=True,
         )
-        if probe in ("sequence", "matrix"):
+        if probe in ("p0", "sequence", "matrix"):
             alone[f"{variant}-{name}-{contrast}-{probe}"] = auroc.value
     return alone
 

@@ -37,7 +37,8 @@ OBJECTIVES = (
     ("srm", "n2", "auroc_minus_p0"), ("srm", "n1", "auroc_minus_matrix"),
     ("srm", "n2", "auroc_minus_matrix"), ("motif", "", "mse_minus_mean"),
 )  # fmt: skip
-MATCHING = ("auroc", "auroc_p0", "auroc_p1", "auroc_matrix")  # SRM's model, and probes beside it
+# SRM's model, also beside another locus' sequence, and probes
+MATCHING = ("auroc", "auroc_foreign", "auroc_p0", "auroc_p1", "auroc_matrix")
 
 
 def read(path: Path) -> list[Row]:

@@ -15,6 +15,8 @@ from genebert.balance import (
 )
 from genebert.logistic import fit_logistic
 from genebert.objectives import auroc
+from genebert.samples import TRAIN, Corpus
+from pretrain_toys import toy_shards
 
 
 def test_pairs_are_used_equally_often_in_both_directions():
@@ -87,6 +89,35 @@ def paired_pairs(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([span, nearest]).astype(np.int64), cells
 
 
+def test_the_shapes_of_a_window_are_those_of_its_regions():
+    from genebert.balance import SHAPES, window_shapes
+
+    shards = toy_shards()
+    corpus = Corpus.from_shards(shards)
+    view = corpus.view([TRAIN])
+    R, exclude = 4, int(corpus.width)
+    breadth = shards.is_open[~shards.held_out].sum(axis=0)
+    seen = 0
+    for place in range(20, 60):
+        here = np.flatnonzero(shards.is_open[2] & (shards.contig == shards.contig[place]))
+        here = here[(shards.split[here] == TRAIN)]
+        away = shards.start[here].astype(int) - int(shards.start[place])
+        left = here[away <= -exclude - corpus.width // 2][-R // 2 :]
+        right = here[away >= exclude + corpus.width // 2][: R // 2]
+        around = np.concatenate([left, right])
+        if len(around) < R:
+            continue
+        away = np.abs(shards.start[around].astype(int) - int(shards.start[place]))
+        start = shards.start[around].astype(int)
+        cell, at = (torch.tensor([value]) for value in (2, place))
+        found = window_shapes(corpus, view, cell, at, R, exclude)[:, 0].tolist()
+        flank = away[1], away[2]
+        expected = [start[-1] - start[0], min(flank), max(flank), away.sum(), breadth[around].sum()]
+        assert dict(zip(SHAPES, found, strict=True)) == dict(zip(SHAPES, expected, strict=True))
+        seen += 1
+    assert seen > 10
+
+
 def test_neither_length_tells_the_pairs_that_are_used_apart():
     geometry = Geometry.fit(*paired_pairs(40_000, 0), 3)
     lengths, cells = paired_pairs(40_000, 1)
@@ -136,7 +167,8 @@ def test_geometry_does_not_tell_the_pairs_that_are_used_apart():
 def test_geometry_is_of_whole_numbers_and_the_upper_bits_do_not_count():
     geometry = Geometry.fit(*drawn_pairs(5_000, 0), 3)
     assert geometry.edges.shape == (2, 3, BINS - 1)
-    assert all(x.dtype == torch.int64 for x in (geometry.edges, geometry.group, geometry.accept))
+    tables = geometry.edges, geometry.weight, geometry.limits, geometry.accept
+    assert all(x.dtype == torch.int64 for x in tables)
     lengths, cells = (torch.from_numpy(x) for x in drawn_pairs(1_000, 3))
     word = torch.arange(1_000) * 65
     one, other = (geometry.accepts(lengths, cells, word + high) for high in (0, 2**16))

@@ -236,7 +236,7 @@ def test_the_metrics_name_probes_and_both_validation_sets(tmp_path):
 
 
 def test_figures_have_intervals_references_and_both_sets(tmp_path):
-    go(tmp_path, steps=2, evaluation_loci=24)
+    go(tmp_path, steps=2, evaluation_loci=64)
     found = [row for row in rows_of(tmp_path) if row["kind"] == "figure"]
     keys = {(r["set"], r["objective"], r["stratum"], r["metric"]): r["value"] for r in found}
 
@@ -251,11 +251,13 @@ def test_figures_have_intervals_references_and_both_sets(tmp_path):
             wider = ("negatives_matched", "negatives_gc_2", "negatives_gc_5")
             shares = [keys[name, *negatives, metric] for metric in wider]
             assert 0 < shares[0] <= shares[1] <= shares[2] <= 1
+            assert shares[0] <= keys[name, *negatives, "negatives_breadth"] <= 1
+        assert keys[name, "srm", "n1", "negatives_breadth"] == 1
         for contrast in ("n1", "n2"):
             for metric in ("auroc", "auroc_p0", "auroc_sequence", "auroc_p1", "auroc_minus_p0"):
                 assert (name, "srm", contrast, metric) in keys
             assert value(name, contrast, "auroc_sequence") == pytest.approx(0.5)
-            for probe in ("p0", "matrix"):
+            for probe in ("p0", "matrix", "foreign"):
                 excess = value(name, contrast, f"auroc_minus_{probe}")
                 beside = value(name, contrast, f"auroc_{probe}")
                 assert value(name, contrast, "auroc") == pytest.approx(excess + beside)

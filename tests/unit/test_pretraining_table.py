@@ -52,7 +52,7 @@ def test_every_figure_is_a_row_in_order(tmp_path):
         ("full", ("auroc_matrix", 0.6, 0.53, 0.7), "unimodal_probe"),
         ("full", ("auroc_matrix", 0.56, 0.45, 0.7), "unimodal_probe"),
         ("full", ("auroc_matrix", 0.55, 0.51, 0.6), "NA"),
-        ("full", ("auroc_p0", 0.7, 0.6, 0.8), "NA"),
+        ("full", ("auroc_p0", 0.7, 0.6, 0.8), "unimodal_probe"),
         ("full", ("auroc", 0.7, None, None), "no_interval"),
     ],
 )

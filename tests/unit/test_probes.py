@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from genebert import evaluation, sampler
 from genebert.evaluation import FixedSet
@@ -13,9 +14,10 @@ from genebert.objectives import auroc
 from genebert.plan import Plan
 from genebert.population import build_population
 from genebert.probes import Pairs, figures, fit_logistic, srm_probes
+from genebert.run_figures import negative_figures
 from genebert.sampler import N1
 from genebert.samples import TRAIN, VALID, Corpus
-from pretrain_toys import toy_block, toy_shards
+from pretrain_toys import toy_block, toy_shards, toy_trainer
 
 
 def test_logistic_regression_finds_the_weights():
@@ -39,7 +41,7 @@ def made(rng, n, signal):
     """Make pairs whose label is told by nuisance, context, or the anchor with context or state."""
     matches = rng.random(n) < 0.5
     nuisance, anchor, context = (
-        rng.normal(size=(n, 6)),
+        rng.normal(size=(n, 12)),
         rng.normal(size=(n, 4)),
         rng.normal(size=(n, 5)),
     )
@@ -117,6 +119,40 @@ def test_the_anchor_alone_tells_nothing_of_the_label():
     assert b.matches.mean() == 0.5
 
 
+def test_the_nuisance_probe_sees_where_the_wrong_matrix_lies():
+    """Negatives that are broader than their anchors are told by P0, if the sampler makes them."""
+    corpus = Corpus.from_shards(toy_shards(per_contig=300, broad=True))
+    plan = Plan.from_pretrain(toy_block(), 1)
+
+    def p0(blind):
+        sets = []
+        for split in (TRAIN, VALID):
+            found = build_population(corpus, plan, split, "training")
+            octave = torch.zeros_like(found.octave) if blind else found.octave
+            sets.append(replace(found, octave=octave))
+        test, _ = FixedSet.of("valid", sets[1], 1000).probe_data()
+        train, _ = evaluation.probe_training(sets[0])
+        return figures(srm_probes(train, test)["p0:n1"])["auroc"]
+
+    assert p0(blind=True) > 0.6
+    assert p0(blind=False) < 0.56
+
+
+def test_a_model_that_judges_matrices_alone_has_as_much_beside_foreign_sequences(monkeypatch):
+    trainer = toy_trainer()
+    valid = build_population(trainer.sampler.corpus, trainer.sampler.plan, VALID, "training")
+    fixed = FixedSet.of("valid", valid, 40)
+    answers = evaluation.ask(trainer.losses, fixed)
+    for contrast, pair in answers.match.items():
+        right, wrong = answers.foreign[contrast]
+        assert len(right) == len(pair[0]) == len(wrong) > 5
+        assert not np.allclose(right, pair[0])
+    monkeypatch.setattr(trainer.model.srm, "forward", lambda e_BD, r_BD: r_BD[:, 0])
+    answers = evaluation.ask(trainer.losses, fixed)
+    for contrast, pair in answers.match.items():
+        np.testing.assert_array_equal(np.stack(answers.foreign[contrast]), np.stack(pair))
+
+
 def test_how_well_negatives_are_matched_is_told_as_it_is(monkeypatch):
     shards = toy_shards()
     plan = Plan.from_pretrain(toy_block(), 1)
@@ -124,27 +160,31 @@ def test_how_well_negatives_are_matched_is_told_as_it_is(monkeypatch):
     fixed = FixedSet.of("valid", valid, 100)
 
     def counted():
-        """GC within 2 % and same bin, GC within 2 %, GC within 5 %."""
+        """All alike; GC within 2 and 5 %; same breadth."""
         out = []
-        for objective, bins in (("ngsp", valid.breadth_bin), ("srm", valid.motif_bin)):
-            total = np.zeros(3)
+        bins_of = {"ngsp": (valid.breadth_bin,), "srm": (valid.octave, valid.motif_bin)}
+        for objective, bins in bins_of.items():
+            total = np.zeros(4)
             for true, false in fixed.chunks(N1):
                 a, b = (true.partner, false.partner) if objective == "ngsp" else true.place.chunk(2)
+                if objective == "srm":
+                    a, b = (x[true.contrast == N1] for x in (a, b))
                 gc = np.abs(shards.gc[a] - shards.gc[b])
-                same = (bins[a] == bins[b]).numpy()
-                total += [((gc <= 0.02) & same).sum(), (gc <= 0.02).sum(), (gc <= 0.05).sum()]
+                same = [(bin_[a] == bin_[b]).numpy() for bin_ in bins]
+                every = (gc <= 0.02) & np.all(same, axis=0)
+                total += [every.sum(), (gc <= 0.02).sum(), (gc <= 0.05).sum(), same[0].sum()]
             out.append((objective, total.tolist()))
         return dict(out)
 
     def told():
         return {
-            name: [int((tier <= most).sum()) for most in (0, 1, 3)]
+            name: [round(row["value"] * len(tier)) for row in negative_figures(name, "", tier)]
             for name, tier in fixed.mismatches().items()
         }
 
     matched = told()
     assert matched == counted()
-    monkeypatch.setattr(sampler, "best_candidate", lambda tier: (tier[:, 0] * 0, tier[:, 0]))
+    monkeypatch.setattr(sampler, "best_candidate", lambda tier: (tier[:, 0] * 0, tier[:, 0] % 4))
     assert told() == counted()  # the first candidates, however they are
     assert all(told()[name][0] < 0.7 * matched[name][0] for name in matched)
     blind = replace(valid, plan=replace(plan, objectives=("mgm", "ngsp")))

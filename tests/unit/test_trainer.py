@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from genebert.errors import InputError
+from genebert.sampler import NONE
 from genebert.samples import TRAIN
 from genebert.trainer import OptimizerConfig, Place, parameter_groups
 from pretrain_toys import toy_trainer
@@ -97,6 +99,33 @@ def test_a_backward_pass_that_cannot_be_compiled_is_no_end_either(monkeypatch, c
     assert losses_of(trainer) == losses_of(plain)
     for own, other in zip(trainer.model.parameters(), plain.model.parameters(), strict=True):
         assert torch.equal(own, other)
+
+
+@pytest.mark.parametrize("loss", ["bce", "infonce"])
+def test_a_row_without_a_fair_negative_counts_nothing_in_matching(loss):
+    trainer = toy_trainer(objectives={"srm": {"loss": loss, "group": 4}})
+    (rows,) = trainer.sample(0)
+    some = rows.contrast.clone()
+    some[:4] = NONE
+    used = int((some != NONE).sum())
+    assert 0 < used < len(some)
+    expected = trainer.forward(rows)[2]
+    per_row = trainer.losses.match_loss(*vectors_of(trainer, rows), rows.tensors()).flatten()
+    assert float(per_row.sum()) == pytest.approx(float(expected), rel=1e-5)
+    trainer._count(trainer.backward(replace(rows, contrast=some)), replace(rows, contrast=some))
+    total, count = trainer.totals[2].tolist()
+    assert count == used
+    assert total == pytest.approx(float(per_row[some != NONE].sum()), rel=1e-5)
+    trainer.optimizer.zero_grad()
+    trainer.backward(replace(rows, contrast=torch.full_like(some, NONE)))
+    region = [p for name, p in trainer.model.named_parameters() if name.startswith("region.")]
+    assert all(p.grad is None or not bool(p.grad.any()) for p in region)
+
+
+def vectors_of(trainer, rows):
+    """The vectors of the sequences and of the matrices of rows."""
+    e_SD = trainer.model.embed_sequence(rows.ids[: rows.anchor.numel()])
+    return e_SD, trainer.model.embed_region(rows.matrix, True, rows.state)
 
 
 def test_similarities_of_infonce_are_never_rounded_to_bf16():

@@ -2,17 +2,17 @@
 
 The contrast n2 of SRM shows the surroundings of a locus in both and asks which is right. Two things
 would tell without any biology: that some cell types have more open regions than others, and that
-the open neighbours of an open locus are nearer (regions are open in domains). Against the first,
-:func:`balanced_weights` has both directions of every pair of cell types drawn equally often.
-Against the second, :class:`Geometry` holds the propensity score (Rosenbaum & Rubin 1983,
-Biometrika 70:41) of a window: the logit of being the right one of a pair, given how long its span
-is and how near its nearest neighbour, for its cell type. Of the drawn pairs so many are used that
+the open neighbours of an open locus are nearer (regions are open in domains) and open in fewer
+other cell types. Against the first, :func:`balanced_weights` has both directions of every pair of
+cell types drawn equally often. Against the second, :class:`Geometry` holds the propensity score
+(Rosenbaum & Rubin 1983, Biometrika 70:41) of a window: the logit of being the right one of a pair,
+given its :func:`window_shapes`, for its cell type. Of the drawn pairs so many are used that
 (score a is right, score b is wrong) and its reverse are equally frequent. As that leaves more of
 one direction of two cell types than of the other (:func:`pair_rates`), :func:`accepted` evens the
 directions out once more.
 
 In: the lists of open regions. Out: integer tables, so that every device draws the same.
-Shapes: n loci, c cell types, N windows, R neighbours, G groups of the score.
+Shapes: n loci, c cell types, N windows, R neighbours, G groups of the score, H shapes of a window.
 """
 
 from __future__ import annotations
@@ -30,115 +30,133 @@ from genebert.samples import Corpus, View, neighbours
 
 Array = NDArray[Any]
 
-BINS = 32  # quantiles of a length
+BINS = 32  # quantiles of a shape
 GROUPS = 16  # quantiles of the score
-DECIMALS = 6  # of a score: other BLAS kernels must not move a window into another group
+WEIGHT_UNIT = 2**18  # weights of the score are whole numbers, so that every device sums the same
 PRIOR = 50.0  # draws that the expected share of a pair of cell types weighs
+SHAPES = ("span", "nearest", "farther", "distance", "breadth")
 
 
-def window_lengths(
+def window_shapes(
     corpus: Corpus, view: View, cell_N: Tensor, place_N: Tensor, R: int, exclude: int
 ) -> Tensor:
-    """Return (span, nearest), int64[2, N] in bases, of the windows of R regions around places.
+    """Return int64[H, N] of the complete windows of R regions around places, as SHAPES names them.
 
-    The span reaches from the first to the last start; nearest is the distance of the nearest start.
+    span: from the first to the last start, in bases; nearest and farther: distance of the two
+    flanking starts; distance: of all, summed; breadth: of the regions, summed.
     """
     start_N = corpus.start[place_N]
     contig_N, centre_N = corpus.contig[place_N], start_N + corpus.width // 2
     entry_NR, _ = neighbours(view, corpus.width, cell_N, contig_N, centre_N, R, exclude)
-    start_NR = corpus.start[view.region[entry_NR]]
-    nearest_N = (start_NR - start_N[:, None]).abs().min(dim=1).values
-    return torch.stack([start_NR[:, -1] - start_NR[:, 0], nearest_N])
+    region_NR = view.region[entry_NR]
+    start_NR = corpus.start[region_NR]
+    away_NR = (start_NR - start_N[:, None]).abs()
+    flank_N2 = away_NR[:, R // 2 - 1 : R // 2 + 1]
+    shapes = (
+        start_NR[:, -1] - start_NR[:, 0],
+        flank_N2.min(dim=1).values,
+        flank_N2.max(dim=1).values,
+        away_NR.sum(dim=1),
+        corpus.breadth[region_NR].long().sum(dim=1),
+    )
+    return torch.stack(shapes)
+
+
+def _terms(level_NH: Tensor) -> Tensor:
+    """Return the whole levels of N windows, their squares and products, int64[N, H (H + 3) / 2]."""
+    first, second = torch.triu_indices(level_NH.shape[1], level_NH.shape[1]).to(level_NH.device)
+    return torch.cat([level_NH, level_NH[:, first] * level_NH[:, second]], dim=1)
 
 
 @dataclass(frozen=True)
 class Geometry:
     """What the place of its regions says about a window, as tables.
 
-    Lengths are taken by their quantile within the cell type: cell types with more open regions have
+    Shapes are taken by their quantile within the cell type: cell types with more open regions have
     shorter windows everywhere, which is not what is to be balanced here.
 
     Attributes
     ----------
-    edges : int64[2, c, BINS - 1], quantiles of span and nearest neighbour in each cell type (by its
-        number in the population).
-    group : int64[BINS * BINS], group of the score by both bins.
+    edges : int64[H, c, BINS - 1], quantiles of every shape in each cell type (by its number in the
+        population).
+    weight : int64[H (H + 3) / 2], of the terms of the score (:func:`_terms`).
+    limits : int64[GROUPS - 1], of the score between its groups.
     accept : int64[GROUPS * GROUPS], of 2**16 pairs (group of the right window, of the wrong one)
         so many are used.
     """
 
     edges: Tensor
-    group: Tensor
+    weight: Tensor
+    limits: Tensor
     accept: Tensor
 
     @classmethod
     def none(cls, device: torch.device) -> Geometry:
         """Return tables that accept every pair."""
         nothing = torch.zeros(0, dtype=torch.int64, device=device)
-        return cls(nothing, nothing, nothing)
+        return cls(nothing, nothing, nothing, nothing)
 
     @classmethod
-    def fit(cls, lengths_22N: Array, cells_2N: Array, n_cells: int) -> Geometry:
+    def fit(cls, shapes_H2N: Array, cells_2N: Array, n_cells: int) -> Geometry:
         """Fit on drawn pairs.
 
         Parameters
         ----------
-        lengths_22N : int64, span and nearest neighbour (:func:`window_lengths`) of the right and
-            of the wrong windows.
+        shapes_H2N : int64, :func:`window_shapes` of the right and of the wrong windows.
         cells_2N : int64, number of the cell type of the right and of the wrong windows.
         n_cells : cell types of the population.
         """
-        lengths = torch.from_numpy(lengths_22N.reshape(2, -1))
+        shapes = torch.from_numpy(shapes_H2N.reshape(len(shapes_H2N), -1))
         cell = torch.from_numpy(cells_2N.reshape(-1))
-        edges = torch.zeros(2, n_cells, BINS - 1, dtype=torch.int64)
+        edges = torch.zeros(len(shapes), n_cells, BINS - 1, dtype=torch.int64)
         at = np.arange(1, BINS) / BINS
         for c in np.unique(cells_2N):
-            edges[:, c] = torch.from_numpy(np.quantile(lengths[:, cell == c], at, axis=1).T).long()
-        both = _bins(edges, lengths, cell).numpy()
-        level = np.stack(np.meshgrid(np.arange(BINS), np.arange(BINS), indexing="ij"), axis=-1)
-        table = level.reshape(-1, 2) / BINS
-        table = np.concatenate([table, table**2, table[:, :1] * table[:, 1:]], axis=1)
+            edges[:, c] = torch.from_numpy(np.quantile(shapes[:, cell == c], at, axis=1).T).long()
+        terms = _terms(_levels(edges, shapes, cell))
         # by what the windows of a pair differ in: they share how dense their locus is
-        more = np.subtract(*table[both].reshape(2, -1, table.shape[1]))
-        label = np.arange(2 * len(more)) < len(more)
-        fit = fit_logistic(np.concatenate([more, -more]), label)
-        score = (table / fit.scale @ fit.weights[:-1]).round(DECIMALS)
-        limits = np.quantile(score[both], np.arange(1, GROUPS) / GROUPS)
-        group = np.searchsorted(limits, score, side="right")
-        right, wrong = group[both].reshape(2, -1)
-        count = np.bincount(right * GROUPS + wrong, minlength=GROUPS**2).reshape(GROUPS, GROUPS)
+        right, wrong = terms.double().numpy().reshape(2, -1, terms.shape[1])
+        more = right - wrong
+        fit = fit_logistic(np.concatenate([more, -more]), np.arange(2 * len(more)) < len(more))
+        weight = torch.from_numpy(np.rint(fit.weights[:-1] / fit.scale * WEIGHT_UNIT)).long()
+        score = (terms * weight).sum(dim=1)
+        at = np.arange(1, GROUPS) / GROUPS
+        limits = torch.from_numpy(np.rint(np.quantile(score.numpy(), at))).long()
+        group = torch.searchsorted(limits, score, right=True).numpy()
+        pair = group[: len(more)] * GROUPS + group[len(more) :]
+        count = np.bincount(pair, minlength=GROUPS**2).reshape(GROUPS, GROUPS)
         accept = np.minimum(count, count.T) / np.maximum(count, 1)
         whole = np.rint(accept * 2**16).astype(np.int64).reshape(-1)
-        return cls(edges, torch.from_numpy(group), torch.from_numpy(whole))
+        return cls(edges, weight, limits, torch.from_numpy(whole))
 
     def to(self, device: torch.device) -> Geometry:
         """Return the tables on a device."""
-        return Geometry(self.edges.to(device), self.group.to(device), self.accept.to(device))
+        tables = self.edges, self.weight, self.limits, self.accept
+        return Geometry(*(table.to(device) for table in tables))
 
-    def accepts(self, lengths_22B: Tensor, cells_2B: Tensor, word_B: Tensor) -> Tensor:
+    def accepts(self, shapes_H2B: Tensor, cells_2B: Tensor, word_B: Tensor) -> Tensor:
         """Return bool[B], the pairs that are used.
 
         Parameters
         ----------
-        lengths_22B, cells_2B : as for :meth:`fit`.
+        shapes_H2B, cells_2B : as for :meth:`fit`.
         word_B : random words; the lower 16 bits are used.
         """
         if self.accept.numel() == 0:
             return torch.ones_like(word_B, dtype=torch.bool)
-        return (word_B & 0xFFFF) < self.chances(lengths_22B, cells_2B)
+        return (word_B & 0xFFFF) < self.chances(shapes_H2B, cells_2B)
 
-    def chances(self, lengths_22B: Tensor, cells_2B: Tensor) -> Tensor:
+    def chances(self, shapes_H2B: Tensor, cells_2B: Tensor) -> Tensor:
         """Return int64[B]: of 2**16 pairs like each of these so many are used."""
-        bins_N = _bins(self.edges, lengths_22B.flatten(1), cells_2B.flatten())
-        right_B, wrong_B = self.group[bins_N].chunk(2)
+        level_NH = _levels(self.edges, shapes_H2B.flatten(1), cells_2B.flatten())
+        score_N = (_terms(level_NH) * self.weight).sum(dim=1)
+        right_B, wrong_B = torch.searchsorted(self.limits, score_N, right=True).chunk(2)
         return self.accept[right_B * GROUPS + wrong_B]
 
 
-def _bins(edges_2cE: Tensor, lengths_2N: Tensor, cell_N: Tensor) -> Tensor:
-    """Return int64[N], both bins of windows as one number."""
-    at_2NE = edges_2cE[:, cell_N]
-    span_N, nearest_N = torch.searchsorted(at_2NE, lengths_2N[:, :, None].contiguous()).squeeze(2)
-    return span_N * BINS + nearest_N
+def _levels(edges_HcE: Tensor, shapes_HN: Tensor, cell_N: Tensor) -> Tensor:
+    """Return int64[N, H], the quantile of every shape of windows within their cell type."""
+    at_HNE = edges_HcE[:, cell_N]
+    return torch.searchsorted(at_HNE, shapes_HN[:, :, None].contiguous()).squeeze(2).T
 
 
 def size_weights(sizes: Array) -> Array:

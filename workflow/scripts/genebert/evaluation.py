@@ -79,17 +79,18 @@ class FixedSet:
     def mismatches(self) -> dict[str, NDArray[np.int64]]:
         """Return how badly the set's negatives are matched (:func:`~genebert.sampler.mismatch`).
 
-        Under NGSP B- beside B+, in GC and breadth; under SRM the other locus of n1 beside A, in GC
-        and motif count; int64[n] each.
+        Under NGSP B- beside B+, in GC and breadth; under SRM the other locus of n1 beside A, in GC,
+        breadth and motif count; int64[n] each.
         """
-        sampler, population = self.sampler, self.sampler.population
+        sampler = self.sampler
         found: dict[str, list[Tensor]] = {NGSP: [], SRM: []}
         for true, false in self.chunks(N1):
             B = true.partner, false.partner[:, None]
-            found[NGSP].append(sampler.mismatches(B[1], B[0], population.breadth_bin))
+            found[NGSP].append(sampler.mismatches(NGSP, B[1], B[0]))
             if true.place is not None:
                 other = true.place[true.anchor.numel() :, None]
-                found[SRM].append(sampler.mismatches(other, true.anchor, population.motif_bin))
+                fair = true.contrast == N1
+                found[SRM].append(sampler.mismatches(SRM, other, true.anchor)[fair])
         return {name: torch.cat(x)[:, 0].cpu().numpy() for name, x in found.items() if x}
 
     def probe_data(self) -> tuple[probes.Pairs | None, probes.Partners]:
@@ -137,6 +138,8 @@ class Answers:
         is predicted from is MASK, 0 where the span was kept or replaced and the token shows a base.
     next_ : logits of the partners that follow and of those that do not, locus by locus.
     match : for N1 and N2, logits of the matrices that match and of those that do not.
+    foreign : the same matrices beside the sequence of another locus of the set: a model that
+        matches the two, and does not judge matrices by themselves, is at chance there.
     errors : for MRM and MOTIF, (error, spread), each float64[rows]: squared error of the cells that
         were asked for, and their squared distance from the mean of all such cells of the motif.
     """
@@ -147,6 +150,7 @@ class Answers:
     masked: NDArray[np.float64]
     next_: Pair
     match: dict[int, Pair]
+    foreign: dict[int, Pair]
     errors: dict[str, Pair]
 
 
@@ -158,7 +162,9 @@ def ask(losses: Losses, fixed: FixedSet, bf16: bool = False) -> Answers:
     model.eval()
     hidden: list[list[Tensor]] = [[], [], [], []]
     next_: list[tuple[Tensor, Tensor]] = []
-    match: dict[int, list[tuple[Tensor, Tensor]]] = {N1: [], N2: []}
+    vectors: dict[int, list[tuple[Tensor, Tensor, Tensor]]] = {N1: [], N2: []}
+    match: dict[int, Pair] = {}
+    foreign: dict[int, Pair] = {}
     columns: list[tuple[Tensor, Tensor, Tensor]] = []
     read: list[tuple[Tensor, Tensor]] = []
     with torch.autocast(fixed.loci.device.type, dtype=torch.bfloat16, enabled=bf16):
@@ -185,11 +191,16 @@ def ask(losses: Losses, fixed: FixedSet, bf16: bool = False) -> Answers:
                 assert rows.motif is not None
                 read.append((model.motif(e_SD).float(), rows.motif))
             if SRM in names:
-                match[N1].append(match_logits(losses, e_SD, rows, N1))
+                vectors[N1].append(pair_vectors(losses, e_SD, rows, N1))
         if SRM in names:
             for rows, _ in fixed.chunks(N2):
                 e_SD = model.embed_sequence(rows.ids[: rows.anchor.numel()])
-                match[N2].append(match_logits(losses, e_SD, rows, N2))
+                vectors[N2].append(pair_vectors(losses, e_SD, rows, N2))
+            for contrast, parts in vectors.items():
+                e_SD, *both = (torch.cat(list(part)) for part in zip(*parts, strict=True))
+                other_SD = e_SD.roll(len(e_SD) // 2, dims=0)  # loci come in no order
+                match[contrast] = _match_pair(losses, e_SD, both)
+                foreign[contrast] = _match_pair(losses, other_SD, both)
     model.train(was_training)
     errors = {MRM: _errors(columns)} if columns else {}
     if read:
@@ -198,8 +209,7 @@ def ask(losses: Losses, fixed: FixedSet, bf16: bool = False) -> Answers:
         error, spread = (_numpy([(g - true_NM).square().mean(dim=1)]) for g in guesses)
         errors[MOTIF] = error, spread
     loss_N, weight_N, repeat_N, masked_N = (_numpy(part) for part in hidden)
-    pairs = {contrast: _pair(parts) for contrast, parts in match.items()}
-    return Answers(loss_N, weight_N, repeat_N, masked_N, _pair(next_), pairs, errors)
+    return Answers(loss_N, weight_N, repeat_N, masked_N, _pair(next_), match, foreign, errors)
 
 
 def evaluate(losses: Losses, fixed: FixedSet, bf16: bool = False) -> dict[str, float]:
@@ -268,13 +278,19 @@ def _errors(
     return of(found), of(mean_F[None, :, None])
 
 
-def match_logits(losses: Losses, e_SD: Tensor, rows: Rows, contrast: int) -> tuple[Tensor, Tensor]:
-    """Return the logits of right and wrong pairs of a contrast (some fall back from n2 to n1)."""
+def pair_vectors(
+    losses: Losses, e_SD: Tensor, rows: Rows, contrast: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the vectors of sequence, right and wrong matrix of the rows that have the contrast."""
     assert rows.matrix is not None
     keep = rows.contrast == contrast
-    r_ND = losses.model.embed_region(rows.matrix, True, rows.state)
-    right, wrong = (_match_logit(losses, e_SD, r_SD)[keep] for r_SD in r_ND.chunk(2))
-    return right, wrong
+    right_SD, wrong_SD = losses.model.embed_region(rows.matrix, True, rows.state).chunk(2)
+    return e_SD[keep], right_SD[keep], wrong_SD[keep]
+
+
+def _match_pair(losses: Losses, e_SD: Tensor, both: list[Tensor]) -> Pair:
+    right_S, wrong_S = (_match_logit(losses, e_SD, r_SD) for r_SD in both)
+    return _numpy([right_S]), _numpy([wrong_S])
 
 
 def _match_logit(losses: Losses, e_SD: Tensor, r_SD: Tensor) -> Tensor:

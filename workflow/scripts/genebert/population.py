@@ -20,7 +20,7 @@ from genebert.balance import (
     balanced_weights,
     pair_rates,
     size_weights,
-    window_lengths,
+    window_shapes,
 )
 from genebert.errors import InputError
 from genebert.objectives import MOTIF
@@ -52,9 +52,10 @@ class Population:
     anchor_cells : bool[c], those in which an anchor is drawn for MGM, NGSP and the contrast n1.
     cell_weight : int64[c], weight of a cell type when one is drawn for a locus.
     pair_weight : float64[c, c] of small integers: weight of (open in row, closed in column) in n2.
-    pair_accept : int64[c, c], of 2**16 drawn pairs so many are used; the others fall back to n1.
+    pair_accept : int64[c, c], of 2**16 drawn pairs so many are used; the others count nothing.
     geometry : accepts pairs of windows of n2 so that their geometry does not tell them apart.
-    motif_bin, breadth_bin : uint8[R], for matching.
+    motif_bin, breadth_bin : uint8[R], quantiles, for matching.
+    octave : uint8[R], half octaves of the breadth: 1, 2, 3, 4 to 5, 6 to 7, 8 to 11, ...
     motif_scale : float32[2, M], mean and standard deviation of the motif values of the training
         regions; [2, 0] unless the objective `motif` asks for it.
     limits, cell_limits : int32[3, contigs, C] (:func:`limits`), and of `cells` alone.
@@ -77,6 +78,7 @@ class Population:
     geometry: Geometry
     motif_bin: Tensor
     breadth_bin: Tensor
+    octave: Tensor
     motif_scale: Tensor
     limits: Tensor
     cell_limits: Tensor
@@ -135,13 +137,13 @@ class Population:
         other, _ = draw(closed_Bc.double() * self.pair_weight[column], word_B2[:, 1])
         return column, other, possible
 
-    def lengths(self, column: Tensor, place: Tensor) -> Tensor:
-        """Return :func:`window_lengths` of the cell types at ``column``, int64[2, ...]."""
-        flat = window_lengths(
+    def shapes(self, column: Tensor, place: Tensor) -> Tensor:
+        """Return :func:`window_shapes` of the cell types at ``column``, int64[H, ...]."""
+        flat = window_shapes(
             self.corpus, self.view, self.cells[column.flatten()], place.flatten(),
             self.plan.neighbours, self.layout.exclude,
         )  # fmt: skip
-        return flat.view(2, *column.shape)
+        return flat.view(len(flat), *column.shape)
 
 
 def draw(weight_Bc: Tensor, word_B: Tensor) -> tuple[Tensor, Tensor]:
@@ -259,6 +261,7 @@ def build_population(
         geometry=Geometry.none(corpus.device),
         motif_bin=put(bins(motif_count, motif_count[in_training], MOTIF_BINS)),
         breadth_bin=put(bins(breadth, breadth[in_training], BREADTH_BINS)),
+        octave=put((2 * np.log2(np.maximum(breadth, 1))).astype(np.uint8)),
         motif_scale=motif_scale(corpus, MOTIF in plan.objectives),
         limits=between,
         cell_limits=between[:, :, put(cells)],
@@ -351,10 +354,10 @@ def balanced_geometry(population: Population, sample: int) -> tuple[Geometry, Ar
     used = ((word[:, 2] >> 16) < population.pair_accept[column, other])[possible]
     if not used.any():
         return Geometry.none(device), np.ones((n_cells, n_cells))
-    lengths = population.lengths(columns, locus[possible].expand(2, -1)).cpu()
+    shapes = population.shapes(columns, locus[possible].expand(2, -1)).cpu()
     columns, used = columns.cpu(), used.cpu()
-    geometry = Geometry.fit(lengths[:, :, used].numpy(), columns[:, used].numpy(), n_cells)
-    chance = geometry.chances(lengths, columns).numpy() / 2**16
+    geometry = Geometry.fit(shapes[:, :, used].numpy(), columns[:, used].numpy(), n_cells)
+    chance = geometry.chances(shapes, columns).numpy() / 2**16
     return geometry.to(device), pair_rates(chance, columns.numpy(), n_cells)
 
 
@@ -410,7 +413,7 @@ def background_population(corpus: Corpus, plan: Plan) -> Population:
         loci=torch.arange(corpus.start.numel(), device=corpus.device),
         pair_loci=none, pairs=none, cells=none, anchor_cells=none, cell_weight=none,
         pair_weight=none, pair_accept=none,
-        geometry=Geometry.none(corpus.device), motif_bin=none, breadth_bin=none,
+        geometry=Geometry.none(corpus.device), motif_bin=none, breadth_bin=none, octave=none,
         motif_scale=motif_scale(corpus, False), limits=none,
         cell_limits=none, open_bits=none, surrounded=none,
     )  # fmt: skip

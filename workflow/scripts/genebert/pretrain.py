@@ -52,7 +52,7 @@ from genebert.shards import Shards
 from genebert.train_state import StateDirectory, difference, digest, run_hash
 from genebert.trainer import Place, Trainer
 
-VERSION = 8
+VERSION = 9
 EXIT_STOPPED = 75  # EX_TEMPFAIL: try again, it resumes
 METRICS = "metrics.jsonl"
 DIVERGED = 4.0  # a mean loss above this many times its chance level
@@ -521,11 +521,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--launcher", type=int, help="process that started this one; stop when it is gone"
     )
+    parser.add_argument(
+        "--how", type=json.loads, default={},
+        help="JSON: threads, and keys of pretrain that the result does not depend on",
+    )  # fmt: skip
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     options = parser.parse_args(argv)
     output = options.output
     try:
         settings = read_settings(options.config)
+        settings["threads"] = options.how.get("threads", settings.get("threads"))
+        settings["variant"] |= options.how.get("pretrain", {})
         limit = settings.get("stop_after") if options.stop_after is None else options.stop_after
         stop = StopFlag(limit, options.launcher)
         stop.listen(exits=int(os.environ.get("WORLD_SIZE", "1")) == 1)  # several stop together

@@ -14,14 +14,14 @@ from typing import Any
 from genebert.errors import InputError
 from genebert.evaluate import write_table
 
-VERSION = 2
+VERSION = 3
 
 COLUMNS = (
     *("variant", "seed", "split", "objective", "stratum", "metric"),
     *("value", "low", "high", "reference", "n", "flags"),
 )
 UNIMODAL = 0.55  # AUROC of a probe of one modality above which the sampler leaves a shortcut
-_OF_ONE_MODALITY = ("auroc_sequence", "auroc_matrix")
+_OF_ONE_MODALITY = ("auroc_p0", "auroc_sequence", "auroc_matrix")
 
 
 def pretraining_table(*, metrics: Sequence[str], table: str, controls: Collection[str]) -> None:
@@ -62,8 +62,8 @@ def _flags(row: dict[str, Any], controls: Collection[str]) -> str:
     """Return what is wrong with a figure, comma-separated, or NA.
 
     ``control_above_probe``: SRM of a control exceeds P0 (its interval excludes 0): a defect.
-    ``unimodal_probe``: one modality alone tells matches from others, above UNIMODAL: SRM is to be
-    read as the excess over that probe (``auroc_minus_matrix``).
+    ``unimodal_probe``: one modality alone, or P0, tells matches from others, above UNIMODAL: SRM is
+    to be read as the excess over that probe (``auroc_minus_matrix``, ``auroc_minus_p0``).
     ``no_interval``: too few loci.
     """
     low = row["low"]

@@ -13,12 +13,14 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
-from genebert.balance import window_lengths
+from genebert.balance import window_shapes
 from genebert.logistic import fit_logistic
 from genebert.objectives import accuracy, auroc
 from genebert.population import Population
 from genebert.sampler import Rows
+from genebert.samples import Corpus
 
 Floats = NDArray[np.float64]
 COMPONENTS = 12  # principal components of each side of the bilinear probe
@@ -50,7 +52,7 @@ class Pairs:
     matches: NDArray[np.bool_]
     locus: NDArray[np.int64]  # region id of the anchor
     contrast: NDArray[np.int64]
-    nuisance: Floats  # [N, 6]
+    nuisance: Floats  # [N, 12]
     anchor: Floats  # [N, M], motif row of the anchor
     context: Floats  # [N, F], mean column of the matrix
     state: Floats  # [N, F], state of its cell type; [N, 0] where the matrix has none
@@ -79,8 +81,9 @@ Sides = TypeVar("Sides", Pairs, Partners)
 def pairs_of(population: Population, rows: Rows) -> Pairs:
     """Compute the features of SRM rows.
 
-    The nuisance features are GC, motif count and breadth of the anchor; span and nearest distance
-    (log) of the matrix before any control shuffles it; open regions of its cell type (log).
+    The nuisance features are GC, motif count and breadth of the anchor and of the locus that the
+    matrix lies around; what :func:`~genebert.balance.window_shapes` says of the matrix before any
+    control shuffles it (log); open regions of its cell type (log).
     """
     corpus, view = population.corpus, population.view
     matrix, cell, place = rows.matrix, rows.cell, rows.place
@@ -88,16 +91,13 @@ def pairs_of(population: Population, rows: Rows) -> Pairs:
     assert cell is not None
     assert place is not None
     anchor = rows.anchor.repeat(2)
-    span, nearest = window_lengths(
+    shapes = window_shapes(
         corpus, view, cell, place, population.plan.neighbours, population.layout.exclude
     )
     first, end = view.cell_bounds(cell)
     columns = (
-        corpus.gc[anchor],
-        corpus.motif_count[anchor],
-        corpus.breadth[anchor],
-        span.clamp(min=1).log(),
-        nearest.clamp(min=1).log(),
+        *(of[locus] for locus in (anchor, place) for of in _nuisances(corpus)),
+        *shapes.clamp(min=1).log(),
         (end - first).clamp(min=1).log(),
     )
     half = population.plan.neighbours // 2
@@ -112,6 +112,10 @@ def pairs_of(population: Population, rows: Rows) -> Pairs:
         real.mean(axis=2),
         np.zeros((2 * n, 0)) if rows.state is None else rows.state.double().cpu().numpy(),
     )
+
+
+def _nuisances(corpus: Corpus) -> tuple[Tensor, Tensor, Tensor]:
+    return corpus.gc, corpus.motif_count, corpus.breadth
 
 
 def partners_of(population: Population, rows: Rows) -> Partners:

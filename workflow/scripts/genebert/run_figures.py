@@ -22,15 +22,12 @@ from genebert.mgm_reference import fit_reference, mgm_figures
 from genebert.objectives import MGM, NGSP, SRM
 from genebert.population import Population
 from genebert.probes import Judged, figures, ngsp_probe, srm_probes
-from genebert.sampler import N1, N2
+from genebert.sampler import BREADTH_BIT, GC_BITS, N1, N2
 from genebert.trainer import Losses
 
 CHANCE = 0.5  # AUROC
 PROBES = ("p0", "sequence", "matrix", "p1")
-MATCHED = (  # share of the negatives, by what sampler.mismatch gives at most
-    ("negatives_matched", 0), ("negatives_gc_2", 1), ("negatives_gc_5", 3),
-)  # fmt: skip
-EXCESS = ("p0", "matrix")  # the sequence alone is the same in right and wrong pairs: 0.5
+EXCESS = ("p0", "matrix", "foreign")  # the sequence alone is the same in right and wrong pairs: 0.5
 
 
 def final_rows(
@@ -78,7 +75,8 @@ def final_rows(
             for contrast, name in ((N1, "n1"), (N2, "n2")):
                 if f"p0:{name}" in match:
                     beside = {probe: match[f"{probe}:{name}"] for probe in PROBES}
-                    found += srm_figures(answers.match[contrast], name, beside)
+                    logits = answers.match[contrast], answers.foreign[contrast]
+                    found += srm_figures(*logits, name, beside)
         for name in answers.errors:
             found += error_figures(name, *answers.errors[name])
         rows += [
@@ -116,15 +114,21 @@ def of_probe(judged: Judged) -> Aurocs:
 def negative_figures(
     objective: str, stratum: str, tier_N: NDArray[np.int64]
 ) -> list[dict[str, Any]]:
-    """Return the shares of a set's negatives that are matched at least so well.
+    """Return the shares of a set's negatives that are matched in something.
 
-    ``tier_N``: int64[N], what :func:`~genebert.sampler.mismatch` gives of each negative.
-    ``negatives_matched``: GC within 2 % and in the same bin; ``negatives_gc_2``: GC within 2 %;
-    ``negatives_gc_5``: GC within 5 %; each includes those before it.
+    ``tier_N``: int64[N], what :meth:`~genebert.sampler.Sampler.mismatches` gives of each negative.
+    ``negatives_matched``: in everything; ``negatives_gc_2``, ``negatives_gc_5``: GC within 2 and
+    5 %; ``negatives_breadth``: the same bin of the number of cell types.
     """
+    within_2, within_5 = GC_BITS[objective]
     rows = []
-    for metric, most in MATCHED:
-        fits_N = (tier_N <= most).astype(np.float64)
+    for metric, bits in (
+        ("negatives_matched", ~0),
+        ("negatives_gc_2", within_2 | within_5),
+        ("negatives_gc_5", within_5),
+        ("negatives_breadth", BREADTH_BIT[objective]),
+    ):
+        fits_N = (tier_N & bits == 0).astype(np.float64)
         share = mean_interval(fits_N, np.ones(len(fits_N)), EVALUATION_SEED)
         rows.append(_row(objective, stratum, metric, share, 1.0))
     return rows
@@ -140,10 +144,17 @@ def ngsp_figures(answers: Answers, probe: Judged) -> list[dict[str, Any]]:
     ]
 
 
-def srm_figures(pair: Pair, contrast: str, probes: dict[str, Judged]) -> list[dict[str, Any]]:
-    """Return the AUROC of SRM for one contrast, of its probes, and the excess over EXCESS."""
+def srm_figures(
+    pair: Pair, foreign: Pair, contrast: str, probes: dict[str, Judged]
+) -> list[dict[str, Any]]:
+    """Return the AUROC of SRM for one contrast, of its probes, and the excess over EXCESS.
+
+    Beside the probes stands the model itself with the sequence of another locus (``foreign``):
+    what it has there it has from the matrix alone.
+    """
     model = Aurocs.of(*pair, EVALUATION_SEED)
     beside = {name: of_probe(judged) for name, judged in probes.items()}
+    beside["foreign"] = Aurocs.of(*foreign, EVALUATION_SEED)
     rows = [_row(SRM, contrast, "auroc", model.estimate(), CHANCE)]
     rows += [
         _row(SRM, contrast, f"auroc_{name}", found.estimate(), CHANCE)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from genebert import masking, tokens
-from genebert.objectives import MGM, MOTIF, SRM
+from genebert.objectives import MGM, MOTIF, NGSP, SRM
 from genebert.plan import Layout, Plan, Segment
 from genebert.population import NGSP_GAP, Population, draw
 from genebert.rng import (
@@ -32,11 +32,15 @@ from genebert.rng import (
 )
 from genebert.samples import Corpus, around, look_up, neighbours
 
-N1, N2 = 0, 1  # contrasts of SRM: another locus, another cell type
+N1, N2, NONE = 0, 1, 2  # contrasts of SRM: another locus, another cell type; no fair pair
 NGSP_NEAR = 50  # the nearer of two distance grades ends here, in open regions
 CANDIDATES = 64
+MATCHES = 192  # candidates for the other locus of n1, which is to be alike in three ways
 _AHEAD = 4096  # rows of either kind whose place in the order is looked up at once
 GC_TOLERANCES = (0.02, 0.05)
+GC_BITS = {NGSP: (2, 4), SRM: (2, 8)}  # of a mismatch: GC differs by more than each tolerance
+BREADTH_BIT = {NGSP: 1, SRM: 4}
+_UNFAIR = 16  # above every mismatch
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,8 @@ class Rows:
     weight : float32[B, H], 0 where the base is N. repeat : bool[B, H], it is soft-masked.
     pair_anchor, partner : int64[P], region ids of A and B. follows : bool[P], label of NGSP.
     anchor : int64[S], region ids of A.
-    contrast : int64[S], N1 or N2: what A's own matrix is to be told from.
+    contrast : int64[S], N1 or N2: what A's own matrix is to be told from; NONE: the row counts
+        nothing in SRM, since no fair negative was drawn.
     matrix : float32[2 S, F, C], the S matrices that match and then S that do not.
     cell, place : int64[2 S], cell type of each matrix and the region id that it is around (before
         a control shuffles it).
@@ -92,11 +97,9 @@ def best_candidate(tier_BK: Tensor) -> tuple[Tensor, Tensor]:
     return best % K, best // K
 
 
-def mismatch(gc_difference: Tensor, other_bin: Tensor) -> Tensor:
-    """Rank how well candidates match: 0 both, 1 GC only, then wider GC."""
-    narrow, wide = GC_TOLERANCES
-    gc = gc_difference.abs()
-    return other_bin.long() + 2 * (gc > narrow).long() + 4 * (gc > wide).long()
+def mismatch(*differs: Tensor) -> Tensor:
+    """Rank how well candidates match, as the bits of what differs; the first matters least."""
+    return torch.stack([x.long() << bit for bit, x in enumerate(differs)]).sum(dim=0)
 
 
 def permute_rows(matrix_NFC: Tensor, order_NM: Tensor) -> Tensor:
@@ -233,13 +236,22 @@ class Sampler:
             "repeat": corpus.repeats(region_B, stored),
         }
 
-    def mismatches(self, region_BK: Tensor, wanted_B: Tensor, bin_R: Tensor) -> Tensor:
-        """Return :func:`mismatch` of regions with one each that they are to be alike to."""
-        gc_R = self.corpus.gc
-        return mismatch(
-            look_up(gc_R, region_BK) - gc_R[wanted_B][:, None],
-            look_up(bin_R, region_BK) != bin_R[wanted_B][:, None],
-        )
+    def mismatches(self, objective: str, region_BK: Tensor, wanted_B: Tensor) -> Tensor:
+        """Return :func:`mismatch` of regions with one each that they are to be alike to.
+
+        NGSP: in breadth and GC (2 %, then 5 %). SRM, n1: in motif count, GC within 2 %, breadth and
+        GC within 5 %.
+        """
+        population, gc_R = self.population, self.corpus.gc
+        gc_BK = (look_up(gc_R, region_BK) - gc_R[wanted_B][:, None]).abs()
+        near, far = (gc_BK > limit for limit in GC_TOLERANCES)
+
+        def differs(bin_R: Tensor) -> Tensor:
+            return look_up(bin_R, region_BK) != bin_R[wanted_B][:, None]
+
+        if objective == NGSP:
+            return mismatch(differs(population.breadth_bin), near, far)
+        return mismatch(differs(population.motif_bin), near, differs(population.octave), far)
 
     # -- NGSP ----------------------------------------------------------------------------------
 
@@ -285,7 +297,7 @@ class Sampler:
         ).clamp(0, view.key.numel() - 1)
         region = look_up(view.region, candidate)
         true_P = view.region[next_P]
-        tier = self.mismatches(region, true_P, population.breadth_bin)
+        tier = self.mismatches(NGSP, region, true_P)
         which, _ = best_candidate(tier)
         false_P = region.gather(1, which[:, None]).squeeze(1)
         return torch.where(follows_P, true_P, false_P)
@@ -300,9 +312,9 @@ class Sampler:
     @property
     def _srm_words(self) -> int:
         """Random words of SRM; those of a control come last."""
-        control = {"permuted_tfs": self.corpus.n_motifs, "shuffled": 1 + CANDIDATES}
-        control["shuffled_cells"] = control["shuffled"]
-        return 4 + 2 * CANDIDATES + control.get(self.plan.matrix, 0)
+        control = {"permuted_tfs": self.corpus.n_motifs, "shuffled": 1 + 2 * CANDIDATES}
+        control["shuffled_cells"] = 1
+        return 4 + MATCHES + control.get(self.plan.matrix, 0)
 
     def contrasts(
         self,
@@ -313,21 +325,25 @@ class Sampler:
     ) -> dict[str, Tensor]:
         """Draw cell type and negative of every anchor.
 
-        n2 draws (c, c') together, by weights under which both directions are used equally often.
-        A locus that is closed in no cell type has no n2 and falls back to n1; so does a part of
-        the pairs whose reverse, in cell types or in geometry, is rarer (:mod:`genebert.balance`).
+        n2 draws (c, c') together, by weights under which both directions are used equally often. It
+        is NONE where the locus is closed in no cell type, and for a part of the pairs whose
+        reverse, in cell types or in geometry, is rarer (:mod:`genebert.balance`); n1 where no
+        candidate is a fair one (:meth:`_matched_locus`). Such rows are not given the other
+        contrast: what it was that ruled a pair out would tell right from wrong there.
         """
         population = self.population
         open_Sc, closed_Sc = self.population.eligible(anchor_S, column_S)
         column_n2, other, possible = population.pairs_of(open_Sc, closed_Sc, word_SW[:, :2])
         column_n1, _ = self._draw_cell(open_Sc, word_SW[:, 0])
-        used = (word_SW[:, 3] >> 16) < population.pair_accept[column_n2, other]
+        used = possible & ((word_SW[:, 3] >> 16) < population.pair_accept[column_n2, other])
         columns = torch.stack([column_n2, other])
-        lengths = population.lengths(columns, anchor_S.expand(2, -1))
-        used &= population.geometry.accepts(lengths, columns, word_SW[:, 3])
-        contrast_S = torch.where(possible & used, contrast_S, N1)
+        shapes = population.shapes(columns, anchor_S.expand(2, -1))
+        used &= population.geometry.accepts(shapes, columns, word_SW[:, 3])
+        wanted_S = contrast_S
+        contrast_S = torch.where((wanted_S == N2) & ~used, NONE, wanted_S)
         cell = population.cells[torch.where(contrast_S == N2, column_n2, column_n1)]
-        locus = self._matched_locus(anchor_S, cell, word_SW[:, 4 : 4 + CANDIDATES])
+        locus, fair = self._matched_locus(anchor_S, cell, word_SW[:, 4 : 4 + MATCHES])
+        contrast_S = torch.where((wanted_S == N1) & ~fair, NONE, contrast_S)
         return {
             "contrast": contrast_S,
             "cell": cell,
@@ -335,18 +351,25 @@ class Sampler:
             "negative_place": torch.where(contrast_S == N2, anchor_S, locus),
         }
 
-    def _matched_locus(self, anchor_S: Tensor, cell_S: Tensor, word_SK: Tensor) -> Tensor:
-        """Return another locus open in the same cell type, matched on GC and motif count."""
+    def _matched_locus(
+        self, anchor_S: Tensor, cell_S: Tensor, word_SK: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return another locus open in the same cell type, and whether it is a fair negative.
+
+        It is matched on GC, breadth (a locus is visited once, but what is open in a cell type is
+        mostly broad) and motif count. Fair: R regions lie around it, more than R between it and
+        the anchor, its breadth is in the same half octave and its GC within 5 %.
+        """
         corpus, population = self.corpus, self.population
         view = population.view
         entry = self._candidates(cell_S, word_SK)
         region = look_up(view.region, entry)
         own = view.seek(cell_S, corpus.contig[anchor_S], corpus.start[anchor_S])
-        tier = self.mismatches(region, anchor_S, population.motif_bin)
-        tier = tier + 8 * ~look_up(population.surrounded, entry)
-        tier = tier + 16 * ((entry - own[:, None]).abs() <= self.plan.neighbours)
-        which, _ = best_candidate(tier)
-        return region.gather(1, which[:, None]).squeeze(1)
+        near = (entry - own[:, None]).abs() <= self.plan.neighbours
+        unfair = near | ~look_up(population.surrounded, entry)
+        tier = self.mismatches(SRM, region, anchor_S) + _UNFAIR * unfair
+        which, best = best_candidate(tier)
+        return region.gather(1, which[:, None]).squeeze(1), best < BREADTH_BIT[SRM]
 
     def _candidates(self, cell_S: Tensor, word_SK: Tensor) -> Tensor:
         """Draw entries of a cell type's list, int64[S, K]."""
@@ -370,7 +393,7 @@ class Sampler:
         matrix_NFC = self.matrix(shown_cell, shown_place)
         state_NF = self.corpus.cell_state[shown_cell] if plan.cell_state else None
         if plan.matrix == "permuted_tfs":  # alike for both, and for the state
-            order = word_SW[:, 4 + 2 * CANDIDATES :].argsort(dim=1, stable=True).repeat(2, 1)
+            order = word_SW[:, 4 + MATCHES :].argsort(dim=1, stable=True).repeat(2, 1)
             matrix_NFC = permute_rows(matrix_NFC, order)
             if state_NF is not None:
                 state_NF = permute_rows(state_NF[:, :, None], order).squeeze(2)
@@ -393,18 +416,16 @@ class Sampler:
         plan, population, view = self.plan, self.population, self.population.view
         if plan.matrix not in ("shuffled", "shuffled_cells"):
             return cell_N, place_N
-        n = 4 + 2 * CANDIDATES
+        n = 4 + MATCHES
         word_N = torch.cat([word_SW[:, 2], word_SW[:, n]])
         if plan.matrix == "shuffled_cells":
             column, possible = draw(population.complete(*population.places(place_N)), word_N)
             return torch.where(possible, population.cells[column], cell_N), place_N
         cell_N = population.cells[integers(word_N, population.cells.numel())]
-        entry = self._candidates(
-            cell_N, torch.cat([word_SW[:, 4 + CANDIDATES : n], word_SW[:, n + 1 :]])
-        )
+        entry = self._candidates(cell_N, torch.cat(word_SW[:, n + 1 :].chunk(2, dim=1)))
         own = view.seek(cell_N, self.corpus.contig[anchor_N], self.corpus.start[anchor_N])
-        tier = (~population.surrounded[entry]).long()
-        tier = tier + 2 * ((entry - own[:, None]).abs() <= plan.neighbours)
+        tier = ((entry - own[:, None]).abs() <= plan.neighbours).long()
+        tier = tier + 2 * ~population.surrounded[entry]
         which, _ = best_candidate(tier)
         return cell_N, view.region[entry.gather(1, which[:, None]).squeeze(1)]
 

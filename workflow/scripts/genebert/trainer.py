@@ -38,7 +38,7 @@ from genebert.objectives import (
     repeat_weights,
 )
 from genebert.plan import Plan, known_keys, objectives_of
-from genebert.sampler import Rows, Sampler
+from genebert.sampler import NONE, Rows, Sampler
 
 log = logging.getLogger("genebert")
 SCHEDULES = ("wsd", "cosine", "constant")
@@ -154,18 +154,19 @@ class Losses(nn.Module):
         """Return the loss of every row; N = 2 S: matrices that match, then those that do not.
 
         Each sequence meets a matrix of both labels, so that what the sequence alone seems to say
-        cancels in every step.
+        cancels in every step. It is 0 for a row without a fair negative (contrast NONE).
         """
         right_SD, wrong_SD = r_ND.chunk(2)
+        used_S = rows["contrast"] != NONE
         if not self.infonce:
             yes, no = self.model.srm(e_SD, right_SD), self.model.srm(e_SD, wrong_SD)
             label = torch.ones_like(yes)
-            return 0.5 * (binary_loss(yes, label) + binary_loss(no, 1.0 - label))
+            return 0.5 * (binary_loss(yes, label) + binary_loss(no, 1.0 - label)) * used_S
         allowed = rows["allowed"]
         groups, g, D = allowed.shape[0], allowed.shape[1], e_SD.shape[1]
         r_GMD = torch.cat([right_SD.view(groups, g, D), wrong_SD.view(groups, g, D)], dim=1)
         similarity = self.model.srm.similarity(e_SD.view(groups, g, D), r_GMD)
-        return infonce_loss(similarity, allowed, self.temperature)
+        return infonce_loss(similarity, allowed, self.temperature) * used_S.view(groups, g)
 
 
 @dataclass(frozen=True)
@@ -398,7 +399,9 @@ class Trainer:
         S, P = rows.contrast.numel(), rows.follows.numel()
         weight = self.losses.weights({"weight": rows.weight, "repeat": rows.repeat})
         total = weight.sum(dtype=torch.float64)
-        counts = [total, *(total.new_full((), n) for n in (P, S, S, S))]
+        matched = (rows.contrast != NONE).sum(dtype=torch.float64)
+        follow, single = (total.new_full((), n) for n in (P, S))
+        counts = [total, follow, matched, single, single]
         self.totals += torch.stack([sums.double(), torch.stack(counts)], dim=1)
         self._note(~torch.isfinite(sums), slice(0, -1))
 
