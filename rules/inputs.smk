@@ -96,7 +96,7 @@ def dataset_items(wildcards):
 
 def dataset_effort(wildcards):
     """Return the block `effort` with the labels of the dataset's own few-shot curve."""
-    return layout.dataset_effort(config, row_of(wildcards))
+    return layout.dataset_effort(config, row_of(wildcards), wildcards.model)
 
 
 def dataset_mb(wildcards, attempt):

@@ -28,10 +28,9 @@ rule attribute:
         task="{task}",
         name="{dataset}",
         model="{model}",
-        effort=config["effort"],
-        pretrain=layout.pretrain_settings(config, "full"),
+        effort=dataset_effort,
+        pretrain=layout.encoder_settings(config),
         seed=config["seed"],
-        threads=config["torch_threads"],
         n_items=config["interpret"]["items"],
         version=version("interpret"),
     message:

@@ -13,10 +13,9 @@ rule pretrain_run:
     conda:
         "../envs/workflow.yaml"
     params:
-        settings=lambda wildcards: layout.pretrain_settings(config, wildcards.variant),
+        settings=lambda wildcards: layout.run_settings(config, wildcards.variant),
         seed=lambda wildcards: config["seed"] * 1000 + int(wildcards.seed),
         steps=config["effort"]["pretrain_steps"],
-        threads=config["torch_threads"],
     message:
         "Writing the settings of {wildcards.variant}, seed {wildcards.seed}"
     script:
@@ -48,8 +47,6 @@ rule pretrain:
         gpu=0,
         submission=submission,
     params:
-        processes=config["pretrain"]["processes"],
-        threads=config["torch_threads"],
         version=version("pretrain"),
     message:
         "Pre-training {wildcards.variant}, seed {wildcards.seed}"

@@ -85,9 +85,8 @@ rule predict:
     params:
         model="{model}",
         effort=dataset_effort,
-        pretrain=layout.pretrain_settings(config, "full"),
+        pretrain=layout.encoder_settings(config),
         seed=config["seed"],
-        threads=config["torch_threads"],
         version=predict_version,
     message:
         "Fitting and predicting {wildcards.task}/{wildcards.dataset} with {wildcards.model}"

@@ -21,7 +21,6 @@ rule accessibility_head:
         gpu=0,
     params:
         seed=config["seed"],
-        threads=config["torch_threads"],
         version=version("use/__init__"),
     message:
         "Fitting the accessibility read-out of the encoders in use"
@@ -50,7 +49,6 @@ rule embed_bed:
     params:
         name="{name}",
         cell_types=user_cell_types("bed"),
-        threads=config["torch_threads"],
         version=version("use/__init__"),
     message:
         "Embedding the rows of {wildcards.name}"
@@ -84,7 +82,6 @@ rule score_vcf:
     params:
         name="{name}",
         cell_types=user_cell_types("vcf"),
-        threads=config["torch_threads"],
         version=version("use/__init__"),
     message:
         "Scoring the variants of {wildcards.name}"
@@ -114,7 +111,6 @@ rule predict_bed:
     params:
         name="{name}",
         cell_types=user_cell_types("bed"),
-        threads=config["torch_threads"],
         version=version("use/__init__"),
     message:
         "Predicting {wildcards.task}/{wildcards.dataset} for the rows of {wildcards.name}"
@@ -148,7 +144,6 @@ rule attribute_bed:
         cell_types=user_cell_types("bed"),
         output=lambda wildcards: user_row("bed")(wildcards)["target"],
         method=lambda wildcards: user_row("bed")(wildcards)["method"],
-        threads=config["torch_threads"],
         version=version("use/__init__"),
     message:
         "Contributions of the bases around the rows of {wildcards.name}"

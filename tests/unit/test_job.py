@@ -175,12 +175,12 @@ def report(*, told, **rest):
     threads["child"] = int(subprocess.run(child, capture_output=True, text=True).stdout)
     open(told, "w").write(json.dumps(threads))
 
-job.run(SimpleNamespace(input=dict(), output=dict(told={told!r}), params={params}, log=[]), report)
+job.run(SimpleNamespace(input=dict(), output=dict(told={told!r}), params={{}}, log=[]), report, **{given})
 """
 
 
 @pytest.mark.parametrize(
-    ("shell", "imports", "params", "threads"),
+    ("shell", "imports", "given", "threads"),
     [
         (None, "", {}, 1),
         ("2", "", {}, 1),
@@ -188,14 +188,14 @@ job.run(SimpleNamespace(input=dict(), output=dict(told={told!r}), params={params
         ("7", "import numpy, scipy.linalg", {"threads": 2}, 2),
     ],
 )
-def test_threads_are_those_of_the_configuration(tmp_path, root, shell, imports, params, threads):
+def test_threads_are_those_of_the_configuration(tmp_path, root, shell, imports, given, threads):
     """Whatever the shell exports, and whether the libraries are loaded before or after."""
     told = tmp_path / "told.json"
     environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
     environment["PYTHONPATH"] = str(root / "workflow/scripts")
     if shell:
         environment["OMP_NUM_THREADS"] = environment["OPENBLAS_NUM_THREADS"] = shell
-    code = REPORT.format(imports=imports, told=str(told), params=params)
+    code = REPORT.format(imports=imports, told=str(told), given=given)
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)
     found = json.loads(told.read_text())
     assert set(found.values()) == {threads}, found

@@ -19,9 +19,7 @@ from genebert.errors import InputError
 
 def test_settings_file(tmp_path):
     run = tmp_path / "run.json"
-    launch.write_run(
-        index="i.json", run=str(run), settings={"name": "full"}, seed=3, steps=9, threads=1
-    )
+    launch.write_run(index="i.json", run=str(run), settings={"name": "full"}, seed=3, steps=9)
     document = json.loads(run.read_text())
     assert document["variant"] == {"name": "full"}
     assert (document["seed"], document["steps"], document["index"]) == (3, 9, "i.json")
@@ -47,6 +45,8 @@ def test_command_line_is_a_list_without_a_shell():
         "--launcher",
         "7",
     ]
+    told = launch.command("r.json", "out", launch.Layout(), how={"threads": 2, "pretrain": {}})
+    assert told[-2:] == ["--how", '{"pretrain": {}, "threads": 2}']
     assert "--launcher" not in launch.command("r.json", "out", launch.Layout(4), launcher=7)
 
 

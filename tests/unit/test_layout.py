@@ -111,6 +111,15 @@ def test_no_oracle_without_truth_and_no_variant_that_is_not_run(config):
     assert "genebert" in names
 
 
+def test_a_dataset_may_name_the_variants_that_are_evaluated_on_it(config):
+    config["effort"]["variants"] = ["full", "sequence", "shuffled_matrix"]
+    row = config["datasets"][0] | {"variants": ["full", "shuffled_matrix"]}
+    names = layout.models(config, row)
+    assert {"genebert", "genebert-shuffled_matrix", "scratch"} <= set(names)
+    assert "genebert-sequence" not in names
+    assert "genebert-sequence" in layout.models(config, config["datasets"][0])
+
+
 @pytest.mark.parametrize(
     ("model", "variant"),
     [
@@ -244,11 +253,39 @@ def test_cell_type_table_errors(config, tmp_path):
 def test_a_dataset_can_have_a_few_shot_curve_of_its_own(config):
     first, second = config["datasets"][:2]
     first["label_fractions"] = [50, 1.0]
-    assert layout.dataset_effort(config, first) == {
-        **config["effort"],
-        "label_fractions": [50, 1.0],
-    }
-    assert layout.dataset_effort(config, second) == config["effort"]
+    own = layout.dataset_effort(config, first, "cnn")
+    assert own["label_fractions"] == [50, 1.0]
+    shared = layout.dataset_effort(config, second, "cnn")
+    assert shared == {key: config["effort"][key] for key in layout.FITTING}
+    assert own == shared | {"label_fractions": [50, 1.0]}
+
+
+def test_a_prediction_is_made_again_for_what_it_reads_of_the_effort_alone(config):
+    row, before = config["datasets"][0], {}
+    models = ("scratch", "cnn", "genebert")
+    for model in models:
+        before[model] = layout.dataset_effort(config, row, model)
+    config["effort"] |= {"bootstrap_draws": 7, "variants": ["full"], "pretrain_steps": 9}
+    assert all(layout.dataset_effort(config, row, m) == before[m] for m in models)
+    config["effort"]["pretrain_seeds"] += 1
+    changed = [m for m in models if layout.dataset_effort(config, row, m) != before[m]]
+    assert changed == ["scratch"]  # of genebert the weights say so
+    config["effort"]["finetune_steps"] += 1
+    assert all(layout.dataset_effort(config, row, m) != before[m] for m in models)
+
+
+def test_how_a_training_is_run_is_no_part_of_its_settings(config):
+    from genebert.pretrain import UNHASHED
+
+    assert {*layout.HOW, "name"} == set(UNHASHED)
+    before = layout.run_settings(config, "full")
+    config["pretrain"] |= {"checkpoint_seconds": 7, "processes": 2, "keep_state": True}
+    assert layout.run_settings(config, "full") == before
+    assert layout.how_it_runs(config)["checkpoint_seconds"] == 7
+    config["pretrain"]["optimizer"]["learning_rate"] *= 2
+    assert layout.run_settings(config, "full") != before
+    assert layout.encoder_settings(config)["neighbours"] == config["pretrain"]["neighbours"]
+    assert "optimizer" not in layout.encoder_settings(config)
 
 
 def test_spans_that_variants_hide(config):

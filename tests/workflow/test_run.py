@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -26,12 +27,18 @@ TINY = {
 TABLE = "results/splicing.tsv"
 
 
-def snakemake_in(directory: Path, root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    config = directory / "tiny.yaml"
-    if not config.exists():
-        config.write_text(yaml.safe_dump(TINY))
+def snakemake_in(
+    directory: Path, root: Path, *arguments: str, more: dict[str, Any] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run Snakemake on the tiny configuration, with ``more`` on top of it."""
+    configs = [directory / "tiny.yaml"]
+    if not configs[0].exists():
+        configs[0].write_text(yaml.safe_dump(TINY))
+    if more is not None:
+        configs.append(directory / "more.yaml")
+        configs[1].write_text(yaml.safe_dump(more))
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile")]
-    command += ["--directory", str(directory), "--configfile", str(config), "--cores", "2"]
+    command += ["--configfile", *map(str, configs), "--directory", str(directory), "--cores", "2"]
     return subprocess.run(
         [*command, *arguments],
         cwd=root,
@@ -76,6 +83,27 @@ def test_table_has_a_row_for_every_model(finished):
 def test_nothing_is_left_to_do(finished, root):
     done = snakemake_in(finished, root, "-n", TABLE)
     assert "Nothing to be done" in done.stdout + done.stderr
+
+
+def test_how_a_run_is_made_makes_nothing_again(finished, root):
+    how = {"torch_threads": 2, "pretrain": {"checkpoint_seconds": 600, "memory_gb": 7.0}}
+    done = snakemake_in(finished, root, "-n", "--", TABLE, more=how)
+    assert "Nothing to be done" in done.stdout + done.stderr
+
+
+def test_more_draws_or_one_more_variant_fit_no_model_again(finished, root):
+    draws = {"effort": {"bootstrap_draws": 177}}
+    done = snakemake_in(finished, root, "-n", "--", TABLE, more=draws)
+    assert rules_planned(done) == {"metrics": 1, "task_table": 1}
+    variants = {"effort": {"variants": ["full", "sequence", "shuffled_matrix"]}}
+    again = rules_planned(snakemake_in(finished, root, "-n", "--", TABLE, more=variants))
+    assert (again["predict"], again["pretrain"]) == (1, 1)
+
+
+def rules_planned(done: subprocess.CompletedProcess[str]) -> dict[str, int]:
+    """Return how many jobs of each rule a dry run plans."""
+    table = (done.stdout + done.stderr).partition("Job stats:")[2].partition("total")[0]
+    return {name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
 
 
 def test_a_deleted_table_is_rebuilt_alone_and_identical(run, root):

@@ -2,4 +2,4 @@
 
 from genebert import interpret, job
 
-job.run(snakemake, interpret.attribute)
+job.run(snakemake, interpret.attribute, threads=snakemake.config["torch_threads"])

@@ -3,4 +3,4 @@
 from genebert import job
 from genebert.use import tracks
 
-job.run(snakemake, tracks.attribute_bed)
+job.run(snakemake, tracks.attribute_bed, threads=snakemake.config["torch_threads"])

@@ -3,4 +3,4 @@
 from genebert import job
 from genebert.use import embed
 
-job.run(snakemake, embed.embed_bed)
+job.run(snakemake, embed.embed_bed, threads=snakemake.config["torch_threads"])

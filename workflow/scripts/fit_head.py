@@ -3,4 +3,4 @@
 from genebert import job
 from genebert.use import head
 
-job.run(snakemake, head.fit_head)
+job.run(snakemake, head.fit_head, threads=snakemake.config["torch_threads"])

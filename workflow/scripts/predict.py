@@ -2,4 +2,4 @@
 
 from genebert import job, predict
 
-job.run(snakemake, predict.predict)
+job.run(snakemake, predict.predict, threads=snakemake.config["torch_threads"])

@@ -3,4 +3,4 @@
 from genebert import job
 from genebert.use import predictions
 
-job.run(snakemake, predictions.predict_bed)
+job.run(snakemake, predictions.predict_bed, threads=snakemake.config["torch_threads"])

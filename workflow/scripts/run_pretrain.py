@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from genebert import job, launch
+from genebert import job, launch, layout
 
 job.run(
     snakemake,
@@ -10,11 +10,13 @@ job.run(
     moves=False,
     only=("run",),
     output=str(Path(snakemake.output.model).parent),
-    processes=snakemake.params.processes,
+    processes=snakemake.config["pretrain"]["processes"],
     log_path=str(snakemake.log[0]),
     gpus=snakemake.resources.get("gpu", 0),
     nodes=snakemake.resources.get("nodes", 1),
-    threads=snakemake.resources.get("cpus_per_task", snakemake.threads),
+    cpus=snakemake.resources.get("cpus_per_task", snakemake.threads),
     minutes=snakemake.resources.get("runtime"),
     attempt=snakemake.resources.submission,
+    threads=snakemake.config["torch_threads"],
+    how=layout.how_it_runs(snakemake.config),
 )

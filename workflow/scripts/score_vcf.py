@@ -3,4 +3,4 @@
 from genebert import job
 from genebert.use import variants
 
-job.run(snakemake, variants.score_vcf)
+job.run(snakemake, variants.score_vcf, threads=snakemake.config["torch_threads"])

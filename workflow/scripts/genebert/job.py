@@ -7,7 +7,7 @@ A script of the workflow is two imports and one call::
 
 Named inputs, outputs and params become keyword arguments of the same names. Every output is
 written under a temporary name beside its final one and moved only when the function has returned.
-Numbers do not depend on the machine: BLAS, OpenMP and torch use ``params.threads`` threads, else 1.
+Numbers do not depend on the machine: BLAS, OpenMP and torch use as many threads as they are told.
 """
 
 from __future__ import annotations
@@ -141,12 +141,12 @@ def run(
     *,
     moves: bool = True,
     only: tuple[str, ...] | None = None,
+    threads: int | None = None,
     **extra: Any,
 ) -> None:
     """Call ``function`` with the named inputs, outputs and params of a Snakemake job.
 
     ``params.version`` is the version of the stage, kept for the rerun trigger and not passed on.
-    ``params.threads`` (1 without it) is how many threads numerical libraries use.
     Bad input ends the job with its one-line message as the last line of the log.
 
     Parameters
@@ -155,6 +155,8 @@ def run(
     function : takes keyword arguments only.
     moves : False if the function writes its outputs in place by itself.
     only : names of the inputs to pass on instead of all inputs, outputs and params.
+    threads : of numerical libraries (1 without it), passed on. From the configuration: among the
+        params, another number would make everything again.
     extra : further keyword arguments.
     """
     setup_log(snakemake.log[0] if snakemake.log else None)
@@ -163,8 +165,10 @@ def run(
     arguments.pop("version", None)
     if only is not None:
         arguments = {key: arguments[key] for key in only}
+    if threads is not None:
+        extra["threads"] = threads
     try:
-        limit_threads(int(snakemake.params.get("threads", 1)))
+        limit_threads(threads or 1)
         with outputs_in_place(_named(snakemake.output) if moves else {}) as outputs:
             function(**arguments, **outputs, **extra)
     except InputError as error:

@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -32,23 +33,20 @@ MARGIN_SECONDS = 600.0  # a training stops so long before its time limit,
 MARGIN_SHARE = 0.25  # or this share of the limit, if that is less
 
 
-def write_run(
-    *, index: str, run: str, settings: dict[str, Any], seed: int, steps: int, threads: int
-) -> None:
-    """Write the JSON file that the program reads.
+def write_run(*, index: str, run: str, settings: dict[str, Any], seed: int, steps: int) -> None:
+    """Write the JSON file that the program reads: all that the result depends on.
 
     Parameters
     ----------
     index : ``index.json`` of the shards.
     run : output, the JSON file.
     settings : the block ``pretrain`` of the configuration with the overrides of the variant.
-    seed, steps, threads : of this run.
+    seed, steps : of this run.
     """
     document = {
         "variant": settings,
         "seed": seed,
         "steps": steps,
-        "threads": threads,
         "index": index,
         "stop_after": None,
     }
@@ -113,6 +111,7 @@ def command(
     layout: Layout,
     seconds: float | None = None,
     launcher: int | None = None,
+    how: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """Return the argument list that starts the program.
 
@@ -122,8 +121,12 @@ def command(
     layout : where it runs: plain, one process per GPU, or that on every node.
     seconds : after which it stops itself.
     launcher : this process, without which a single program stops itself.
+    how : ``threads`` of a process, and keys of the block ``pretrain`` that the result does not
+        depend on; they are no part of the JSON file, so that another value makes nothing again.
     """
     program = [str(PROGRAM), "--config", run, "--output", output]
+    if how:
+        program += ["--how", json.dumps(how, sort_keys=True)]
     if seconds is not None:
         program += ["--stop-after", f"{seconds:.0f}"]
     if layout.nodes == layout.processes == 1:
@@ -180,9 +183,11 @@ def run_pretrain(
     log_path: str | None,
     gpus: int = 0,
     nodes: int = 1,
-    threads: int = 1,
+    cpus: int = 1,
     minutes: float | None = None,
     attempt: int = 1,
+    threads: int = 1,
+    how: Mapping[str, Any] | None = None,
 ) -> None:
     """Run the program, pass signals on to it, and fail as it fails.
 
@@ -190,9 +195,11 @@ def run_pretrain(
     ----------
     run, output, log_path : settings, directory of the outputs, log to append to.
     processes : on every node, where the job has no GPUs of its own.
-    gpus, nodes, threads, minutes : resources of the job: GPUs of all nodes together (outside SLURM
+    gpus, nodes, cpus, minutes : resources of the job: GPUs of all nodes together (outside SLURM
         they are not its own and only keep jobs apart), CPUs of a node, time limit.
     attempt : 1, or more for a retry, which ends at once if the run was refused before.
+    threads : of a process.
+    how : keys of the block ``pretrain`` that the result does not depend on.
 
     Raises
     ------
@@ -201,8 +208,9 @@ def run_pretrain(
     """
     refusal.check(output, attempt)
     own = gpus if "SLURM_JOB_ID" in os.environ else 0
-    places = Layout.of(processes, own, nodes, threads)
-    call = command(run, output, places, stop_after(minutes), os.getpid())
+    places = Layout.of(processes, own, nodes, cpus)
+    told = {"threads": threads, "pretrain": dict(how or {})}
+    call = command(run, output, places, stop_after(minutes), os.getpid(), told)
     devices = os.environ.get("CUDA_VISIBLE_DEVICES", "not set")
     log.info("CUDA_VISIBLE_DEVICES is %s; starting %s", devices, " ".join(call))
     with open(log_path or os.devnull, "ab") as sink:

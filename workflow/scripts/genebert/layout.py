@@ -34,6 +34,12 @@ SEQUENCE_TASKS = {  # task -> models that see a cell type, where its region bran
     "splicing": ("context-lr",),
 }
 DATASET_FILES = ("path", "valid", "test", "phenotypes", "truth")  # keys that name files
+HOW = ("checkpoint_seconds", "keep_state", "processes", "micro_batch", "memory_gb")
+HEADS = ("mrm", "motif")  # objectives whose heads belong to the model
+FITTING = (  # keys of `effort` that fine-tuning and the models beside it read
+    *("finetune_seeds", "finetune_steps", "finetune_batch", "learning_rates"),
+    *("label_fractions", "fraction_draws"),
+)
 TASKS = ("promoter", "tfbs", "disease", "splicing", "accessibility")
 CONVERTED = ("descartes", "h5ad", "mtx")  # atlas formats that become a long table first
 ATLAS_FILES = ("cell_types", "chain", "peaks", "names")  # keys of `atlas` that name files
@@ -245,10 +251,34 @@ def draws_non_promoters(row: Row) -> bool:
     return labelled and row.get("negatives") != "legacy"
 
 
-def dataset_effort(config: Config, row: Row) -> dict[str, Any]:
-    """Return the block ``effort`` with what a dataset overrides of it (``label_fractions``)."""
-    effort = dict(config["effort"])
-    return effort | {"label_fractions": row.get("label_fractions", effort["label_fractions"])}
+def dataset_effort(config: Config, row: Row, model: str) -> dict[str, Any]:
+    """Return what a model of a dataset reads of ``effort``, with what the dataset overrides of it.
+
+    No more than that: a key that changes makes all predictions again that are given it.
+    """
+    read = {key: config["effort"][key] for key in FITTING}
+    if model == "scratch":  # has as many starts as there are trainings
+        read["pretrain_seeds"] = config["effort"]["pretrain_seeds"]
+    return read | {"label_fractions": row.get("label_fractions", read["label_fractions"])}
+
+
+def encoder_settings(config: Config) -> dict[str, Any]:
+    """Return what models are built from of the variant ``full``: shapes, tokens, neighbours."""
+    settings = pretrain_settings(config, "full")
+    heads = {key: settings["objectives"][key] for key in HEADS if key in settings["objectives"]}
+    shapes = {key: settings[key] for key in ("model", "tokens", "neighbours")}
+    return {**shapes, "objectives": heads}
+
+
+def run_settings(config: Config, variant: str) -> dict[str, Any]:
+    """Return what the result of a training depends on of its merged block ``pretrain``."""
+    settings = pretrain_settings(config, variant)
+    return {key: value for key, value in settings.items() if key not in HOW}
+
+
+def how_it_runs(config: Config) -> dict[str, Any]:
+    """Return how a training is run, which its result does not depend on (but for rounding)."""
+    return {key: config["pretrain"][key] for key in HOW if key in config["pretrain"]}
 
 
 def variants(config: Config) -> list[dict[str, Any]]:
@@ -356,7 +386,7 @@ def ablation_models(config: Config) -> list[str]:
 
 def models(config: Config, row: Row) -> list[str]:
     """Return the models of a dataset, in the order of the tables."""
-    run = config["effort"]["variants"]
+    run = row.get("variants", config["effort"]["variants"])
     extra = EXTRA_MODELS.get((row["task"], row["kind"]), ())
     if row["task"] in SEQUENCE_TASKS and row.get("cell_type"):
         extra = (*extra, *SEQUENCE_TASKS[row["task"]])
