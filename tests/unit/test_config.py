@@ -122,6 +122,8 @@ def test_runs_that_are_to_show_something_report_mgm_at_three_spans(root):
         ("splits.held_out_cell_types", ["NK", "NK"], "repeats a name"),
         ("splits.held_out_cell_types", ["CD4+ T"], "part of a file name, such as 'CD4pos_T'"),
         ("effort.variants", ["ful"], "did you mean 'full'?"),
+        ("datasets.0.variants", ["ful"], "key datasets[0].variants names an unknown variant; did"),
+        ("datasets.0.variants", [], "key datasets[0].variants"),
         ("effort.pretrain_seeds", 0, "at least 1"),
         ("effort.label_fractions", [1.5], "a share up to 1.0 or a whole number above 1"),
         ("motifs.p_value", 0, "more than 0"),

@@ -294,15 +294,20 @@ def _check_names(config: Mapping[str, Any], file: str) -> None:
                     found=value,
                     expected="a share up to 1.0 or a whole number above 1",
                 )
-    known = [row["name"] for row in config["pretrain"]["variants"]]
-    for name in config["effort"]["variants"]:
-        if name not in known:
-            raise InputError(
-                f"key effort.variants names an unknown variant{nearest(name, known)}",
-                file=file,
-                found=name,
-                expected=f"one of {', '.join(known)}",
-            )
+    defined = [row["name"] for row in config["pretrain"]["variants"]]
+    wanted = [("effort.variants", config["effort"]["variants"], defined)]
+    for number, row in enumerate(config["datasets"]):
+        key = f"datasets[{number}].variants"
+        wanted.append((key, row.get("variants", []), config["effort"]["variants"]))
+    for key, names, known in wanted:
+        for name in names:
+            if name not in known:
+                raise InputError(
+                    f"key {key} names an unknown variant{nearest(name, known)}",
+                    file=file,
+                    found=name,
+                    expected=f"one of {', '.join(known)}",
+                )
     for number, row in enumerate(config["datasets"]):
         check_kind(row)
         needs_gtf = row["kind"] == "gtf" and "path" not in row
