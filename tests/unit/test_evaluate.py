@@ -303,6 +303,26 @@ def test_classes_are_macro_averaged_with_a_row_each(tmp_path):
     assert found == pytest.approx((donor + acceptor) / 2, abs=6e-5)  # "none" is no site
 
 
+def test_where_nearly_all_are_no_site_the_average_is_of_sites(tmp_path):
+    """A class that fills the set is found by anything, and would lift the mean of three."""
+    frame = make_frame(900, classes=3)
+    more = {"kind": "multiclass", "classes": ["none", "donor", "acceptor"], "negatives": "natural"}
+    missed = {"missed_noncanonical": {"donor": 60}}
+    home = write_home(tmp_path, frame, task="splicing", name="sites", **more, **missed)
+    rows = predict(frame, "cnn", 1.5, classes=3)
+    home.add("cnn", rows)
+    wide, _ = run(home)
+    rows = rows.merge(frame[["item", "label"]]).query("split == 'test'")
+    donor, acceptor = (
+        sk.average_precision_score(rows["label"] == k, rows[f"score_{k}"]) for k in (1, 2)
+    )
+    count = (rows["label"] == 1).sum()
+    donor *= count / (count + 60)  # no threshold finds what was never scored
+    by_name = wide.set_index("dataset")["auprc"]
+    assert by_name["sites:donor"] == pytest.approx(donor, abs=6e-5)
+    assert by_name["sites"] == pytest.approx((donor + acceptor) / 2, abs=6e-5)
+
+
 def test_missed_sites_are_those_of_the_headline_alone(tmp_path):
     frame = make_frame(900, classes=3)
     frame["stratum"] = np.where(np.arange(900) % 2, "odd", "")

@@ -34,6 +34,17 @@ from genebert.model import GeneBert, ModelConfig
 from genebert.pretrained import save
 from genebert.tasks.dataset import read_dataset
 
+
+def test_the_validation_items_that_runs_look_at_are_of_all_tfs():
+    """Items are sorted by place and TF: every fourth of four TFs would be of one."""
+    rows = np.arange(8000)
+    seen = finetune.looked_at(rows)
+    assert len(seen) == len(set(seen.tolist())) == finetune.MAX_VALID
+    assert np.bincount(seen % 4).min() > 400
+    assert np.array_equal(finetune.looked_at(rows), seen)
+    assert np.array_equal(finetune.looked_at(rows[:50]), rows[:50])
+
+
 PRETRAIN = {
     "tokens": {"k": 4, "stride": 2},
     "model": {"size": "tiny", "d_model": 32, "n_layers": 1, "n_heads": 2},

@@ -14,6 +14,7 @@ from genebert import progress, tasks
 from genebert.errors import InputError
 from genebert.genome import Genome
 from genebert.tasks import splicing
+from genebert.tasks.annotation import read_exons
 
 GENES = 10  # per contig, three introns each
 EXON, INTRON, SPACE = 150, 500, 6000
@@ -269,6 +270,20 @@ def test_copies_of_training_genes_are_removed(tmp_path: Path) -> None:
     assert info["counts"]["test"]["donor"] == (GENES - 1) * 3
     assert info["counts"]["train"]["donor"] == GENES * 3
     assert frame["item"].is_unique
+
+
+def test_genes_of_one_name_on_both_strands_are_two_genes(tmp_path: Path) -> None:
+    toy = Toy(tmp_path)
+    made = genes(toy)
+    twice = [("both", *rest) if name in ("chr3_g0", "chr3_g1") else (name, *rest)
+             for name, *rest in made]  # fmt: skip
+    toy.write()
+    exons = read_exons(str(gtf(tmp_path, twice)))
+    spliced = splicing.gene_sequences(exons, Genome(tmp_path / "genome.fa"))
+    assert {key for key in spliced if key[1] == "both"} == {
+        ("chr3", "both", "+"), ("chr3", "both", "-"),
+    }  # fmt: skip
+    assert len({len(text) for text in spliced.values()}) == 1
 
 
 def test_a_repeat_in_both_genes_does_not_make_them_related(tmp_path: Path) -> None:

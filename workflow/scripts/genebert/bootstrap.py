@@ -285,6 +285,10 @@ def score(items: Items, track: Track, fits: Sequence[Fit], place: Slice, boot: B
                 own = value if times is None else value[:1]  # one element has one block
                 values.setdefault((unit.name, metric), []).append(own)
         average = {m: _average([part[m] for part in parts], times) for m in parts[0]}
+        if items.negatives == "natural" and items.multiclass:  # nearly all items are no site
+            named = zip(units, parts, strict=True)
+            sites = [part for unit, part in named if unit.name != items.classes[0]]
+            average |= {m: _average([part[m] for part in sites], times) for m in ("auroc", "auprc")}
         if items.multiclass:
             average |= _multiclass_draws(items, track, calls, units, boot)
         for metric, value in average.items():

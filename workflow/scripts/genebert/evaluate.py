@@ -39,7 +39,7 @@ from genebert.scores import (
     read_tracks,
 )
 
-VERSION = 8
+VERSION = 9
 
 Row = dict[str, Any]
 

@@ -140,8 +140,7 @@ def train(network: Network, inputs: Inputs, items: Items, rows: Ints, settings: 
     network : a :class:`Network`; is changed.
     rows : int64[n], training items.
     """
-    valid = items.rows("valid")
-    valid = valid[:: -(-len(valid) // MAX_VALID)]
+    valid = looked_at(items.rows("valid"))
     every = max(LOOK_STEPS, -(-settings.steps // LOOKS))
     optimizer = make_optimizer(network, settings.rate)
     best, best_step, since = -1.0, 0, 0
@@ -174,6 +173,16 @@ def train(network: Network, inputs: Inputs, items: Items, rows: Ints, settings: 
                 break
     network.load_state_dict(state)
     return Run(network.eval(), best, best_step)
+
+
+def looked_at(rows: Ints) -> Ints:
+    """Return the validation items that runs look at: MAX_VALID of them, the same for all models.
+
+    A random draw: every so many-th of items that are sorted by place and TF can be of one TF.
+    """
+    if len(rows) <= MAX_VALID:
+        return rows
+    return np.sort(np.random.default_rng(0).choice(rows, MAX_VALID, replace=False))
 
 
 def batch_loss(

@@ -102,7 +102,8 @@ def site_draws(
     """Return AUROC, AUPRC and top-k of every draw; k is the draw's positives and ``missed``.
 
     The other parameters are those of :func:`rank_draws`; ``missed`` sites were never scored, so no
-    draw takes or leaves them out. Top-k is that of :func:`top_k`, NaN without positives.
+    draw takes or leaves them out; to the AUPRC, too, they are sites that no threshold finds. Top-k
+    is that of :func:`top_k`, NaN without positives.
     """
     return _ranked(labels_N, scores_N, block_N, counts_BD, missed)
 
@@ -143,7 +144,7 @@ def _ranked(
         gain = tp.copy()
         gain[:, 1:] -= tp[:, :-1]
         precision = tp / np.maximum(tp + fp_at, 1)
-        auprc_D[part] = np.einsum("dt,dt->d", gain, precision) / n_positive
+        auprc_D[part] = np.einsum("dt,dt->d", gain, precision) / (n_positive + (missed or 0))
         auprc_D[part][np.isnan(n_negative)] = np.nan
         between = 0.5 * (fp_at + fp_above)
         auroc_D[part] = 1 - np.einsum("dt,dt->d", gain, between) / (n_positive * n_negative)

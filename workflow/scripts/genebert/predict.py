@@ -23,7 +23,7 @@ from genebert.items import Job, too_few
 from genebert.layout import variant_of
 from genebert.tensor_files import write_tensors
 
-VERSION = 7
+VERSION = 8
 log = logging.getLogger("genebert")
 
 
