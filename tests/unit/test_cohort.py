@@ -401,6 +401,30 @@ def test_bad_phenotypes_are_one_line_errors(
         build(place, vcf)
 
 
+def test_a_vcf_without_people_is_a_one_line_error(place: Path) -> None:
+    path = place / "sites.vcf"
+    path.write_text(
+        "##fileformat=VCFv4.2\n##contig=<ID=chr1>\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+        "chr1\t12\t.\tA\tG\t.\t.\t.\n"
+    )
+    packed = pysam.tabix_index(str(path), preset="vcf", force=True)
+    with pytest.raises(InputError, match=r"has no samples; expected the genotypes of people"):
+        build(place, packed)
+
+
+def test_a_missing_value_of_other_programs_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    people = [f"p{i}" for i in range(40)]
+    table = pd.DataFrame({"sample": people, "phenotype": np.arange(40) % 2})
+    path = tmp_path / "phenotypes.tsv"
+    for ages, told in (([-9, 33], True), ([-8.5, 1.5], False), ([-9, -1], False)):
+        caplog.clear()
+        table.assign(age=np.resize(ages, 40)).to_csv(path, sep="\t", index=False)
+        read_phenotypes(str(path), people, "x.vcf")
+        assert ("covariate age is -9 for 20 people" in caplog.text) == told
+
+
 def test_identifiers_are_no_covariate(tmp_path: Path) -> None:
     people = [f"p{i}" for i in range(300)]
     table = pd.DataFrame({"sample": people, "phenotype": np.arange(300) % 2})

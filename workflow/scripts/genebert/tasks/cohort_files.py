@@ -5,6 +5,7 @@ Every check of these files is here; positions are 1-based as in the VCF.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -29,8 +30,11 @@ from genebert.tasks.variant_files import (
     skip_reason,
 )
 
+log = logging.getLogger("genebert")
+
 MISSING = -1
 MOST_LEVELS = 20  # of a covariate of words; more where there are ten people to a level
+MISSING_NUMBERS = {-9.0, -99.0, -999.0}  # as PLINK and others write them
 NO_VALUE = ("", "na", "n/a", "nan", "null", "-", ".")  # of a covariate, in lower case
 _BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 
@@ -66,7 +70,7 @@ def open_vcf(path: str) -> pysam.VariantFile:
     Raises
     ------
     InputError
-        If it is missing, not bgzipped, truncated, without an index, or not a VCF.
+        If it is missing, not bgzipped, truncated, without an index, not a VCF, or holds no people.
     """
     if not os.path.exists(path):
         raise InputError("no such file", file=path)
@@ -81,11 +85,15 @@ def open_vcf(path: str) -> pysam.VariantFile:
         raise InputError("has no index", file=path, expected=f"{path}.tbi (tabix -p vcf)")
     level = pysam.set_verbosity(0)
     try:
-        return pysam.VariantFile(path)
+        vcf = pysam.VariantFile(path)
     except (OSError, ValueError) as error:
         raise InputError(f"cannot be read as a VCF ({error})", file=path) from None
     finally:
         pysam.set_verbosity(level)
+    if not len(vcf.header.samples):
+        vcf.close()
+        raise InputError("has no samples", file=path, expected="the genotypes of people")
+    return vcf
 
 
 def read_phenotypes(path: str, samples: Sequence[str], vcf: str) -> tuple[Phenotypes, int]:
@@ -95,6 +103,8 @@ def read_phenotypes(path: str, samples: Sequence[str], vcf: str) -> tuple[Phenot
     -------
     phenotypes : in the order of ``samples``.
     unknown : rows of people that are not in the VCF.
+
+    A warning tells of covariates whose only negative value is a missing one of other programs (-9).
 
     Raises
     ------
@@ -146,6 +156,13 @@ def read_phenotypes(path: str, samples: Sequence[str], vcf: str) -> tuple[Phenot
         numbers = np.array([as_number(value) for value in values])
         words = np.flatnonzero(~np.isfinite(numbers))
         if not len(words):
+            negative = set(numbers[numbers < 0].tolist())
+            if len(negative) == 1 and negative <= MISSING_NUMBERS:
+                log.warning(
+                    "%s: covariate %s is %g for %d people, and taken as that number; if it stands"
+                    " for a missing value, leave the people or the column out",
+                    path, column, *negative, int((numbers < 0).sum()),
+                )  # fmt: skip
             names.append(column)
             columns.append(numbers)
             continue
