@@ -109,6 +109,40 @@ def test_a_killed_program_is_told_as_that(tmp_path, monkeypatch):
         launch.run_pretrain(run="r", output="o", processes=1, log_path=str(tmp_path / "log"))
 
 
+@pytest.mark.parametrize("missing", ["", "config.json"])
+def test_a_program_that_is_killed_after_its_last_output_has_not_failed(
+    tmp_path, monkeypatch, caplog, missing
+):
+    """It has removed its state, and a failed job's outputs would be deleted."""
+    program, output = tmp_path / "program.py", tmp_path / "out"
+    output.mkdir()
+    names = [name for name in launch.OUTPUTS if name != missing]
+    program.write_text(
+        "import os, pathlib\n"
+        f"for name in {names}: (pathlib.Path({str(output)!r}) / name).touch()\n"
+        "os.kill(os.getpid(), 15)\n"
+    )
+    monkeypatch.setattr(launch, "PROGRAM", program)
+    call = {"run": "r", "output": str(output), "processes": 1, "log_path": str(tmp_path / "log")}
+    if missing:
+        with pytest.raises(InputError, match="was killed by signal 15"):
+            launch.run_pretrain(**call)
+        return
+    launch.run_pretrain(**call)
+    assert "exit code -15 after its last output" in caplog.text
+    for name in launch.OUTPUTS:  # those of an earlier run are no such thing
+        os.utime(output / name, (1, 1))
+    program.write_text("import os; os.kill(os.getpid(), 15)")
+    with pytest.raises(InputError, match="was killed by signal 15"):
+        launch.run_pretrain(**call)
+
+
+def test_the_outputs_of_the_program_are_those_that_are_looked_for():
+    from genebert import pretrain
+
+    assert set(launch.OUTPUTS) == {pretrain.WEIGHTS, pretrain.METRICS, pretrain.CONFIG}
+
+
 def test_signals_reach_the_program(tmp_path, monkeypatch):
     program = tmp_path / "program.py"
     ready = tmp_path / "ready"

@@ -1,7 +1,5 @@
 """Job: start the pre-training program, which writes and resumes its outputs by itself."""
 
-from pathlib import Path
-
 from genebert import job, launch, layout
 
 job.run(
@@ -9,7 +7,7 @@ job.run(
     launch.run_pretrain,
     moves=False,
     only=("run",),
-    output=str(Path(snakemake.output.model).parent),
+    output=snakemake.output.model.rpartition("/")[0],
     processes=snakemake.config["pretrain"]["processes"],
     log_path=str(snakemake.log[0]),
     gpus=snakemake.resources.get("gpu", 0),

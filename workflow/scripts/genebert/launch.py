@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ from genebert import refusal
 from genebert.errors import InputError
 
 log = logging.getLogger("genebert")
+OUTPUTS = ("model.safetensors", "metrics.jsonl", "config.json")  # of the program, the last one last
+CLOCK_SKEW = 2.0  # seconds that the clock of a file server may be behind
 PROGRAM = Path(__file__).with_name("pretrain.py")
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 EXIT_STOPPED = 75  # of the program: its state is written
@@ -175,6 +178,15 @@ def wait_for(call: list[str], sink: IO[bytes]) -> int:
             signal.signal(number, handler)
 
 
+def wrote_all(output: str, began: float) -> bool:
+    """Whether the program has written all its outputs since ``began``, seconds of the epoch.
+
+    It removes the state then, and takes seconds to end: a signal in these must not cost the run.
+    """
+    files = [Path(output) / name for name in OUTPUTS]
+    return all(file.exists() and file.stat().st_mtime >= began - CLOCK_SKEW for file in files)
+
+
 def run_pretrain(
     *,
     run: str,
@@ -213,10 +225,14 @@ def run_pretrain(
     call = command(run, output, places, stop_after(minutes), os.getpid(), told)
     devices = os.environ.get("CUDA_VISIBLE_DEVICES", "not set")
     log.info("CUDA_VISIBLE_DEVICES is %s; starting %s", devices, " ".join(call))
+    began = time.time()
     with open(log_path or os.devnull, "ab") as sink:
         start = sink.tell()
         code = wait_for(call, sink)
     if code == 0:
+        return
+    if wrote_all(output, began):
+        log.warning("pre-training ended with exit code %d after its last output", code)
         return
     text = ""
     if log_path:
