@@ -15,7 +15,7 @@ from genebert.plan import Plan
 from genebert.population import build_population
 from genebert.probes import Pairs, figures, fit_logistic, srm_probes
 from genebert.run_figures import negative_figures
-from genebert.sampler import N1
+from genebert.sampler import N1, N2
 from genebert.samples import TRAIN, VALID, Corpus
 from pretrain_toys import toy_block, toy_shards, toy_trainer
 
@@ -147,6 +147,8 @@ def test_a_model_that_judges_matrices_alone_has_as_much_beside_foreign_sequences
         right, wrong = answers.foreign[contrast]
         assert len(right) == len(pair[0]) == len(wrong) > 5
         assert not np.allclose(right, pair[0])
+    without = evaluation.ask(trainer.losses, replace(fixed, pair_loci=fixed.pair_loci[:0]))
+    assert [len(x) for x in (*without.match[N2], *without.foreign[N2])] == [0, 0, 0, 0]
     monkeypatch.setattr(trainer.model.srm, "forward", lambda e_BD, r_BD: r_BD[:, 0])
     answers = evaluation.ask(trainer.losses, fixed)
     for contrast, pair in answers.match.items():

@@ -64,7 +64,8 @@ def window_shapes(
 
 def _terms(level_NH: Tensor) -> Tensor:
     """Return the whole levels of N windows, their squares and products, int64[N, H (H + 3) / 2]."""
-    first, second = torch.triu_indices(level_NH.shape[1], level_NH.shape[1]).to(level_NH.device)
+    H = level_NH.shape[1]
+    first, second = torch.triu_indices(H, H, device=level_NH.device)
     return torch.cat([level_NH, level_NH[:, first] * level_NH[:, second]], dim=1)
 
 

@@ -196,11 +196,8 @@ def ask(losses: Losses, fixed: FixedSet, bf16: bool = False) -> Answers:
             for rows, _ in fixed.chunks(N2):
                 e_SD = model.embed_sequence(rows.ids[: rows.anchor.numel()])
                 vectors[N2].append(pair_vectors(losses, e_SD, rows, N2))
-            for contrast, parts in vectors.items():
-                e_SD, *both = (torch.cat(list(part)) for part in zip(*parts, strict=True))
-                other_SD = e_SD.roll(len(e_SD) // 2, dims=0)  # loci come in no order
-                match[contrast] = _match_pair(losses, e_SD, both)
-                foreign[contrast] = _match_pair(losses, other_SD, both)
+        for contrast, parts in vectors.items():
+            match[contrast], foreign[contrast] = match_logits(losses, parts)
     model.train(was_training)
     errors = {MRM: _errors(columns)} if columns else {}
     if read:
@@ -288,9 +285,16 @@ def pair_vectors(
     return e_SD[keep], right_SD[keep], wrong_SD[keep]
 
 
-def _match_pair(losses: Losses, e_SD: Tensor, both: list[Tensor]) -> Pair:
-    right_S, wrong_S = (_match_logit(losses, e_SD, r_SD) for r_SD in both)
-    return _numpy([right_S]), _numpy([wrong_S])
+def match_logits(losses: Losses, parts: list[tuple[Tensor, Tensor, Tensor]]) -> tuple[Pair, Pair]:
+    """Return the logits of :func:`pair_vectors`, and with the sequence of another locus each."""
+    if not parts:
+        return _pair([]), _pair([])
+    e_SD, *both = (torch.cat(list(part)) for part in zip(*parts, strict=True))
+    other_SD = e_SD.roll(len(e_SD) // 2, dims=0)  # loci come in no order
+    own, foreign = (
+        [_match_logit(losses, x_SD, r_SD) for r_SD in both] for x_SD in (e_SD, other_SD)
+    )
+    return _pair([(own[0], own[1])]), _pair([(foreign[0], foreign[1])])
 
 
 def _match_logit(losses: Losses, e_SD: Tensor, r_SD: Tensor) -> Tensor:
