@@ -40,12 +40,12 @@ STAGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "Shards and pre-training",
         "From shards to weights: samples, masks, objectives, encoders, training, references.",
         (
-            "shards", "shard_export", "shard_files", "tensor_files", "mapped_rows", "ahead", "background",
-            "samples", "population", "sampler", "plan", "curriculum", "tokens", "masking",
-            "column_masking", "cell_state", "rng", "objectives", "model", "pretrain", "trainer",
-            "train_state", "refusal", "clock", "launch", "slurm", "evaluation", "intervals",
-            "balance", "logistic", "probes", "markov", "mgm_reference", "pretraining_table",
-            "pretraining_figures",
+            "shards", "shard_export", "shard_files", "tensor_files", "mapped_rows", "ahead",
+            "background", "samples", "population", "sampler", "plan", "curriculum", "tokens",
+            "masking", "column_masking", "cell_state", "rng", "objectives", "model", "pretrain",
+            "trainer", "train_state", "refusal", "clock", "launch", "slurm", "evaluation",
+            "intervals", "balance", "logistic", "probes", "markov", "mgm_reference",
+            "pretraining_table", "pretraining_figures",
         ),
     ),
     "tasks": (

@@ -9,7 +9,7 @@ import pytest
 from genebert.evaluate import LONG, write_table
 from genebert.pretraining_table import COLUMNS
 
-SRM = ("auroc", "auroc_p0", "auroc_p1", "auroc_matrix")
+SRM = ("auroc", "auroc_foreign", "auroc_p0", "auroc_p1", "auroc_matrix")
 
 
 @pytest.fixture
@@ -40,7 +40,9 @@ def test_matching_stands_beside_all_its_probes_on_both_sets(study_tables, tmp_pa
     study_tables.objectives(tmp_path)
     lines = capsys.readouterr().out.splitlines()
     assert "| mgm span-5:unique nats_minus_markov, valid | -0.006 (-0.106, +0.094) |" in lines
-    head = lines.index("|  | variant | auroc | auroc_p0 | auroc_p1 | auroc_matrix |")
+    head = lines.index(
+        "|  | variant | auroc | auroc_foreign | auroc_p0 | auroc_p1 | auroc_matrix |"
+    )
     body = [line.strip("| ").split(" | ") for line in lines[head + 2 :]]
     assert [cells[0] for cells in body] == [
         "n1, valid",
@@ -49,7 +51,7 @@ def test_matching_stands_beside_all_its_probes_on_both_sets(study_tables, tmp_pa
         "n2, held_out",
     ]
     for cells in body:
-        two = [f"{v:.3f} ({v - 0.1:.3f}-{v + 0.1:.3f})" for v in (0.5, 0.51, 0.52, 0.53)]
+        two = [f"{v:.3f} ({v - 0.1:.3f}-{v + 0.1:.3f})" for v in (0.5, 0.51, 0.52, 0.53, 0.54)]
         assert cells[1:] == ["full", *(f"{one}, {one}" for one in two)]
 
 
