@@ -7,11 +7,13 @@ import torch
 
 from genebert.balance import (
     BINS,
+    SHAPES,
     Geometry,
     accepted,
     balanced_weights,
     pair_rates,
     size_weights,
+    window_shapes,
 )
 from genebert.logistic import fit_logistic
 from genebert.objectives import auroc
@@ -90,8 +92,6 @@ def paired_pairs(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_the_shapes_of_a_window_are_those_of_its_regions():
-    from genebert.balance import SHAPES, window_shapes
-
     shards = toy_shards()
     corpus = Corpus.from_shards(shards)
     view = corpus.view([TRAIN])
