@@ -55,9 +55,10 @@ STAGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
             "tasks", "items", "context", "features", "predict", "finetune", "classifier", "cnn",
             "baselines", "accessibility_models", "accessibility_head", "accessibility_cnn",
             "disease_models", "variant_models", "variant_scores", "variant_context",
-            "cohort_models", "fitted", "scores", "bootstrap", "metrics", "evaluate", "curves",
-            "result_tables", "interpret", "logos", "figures", "run_figures", "drawing", "html",
-            "forests", "frames", "training_curves", "data_pages", "stages", "cost",
+            "cohort_models", "cohort_logistic", "fitted", "scores", "bootstrap", "metrics",
+            "evaluate", "curves", "result_tables", "interpret", "logos", "figures", "run_figures",
+            "drawing", "html", "forests", "frames", "training_curves", "data_pages", "stages",
+            "cost",
         ),
     ),
     "use": (

@@ -262,7 +262,7 @@ def test_no_likelihoods_of_an_encoder_that_never_guessed_bases(variants: Path) -
 
 
 def area(frame: pd.DataFrame, track: str) -> float:
-    from genebert.cohort_models import auroc
+    from genebert.metrics import auroc
 
     part = frame[(frame["track"] == track) & (frame["split"] == "test")]
     label = part["item"].str[1:].astype(int) % 4 == 0
@@ -388,7 +388,7 @@ def test_the_network_of_a_cohort_reads_one_strand(
 
 
 def test_who_knows_the_causal_variant(cohort: Path) -> None:
-    from genebert.cohort_models import auroc
+    from genebert.metrics import auroc
 
     with np.load(cohort / "cohort.npz") as file:
         labels = pd.Series(file["labels"], file["samples"])

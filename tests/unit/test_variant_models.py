@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from genebert import variant_models as vm
-from genebert.cohort_models import auroc
+from genebert.metrics import auroc
 
 
 def make_frame(n: int = 240, contigs: int = 4, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
