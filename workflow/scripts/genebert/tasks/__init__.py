@@ -12,7 +12,7 @@ from typing import Any
 
 from genebert.errors import InputError, nearest
 
-VERSION = 11
+VERSION = 12
 
 # (task, kind of the labels) -> module with a function ``build``
 BUILDERS: Mapping[tuple[str, str], str] = {

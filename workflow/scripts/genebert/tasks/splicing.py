@@ -45,6 +45,9 @@ LENGTH = 400
 BEFORE = {"donor": LENGTH // 2, "acceptor": LENGTH // 2 - 1}  # bases 5' of the position
 MOTIF = {"donor": "GT", "acceptor": "AG"}
 NEGATIVES = ("matched", "natural")
+# Of the items of a natural set most are for testing: one GT or AG in a hundred is a site, and a metric
+# has an interval from 50 sites of a class on.
+NATURAL_SHARES = {"train": 0.2, "valid": 0.1, "test": 0.7}
 APART = 5  # items of different class are further apart than this
 MIN_INTRON = 20
 WARN_CANONICAL, FAIL_CANONICAL = 0.8, 0.3
@@ -108,13 +111,15 @@ def build(
     sites = sites[~close].reset_index(drop=True)
     extra: dict[str, Any] = {}
     parts = []
+    shares: Mapping[str, float] = SHARES
     if kind == "natural":
+        shares = NATURAL_SHARES
         scan, extra = scan_genes(sites, annotated, bodies, fasta, plan, max_items, seed)
         parts.append(scan)
         dropped["annotated_sites_not_scanned"] = sum(extra["missed_unscanned"].values())
         sites = sites[sites["split"] != "test"]
-        max_items = round((1 - SHARES["test"]) * max_items)
-    sites = balance(sites, max_items, seed, dropped)
+        max_items = round((1 - shares["test"]) * max_items)
+    sites = balance(sites, max_items, shares, seed, dropped)
     parts.append(sites)
     for number, split in enumerate(SPLITS):
         part = sites[sites["split"] == split]
@@ -339,7 +344,13 @@ def near(
     return out
 
 
-def balance(sites: pd.DataFrame, max_items: int, seed: int, dropped: Counter[str]) -> pd.DataFrame:
+def balance(
+    sites: pd.DataFrame,
+    max_items: int,
+    shares: Mapping[str, float],
+    seed: int,
+    dropped: Counter[str],
+) -> pd.DataFrame:
     """Draw as many donors as acceptors in each split, a quarter of the split's quota of each."""
     counts = {
         split: min(
@@ -347,7 +358,7 @@ def balance(sites: pd.DataFrame, max_items: int, seed: int, dropped: Counter[str
         )
         for split in SPLITS
     }
-    quota = fair_quota({split: 4 * n for split, n in counts.items()}, SHARES, max_items)
+    quota = fair_quota({split: 4 * n for split, n in counts.items()}, shares, max_items)
     rng = np.random.default_rng([seed, 10])
     rows = [
         rng.permutation(np.flatnonzero((sites["split"] == split) & (sites["class"] == name)))[
@@ -467,7 +478,7 @@ def scan_genes(
     parts: list[pd.DataFrame] = []
     taken: set[tuple[str, str, str]] = set()
     for row in rng.permutation(len(bodies)):
-        if sum(map(len, parts)) >= SHARES["test"] * max_items:
+        if sum(map(len, parts)) >= NATURAL_SHARES["test"] * max_items:
             break
         contig, gene, strand, start, end = bodies.iloc[row]
         taken.add((contig, gene, strand))
