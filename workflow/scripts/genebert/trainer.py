@@ -56,7 +56,7 @@ class OptimizerConfig:
     ----------
     region_rate : the region encoder's share of the learning rate. Adam takes steps of the same size
         however weak the signal is, and that of matching is weak: at the full rate the region
-        encoder forgets the matrix before it learns to match (docs/pretraining.md).
+        encoder forgets the matrix before it learns to match (docs/choices.md).
     warmup_fraction, decay_fraction : of all steps; wsd is warm-up, stable, linear decay.
     clip : largest norm of the gradient; 0 for none.
     """
