@@ -7,7 +7,6 @@ peaks, a chain file where the peaks are of another assembly, and the splits. Goe
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -24,8 +23,6 @@ from genebert.progress import Progress
 from genebert.replicates import merge_replicates
 from genebert.splits import Splits
 from genebert.tables import check_unique, read_rows
-
-log = logging.getLogger("genebert")
 
 # Columns that the stage ``regions`` itself gives to a cell type
 RESERVED = ("held_out", "n_peaks", "n_open", "score_source", "nearest_training", "nearest_jaccard")

@@ -8,7 +8,6 @@ but bounds: they read what no model can know.
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,8 +23,6 @@ from genebert.errors import InputError
 from genebert.items import Items, Job, Subset, label_subsets, prediction_rows, selection_score
 from genebert.progress import progress
 from genebert.tasks.dataset import read_dataset
-
-log = logging.getLogger("genebert")
 
 SEQUENCE_MODELS = ("gc", "kmer-lr", "motif-lr")  # logistic regressions on the sequence alone
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # grid of C, the inverse L2 penalty

@@ -19,7 +19,6 @@ features, T test regions, B blocks, N bootstrap draws.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -33,8 +32,6 @@ from genebert.accessibility_head import ALPHAS, Ridge
 from genebert.errors import InputError
 from genebert.progress import progress
 from genebert.region_motifs import RegionMotifs
-
-log = logging.getLogger("genebert")
 
 MODELS = ("motif", "gc", "shuffled", "cell-average")
 TARGETS = ("strength", "specific")

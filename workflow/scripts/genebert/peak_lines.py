@@ -11,7 +11,6 @@ raised. Both ways give the same arrays.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,8 +25,6 @@ from pyarrow import csv
 from genebert.errors import InputError
 from genebert.hints import line_separator
 from genebert.lines import line_blocks, numbered_lines, text_of
-
-log = logging.getLogger("genebert")
 
 NOT_A_NUMBER, NOT_FINITE = -np.inf, np.inf  # stand for a wrong score; NaN is a missing one
 MISSING = (".", "")

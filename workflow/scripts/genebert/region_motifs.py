@@ -8,7 +8,6 @@ n regions of a block.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,8 +21,6 @@ from scipy import sparse
 
 from genebert.errors import InputError
 from genebert.progress import Progress
-
-log = logging.getLogger("genebert")
 
 BLOCK = 8192  # regions that are in memory at a time
 _REGION = ("contig", "start", "end", "split", "gc", "held_out_only")

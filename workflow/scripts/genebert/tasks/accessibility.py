@@ -14,7 +14,6 @@ region on a contig says nothing of it: its pairs there are unlabelled, never clo
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -36,8 +35,6 @@ from genebert.tasks.dataset import (
     sequences,
 )
 from genebert.tasks.tfbs import INDUCTIVE, Atlas
-
-log = logging.getLogger("genebert")
 
 CLASSES = ["closed", "open"]
 # part -> (split of the chromosome, held-out cell types, share of ``max_items``)

@@ -7,7 +7,6 @@ related genes by shared 14-mers.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,8 +20,6 @@ from genebert.errors import InputError
 from genebert.genome import N, decode, encode, reverse_complement
 from genebert.progress import Progress, progress
 from genebert.splits import SPLITS
-
-log = logging.getLogger("genebert")
 
 K = 31
 MAX_CONTAINMENT = 0.5

@@ -12,7 +12,6 @@ classes. Without coordinates it cannot be a chromosome; ``leaks.tsv`` counts its
 
 from __future__ import annotations
 
-import logging
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -30,8 +29,6 @@ from genebert.tables import check_header
 from genebert.tasks.dataset import SHARES, as_list, fair_quota, finish, read_regions, row_option
 from genebert.tasks.promoter import initiator_shares
 from genebert.tasks.variant_files import MISSING
-
-log = logging.getLogger("genebert")
 
 FIELDS = ("sequence", "label", "split", "name")
 OPTIONAL = ("split", "name")
