@@ -36,7 +36,7 @@ def pretrained(results: Path, output: Path, rate: float, seed: int, steps: int) 
     """Pre-train `full` and return the path of its weights."""
     run = settings(results)
     base = int(run["seed"]) // 1000 * 1000
-    run |= {"seed": base + seed, "steps": steps, "stop_after": None}
+    run |= {"seed": base + seed, "steps": steps}
     run["variant"]["optimizer"]["region_rate"] = rate
     output.mkdir(parents=True)
     (output / "run.json").write_text(json.dumps(run))

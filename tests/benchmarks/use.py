@@ -64,7 +64,7 @@ def measure(size: str, motifs: MotifSet) -> None:
     other[:, WIDTH // 2] = (other[:, WIDTH // 2] + 1) % 4
     d = config.d_model
     ridge = Ridge(np.zeros(d), np.ones(d), rng.normal(size=(d, CELLS)), np.zeros(CELLS), 1.0)
-    head = Head(ridge, tuple(f"c{i}" for i in range(CELLS)), "")
+    head = Head(ridge, tuple(f"c{i}" for i in range(CELLS)))
     encoders.embed_sequences(codes[:1])  # warms up
     embedding = seconds(lambda: encoders.embed_sequences(codes, both_strands=True))
     tell(size, "embedding, both strands", "regions", n, embedding)

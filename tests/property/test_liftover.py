@@ -153,7 +153,7 @@ def test_equals_brute_force(
     chain = read(chains)
     rows = [r for r in rows if r[0] in chain.source_contigs]
     peaks = peaks_of(rows, chain.source_contigs)
-    out = lift_peaks(peaks, chain, GENOME, min_ratio=ratio)
+    out = lift_peaks(peaks, chain, min_ratio=ratio)
     expected, counts = brute_force(rows, chains, ratio)
     names = list(GENOME)
     found = list(
@@ -187,7 +187,7 @@ def test_bases_equal_pyliftover(chains: list[Toy]) -> None:
     for contig in chain.source_contigs:
         for t in range(SOURCE[contig]):
             peak = peaks_of([(contig, t, t + 1, t)], chain.source_contigs)
-            out = lift_peaks(peak, chain, GENOME)
+            out = lift_peaks(peak, chain)
             hits = oracle.convert_coordinate(contig, t)
             if hits and hits[0][0] in GENOME:
                 name, position = list(GENOME)[out.contig[0]], int(out.start[0])
@@ -227,8 +227,8 @@ def test_the_sequence_comes_along(seed: int) -> None:
         start = int(random.integers(0, 2980))
         end = start + 20
         summit = start + int(random.integers(20))
-        out = lift_peaks(peaks_of([("s", start, end, summit)], {"s": 3000}), chain,
-                         {"g": len(target)}, min_ratio=1.0)  # fmt: skip
+        peak = peaks_of([("s", start, end, summit)], {"s": 3000})
+        out = lift_peaks(peak, chain, min_ratio=1.0)
         whole = any(s <= start and end <= e for s, e, _, _ in toys_of)
         assert len(out) == whole
         if whole:

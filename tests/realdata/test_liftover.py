@@ -70,7 +70,7 @@ def test_peaks_read_as_before(realdata: Path, tmp_path: Path) -> None:
         realdata / "atac/Mono_peaks.narrowPeak.gz", "narrowPeak", {"chr22": length}, max_unknown=0.9
     )
     assert len(peaks) > 100
-    out = lift_peaks(peaks, chain, contigs)
+    out = lift_peaks(peaks, chain)
     lifted = set(zip(out.start.tolist(), out.end.tolist(), out.summit.tolist(), strict=True))
     whole = turned_peaks = 0
     for start, end, summit in zip(peaks.start, peaks.end, peaks.summit, strict=True):

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from genebert import atlas_tables
 from genebert.atlas_tables import COLUMNS, convert
 from genebert.errors import InputError
 from genebert.peaks import read_atlas
@@ -273,7 +272,3 @@ def test_h5ad(tmp_path: Path) -> None:
         ["rare", "rare", 9, 0, 0, 0],
         ["shut", "shut", 50, 0, 1, 0],
     ]
-
-
-def test_version_can_be_read_by_the_rules() -> None:
-    assert isinstance(atlas_tables.VERSION, int)

@@ -74,7 +74,7 @@ def lost(peaks: Peaks) -> dict[str, int]:
 def test_lift(
     chain: Chain, peak: tuple[int, ...], lifted: tuple[int, ...], min_ratio: float
 ) -> None:
-    out = lift_peaks(peaks_at(peak), chain, GENOME, min_ratio=min_ratio)  # type: ignore[arg-type]
+    out = lift_peaks(peaks_at(peak), chain, min_ratio=min_ratio)  # type: ignore[arg-type]
     assert rows(out) == [lifted]
     assert not lost(out)
     assert out.start.dtype == np.int32
@@ -94,7 +94,7 @@ def test_lift(
     ],
 )
 def test_lost(chain: Chain, peak: tuple[int, ...], reason: str, min_ratio: float) -> None:
-    out = lift_peaks(peaks_at(peak), chain, GENOME, min_ratio=min_ratio)  # type: ignore[arg-type]
+    out = lift_peaks(peaks_at(peak), chain, min_ratio=min_ratio)  # type: ignore[arg-type]
     assert len(out) == 0
     assert lost(out) == {reason: 1}
 
@@ -104,7 +104,7 @@ def test_width_limit_is_inclusive(tmp_path: Path) -> None:
         end = 100 + insertion
         text = f"chain 1 chr1 1000 + 0 100 chr1 900 + 0 {end} 1\n50 0 {insertion}\n50\n"
         chain = Chain.read(write(tmp_path, text), GENOME)
-        assert len(lift_peaks(peaks_at((0, 0, 100, 5)), chain, GENOME)) == kept
+        assert len(lift_peaks(peaks_at((0, 0, 100, 5)), chain)) == kept
     assert liftover.MAX_WIDTH_CHANGE == 0.2
 
 
@@ -113,7 +113,7 @@ def test_one_chain_has_enough_and_another_the_rest(tmp_path: Path) -> None:
         "chain 9 chr1 1000 + 0 96 chr1 900 + 0 96 1\n96\n\n"
         "chain 8 chr1 1000 + 96 200 chrX 2000 + 0 104 2\n104\n\n"
     )
-    out = lift_peaks(peaks_at((0, 0, 100, 99)), Chain.read(write(tmp_path, two), GENOME), GENOME)
+    out = lift_peaks(peaks_at((0, 0, 100, 99)), Chain.read(write(tmp_path, two), GENOME))
     assert rows(out) == [(1, 0, 96, 95)]
 
 
@@ -124,7 +124,7 @@ def test_the_higher_score_wins(tmp_path: Path, scores: tuple[int, int]) -> None:
         f"chain {scores[1]} chr1 1000 + 100 300 chrX 2000 + 0 200 2\n200\n\n"
     )
     chain = Chain.read(write(tmp_path, text), GENOME)
-    out = lift_peaks(peaks_at((0, 100, 200, 150)), chain, GENOME)
+    out = lift_peaks(peaks_at((0, 100, 200, 150)), chain)
     first = scores[0] >= scores[1]
     assert rows(out) == ([(1, 100, 200, 150)] if first else [(0, 0, 100, 50)])
 
@@ -138,7 +138,7 @@ def test_order_strength_and_equals(chain: Chain) -> None:
         (0, 600, 640, 620),
         strength=[0.25, 1.0, 0.75, 0.5],
     )
-    out = lift_peaks(peaks, chain, GENOME, min_ratio=0.8)
+    out = lift_peaks(peaks, chain, min_ratio=0.8)
     assert rows(out) == [(0, 960, 1000, 979), (1, 200, 250, 210), (1, 280, 320, 310)]
     assert out.strength.tolist() == [0.5, 1.0, 0.75]
     assert out.counts == {
@@ -149,18 +149,18 @@ def test_order_strength_and_equals(chain: Chain) -> None:
 
 
 def test_no_peaks(chain: Chain) -> None:
-    assert len(lift_peaks(peaks_at(), chain, GENOME)) == 0
+    assert len(lift_peaks(peaks_at(), chain)) == 0
 
 
 def test_none_of_the_peaks_is_near_a_chain(chain: Chain) -> None:
-    out = lift_peaks(peaks_at((0, 10, 20, 15), (0, 900, 950, 910)), chain, GENOME)
+    out = lift_peaks(peaks_at((0, 10, 20, 15), (0, 900, 950, 910)), chain)
     assert lost(out) == {"lift_unmapped": 2}
 
 
 @pytest.mark.parametrize("ratio", [0.0, -1.0, 1.01])
 def test_ratio_out_of_range(chain: Chain, ratio: float) -> None:
     with pytest.raises(InputError, match="atlas.chain_min_ratio"):
-        lift_peaks(peaks_at((0, 1, 2, 1)), chain, GENOME, min_ratio=ratio)
+        lift_peaks(peaks_at((0, 1, 2, 1)), chain, min_ratio=ratio)
 
 
 def test_reading_is_tolerant(tmp_path: Path, chain: Chain) -> None:

@@ -36,7 +36,6 @@ def test_rows_keep_their_order_and_lines(tmp_path, genome):
     assert rows.strand.tolist() == ["-", ".", "."]
     assert rows.skipped == {"chrUn": 1}
     assert rows.middle.tolist() == [7, 1, 42]
-    assert rows.in_genome_order().line.tolist() == [7, 4, 3]
     assert rows.frame()["contig"].tolist() == ["chr2", "chr1", "chr1"]
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 import yaml
 
-from genebert.fetch import MANIFEST
+from genebert.downloads import MANIFEST
 from servers import BODY, Server, cut, drip, ranged, send, whole
 from workflow_tools import last_line
 

@@ -108,7 +108,7 @@ def load_atlas(
     def lifted(peaks: Peaks, file: str) -> Peaks:
         if lift is None:
             return peaks
-        peaks = lift_peaks(peaks, lift, contigs, min_ratio=settings.chain_min_ratio)
+        peaks = lift_peaks(peaks, lift, min_ratio=settings.chain_min_ratio)
         if not len(peaks):
             raise InputError("no peak can be carried to the genome", file=file, expected=chain)
         return peaks

@@ -7,7 +7,7 @@ and unit and averaged at each x, so that scores of several fits are never pooled
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,8 +16,6 @@ from genebert.bootstrap import Unit
 from genebert.metrics import Bools, Floats
 
 GRID = np.linspace(0.0, 1.0, 51)
-
-Row = Mapping[str, object]
 
 
 def roc_points(labels_N: Bools, scores_N: Floats) -> tuple[Floats, Floats]:

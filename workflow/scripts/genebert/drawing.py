@@ -115,7 +115,6 @@ def panels(
     *,
     columns: int,
     height: float | Sequence[float],
-    width: float = WIDTH,
     banner: float = 0,
 ) -> tuple[Figure, list[Axes]]:
     """Return a figure with ``count`` panels, filled row by row.
@@ -124,14 +123,13 @@ def panels(
     ----------
     columns : panels beside each other; fewer panels keep their width.
     height : of the panels in inches, one for all or one for each; a row is as high as its highest.
-    width : of a figure with ``columns`` panels, in inches.
     banner : height of one more panel above the others, as wide as the figure; it comes first.
     """
     across = columns if banner else min(columns, count)
     each = [height] * count if isinstance(height, int | float) else list(height)
     rows = [max(each[i : i + columns]) for i in range(0, count, columns)]
     rows = [banner, *rows] if banner else rows
-    size = (width * across / columns, sum(rows) + 0.6)
+    size = (WIDTH * across / columns, sum(rows) + 0.6)
     drawing = Figure(figsize=size, layout=ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.08))
     grid = drawing.add_gridspec(len(rows), across, height_ratios=rows)
     first = 1 if banner else 0

@@ -59,37 +59,36 @@ def kmer_ids(codes: NDArray[np.uint8], k: int) -> NDArray[np.int64]:
 
 
 @lru_cache(maxsize=16)
-def kmer_columns(k: int, canonical: bool) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Return the column of every k-mer and the names of the columns.
+def kmer_columns(k: int, canonical: bool) -> tuple[NDArray[np.int64], int]:
+    """Return the column of every k-mer and the number of columns.
 
     Parameters
     ----------
     k : length of a k-mer.
-    canonical : give a k-mer and its reverse complement one column, named by the smaller one.
+    canonical : give a k-mer and its reverse complement one column, that of the smaller one.
 
     Returns
     -------
-    column : int64[4**k].
-    names : the k-mer of each column, in lexicographic order.
+    column : int64[4**k]; columns are in the lexicographic order of their k-mers.
     """
     number = np.arange(4**k)
-    digits = number[:, None] // 4 ** np.arange(k - 1, -1, -1) % 4
     if canonical:
-        reverse = ((3 - digits[:, ::-1]) * 4 ** np.arange(k - 1, -1, -1)).sum(axis=1)
-        number = np.minimum(number, reverse)
+        place = 4 ** np.arange(k - 1, -1, -1)
+        digits = number[:, None] // place % 4
+        number = np.minimum(number, ((3 - digits[:, ::-1]) * place).sum(axis=1))
     kept, column = np.unique(number, return_inverse=True)
-    return column, tuple(genome.decode(digits[i].astype(np.uint8)) for i in kept)
+    return column, len(kept)
 
 
 def kmer_counts(codes: NDArray[np.uint8], k: int, canonical: bool) -> sparse.csr_matrix:
     """Return float32 csr[n, columns]: how often each k-mer (see `kmer_columns`) occurs."""
-    column, names = kmer_columns(k, canonical)
+    column, columns = kmer_columns(k, canonical)
     ids = kmer_ids(codes, k)
     row = np.repeat(np.arange(len(codes)), ids.shape[1]).reshape(ids.shape)[ids >= 0]
-    key, count = np.unique(row * len(names) + column[ids[ids >= 0]], return_counts=True)
-    indptr = np.searchsorted(key, np.arange(len(codes) + 1) * len(names))
+    key, count = np.unique(row * columns + column[ids[ids >= 0]], return_counts=True)
+    indptr = np.searchsorted(key, np.arange(len(codes) + 1) * columns)
     return sparse.csr_matrix(
-        (count.astype(np.float32), key % len(names), indptr), shape=(len(codes), len(names))
+        (count.astype(np.float32), key % columns, indptr), shape=(len(codes), columns)
     )
 
 
@@ -127,11 +126,6 @@ def kmer_features(
     return sparse.csr_matrix(sparse.hstack(blocks, format="csr"), dtype=np.float32)
 
 
-def kmer_names(ks: Sequence[int] = KMER_SIZES, *, canonical: bool = True) -> list[str]:
-    """Return the names of the columns of :func:`kmer_features`."""
-    return [name for k in ks for name in kmer_columns(k, canonical)[1]]
-
-
 def motif_features(sequences: Sequence[str], motif_set: MotifSet) -> NDArray[np.float32]:
     """Return float32[n, 2 M]: per motif the summed hits, then per motif the best score.
 
@@ -144,11 +138,6 @@ def motif_features(sequences: Sequence[str], motif_set: MotifSet) -> NDArray[np.
     summed = motif_set.scan(codes).sum
     best = motif_set.best_dense(codes)
     return np.hstack([summed.toarray(), best]).astype(np.float32)
-
-
-def motif_feature_names(motif_set: MotifSet) -> list[str]:
-    """Return the names of the columns of :func:`motif_features`."""
-    return [f"{kind}:{name}" for kind in ("sum", "best") for name in motif_set.names]
 
 
 def encode_rows(sequences: Sequence[str]) -> list[NDArray[np.uint8]]:

@@ -31,13 +31,12 @@ from genebert.disk import disk_full, sync, whole_file
 from genebert.errors import InputError
 from genebert.lines import is_cut_bgzf
 from genebert.progress import Progress
-from genebert.tables import check_name, check_unique, expand_path, read_rows
+from genebert.tables import check_name, expand_path, read_rows
 from genebert.transfer import Part, SourceError, download
 
 VERSION = 1
 log = logging.getLogger("genebert")
 
-MANIFEST = ["name", "version", "url", "mirror_url", "md5", "sha256", "bytes", "licence", "used_by"]
 CHECKSUMS = ["name", "version", "bytes", "sha256"]
 MAX_BYTES = 100 * 10**9
 CHUNK = 1 << 20
@@ -120,21 +119,6 @@ class Sums:
     bytes: int
     md5: str
     sha256: str
-
-
-def read_manifest(path: str | Path) -> dict[str, dict[str, str]]:
-    """Read the manifest into rows by name; every row is checked.
-
-    Raises
-    ------
-    InputError
-        If a row is malformed or a name is repeated.
-    """
-    rows = read_rows(path, MANIFEST)
-    check_unique(rows, ["name"], path)
-    for number, row in enumerate(rows, start=2):
-        Item.from_row(row, file=str(path), line=number)
-    return {row["name"]: row for row in rows}
 
 
 def checksums_of(path: str | Path) -> Sums:

@@ -46,13 +46,7 @@ def write_run(*, index: str, run: str, settings: dict[str, Any], seed: int, step
     settings : the block ``pretrain`` of the configuration with the overrides of the variant.
     seed, steps : of this run.
     """
-    document = {
-        "variant": settings,
-        "seed": seed,
-        "steps": steps,
-        "index": index,
-        "stop_after": None,
-    }
+    document = {"variant": settings, "seed": seed, "steps": steps, "index": index}
     Path(run).write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 

@@ -303,16 +303,13 @@ def _groups(key: Ints) -> Ints:
     return np.flatnonzero(np.append(True, key[1:] != key[:-1])[: len(key)])
 
 
-def lift_peaks(
-    peaks: Peaks, chain: Chain, contigs: Mapping[str, int], *, min_ratio: float = MIN_RATIO
-) -> Peaks:
+def lift_peaks(peaks: Peaks, chain: Chain, *, min_ratio: float = MIN_RATIO) -> Peaks:
     """Carry peaks from the source of a chain to the genome.
 
     Parameters
     ----------
     peaks : read with ``chain.source_contigs``.
-    chain : read with ``contigs``.
-    contigs : {contig: length} of the genome.
+    chain : read with the contigs of the genome.
     min_ratio : share of the bases of a peak that one chain must align.
 
     Returns

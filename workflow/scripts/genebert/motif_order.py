@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 from genebert.errors import InputError
 from genebert.motif_files import Motif
 
-ORDERS = ("source", "cluster", "correlation")
-
 
 def ordered(
     motifs: Sequence[Motif], order: str, clusters: Mapping[str, str] | None = None

@@ -532,8 +532,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = read_settings(options.config)
         settings["threads"] = options.how.get("threads", settings.get("threads"))
         settings["variant"] |= options.how.get("pretrain", {})
-        limit = settings.get("stop_after") if options.stop_after is None else options.stop_after
-        stop = StopFlag(limit, options.launcher)
+        stop = StopFlag(options.stop_after, options.launcher)
         stop.listen(exits=int(os.environ.get("WORLD_SIZE", "1")) == 1)  # several stop together
         torch.set_num_threads(int(settings.get("threads") or 1))
         output = output or settings.get("output")

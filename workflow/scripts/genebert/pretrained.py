@@ -36,19 +36,13 @@ def write_atomic(path: Path, data: bytes | str) -> None:
         part.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
-def save(
-    directory: str | Path,
-    model: GeneBert,
-    config: ModelConfig | None = None,
-    **extra: Any,
-) -> None:
+def save(directory: str | Path, model: GeneBert, **extra: Any) -> None:
     """Write weights, then the configuration, each atomically; `config.json` marks the whole.
 
     Parameters
     ----------
     directory : is made if needed.
     model : its weights are written as float32 from the CPU.
-    config : by default the model's own.
     extra : plain values that go into `config.json` (objectives, seed, steps, motif names ...).
     """
     directory = Path(directory)
@@ -59,7 +53,7 @@ def save(
     }
     with whole_file(directory / WEIGHTS) as part:
         write_tensors(part, weights)
-    record = {"format": FORMAT, "model": (config or model.config).to_dict(), **extra}
+    record = {"format": FORMAT, "model": model.config.to_dict(), **extra}
     write_atomic(directory / CONFIG, json.dumps(record, indent=1, sort_keys=True) + "\n")
 
 

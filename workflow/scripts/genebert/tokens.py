@@ -95,17 +95,6 @@ def reverse_complement(codes: Tensor) -> Tensor:
     return (codes ^ 3).clamp(max=N_CODE).flip(-1)  # 4 ^ 3 is 7
 
 
-def reverse_complement_map(k: int) -> Tensor:
-    """Return int64[V] with tokenize(rc(s)) == map[tokenize(s)].flip(-1) where the ends align."""
-    kmer = torch.arange(4**k)
-    rc = torch.zeros_like(kmer)
-    for j in range(k):
-        rc = rc * 4 + (3 - (kmer // 4**j) % 4)
-    table = torch.arange(vocabulary_size(k))
-    table[N_SPECIAL : N_SPECIAL + 4**k] = rc + N_SPECIAL
-    return table
-
-
 def bases(k: int) -> Tensor:
     """Return int64[k, 4**k]: the code of base j of every k-mer, in the order of identifiers."""
     kmer = torch.arange(4**k)

@@ -26,7 +26,6 @@ from genebert.simulate.motifs import Panel
 from genebert.simulate.parameters import Parameters, Settings, stream
 
 log = logging.getLogger("genebert")
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

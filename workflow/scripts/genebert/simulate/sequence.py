@@ -138,7 +138,6 @@ def _write_copies(
     protected: NDArray[np.bool_],
     starts: Ints,
     copies: list[Codes],
-    rng: np.random.Generator,
 ) -> None:
     """Write copies into the sequence, except where it is protected, and mask them."""
     for start, copy in zip(starts.tolist(), copies, strict=True):
@@ -176,7 +175,7 @@ def add_repeats(
             hit = rng.random(length) < rate
             copy[hit] = (copy[hit] + rng.integers(1, 4, size=int(hit.sum()))) % 4
             copies.append(reverse_complement(copy) if flip else copy)
-        _write_copies(codes, mask, protected, starts[same], copies, rng)
+        _write_copies(codes, mask, protected, starts[same], copies)
         counts[family.name] = len(copies)
     number = round(SIMPLE_SHARE * total / 40)
     starts = np.sort(rng.integers(0, total - 200, size=number))
@@ -187,7 +186,7 @@ def add_repeats(
     ):
         unit = rng.integers(0, 4, size=unit_length).astype(np.uint8)
         copies.append(np.resize(unit, length))
-    _write_copies(codes, mask, protected, starts, copies, rng)
+    _write_copies(codes, mask, protected, starts, copies)
     counts["simple"] = len(copies)
     return counts
 

@@ -68,7 +68,6 @@ INFO_KEYS = (
 LEAK_COLUMNS = ("check", "found", "removed", "share")
 # parts of ``max_items`` that go to the splits; what a split cannot fill goes to the others
 SHARES: Mapping[str, float] = {"train": 0.5, "valid": 0.2, "test": 0.3}
-MAX_N_FRACTION = 0.05
 ANCHOR = ("shown", "hidden")
 
 

@@ -68,10 +68,6 @@ class Rows:
         }
         return Rows(self.contigs, skipped=self.skipped, **arrays)
 
-    def in_genome_order(self) -> Rows:
-        """Return the rows sorted by contig, start, end."""
-        return self.take(np.lexsort((self.end, self.start, self.contig)))
-
     def frame(self) -> pd.DataFrame:
         """Return contig, start, end, name, strand, line as a table."""
         names = pd.Index(self.contigs, dtype=object)  # text as AnnData writes it

@@ -38,12 +38,10 @@ class Head:
     ----------
     ridge : float[n, D] -> float64[n, C].
     cell_types : names of the C columns: the training cell types.
-    weights_sha256 : of the encoders that it was fitted on.
     """
 
     ridge: Ridge
     cell_types: tuple[str, ...]
-    weights_sha256: str
 
     def __call__(self, vectors: Floats) -> NDArray[np.float64]:
         """Return float64[n, C]: predicted openness, nearly 0 to 1."""
@@ -83,7 +81,7 @@ class Head:
                 "was fitted on other weights", file=path, found=record["weights"], expected=weights
             )
         ridge = Ridge(**arrays, alpha=float(record["alpha"]))
-        return cls(ridge, tuple(record["cell_types"]), record["weights_sha256"])
+        return cls(ridge, tuple(record["cell_types"]))
 
 
 def fit_head(

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import genebert
-from genebert.model_files import WEIGHTS
 from genebert.use import VERSION
 
 
@@ -33,11 +32,6 @@ def origin(weights: str | Path, **more: Any) -> dict[str, Any]:
         "weights_sha256": sha256(weights),
         **more,
     }
-
-
-def weights_of(directory: str | Path) -> Path:
-    """Return the weights of a model directory."""
-    return Path(directory) / WEIGHTS
 
 
 def write(path: str | Path, record: dict[str, Any]) -> None:
