@@ -82,9 +82,9 @@ class Home:
         folder.mkdir(parents=True, exist_ok=True)
         frame.to_parquet(folder / "predictions.parquet", index=False)
         text = {"model": model, "pretraining": None, "collapsed": 0, "n_train": 100, **info}
-        (folder / "info.json").write_text(json.dumps(text))
+        (folder / "fit.json").write_text(json.dumps(text))
         self.predictions.append(str(folder / "predictions.parquet"))
-        self.fits.append(str(folder / "info.json"))
+        self.fits.append(str(folder / "fit.json"))
         return folder / "predictions.parquet"
 
 

@@ -171,12 +171,12 @@ def run(
         dataset=str(folder / "dataset.parquet"), description=str(folder / "dataset.json"),
         cohort=[str(folder / "cohort.npz")] if kind == "cohort" else [], motif_set="m", shards="s",
         weights=weights(folder, **trained) if needs else [], predictions=str(folder / "predictions.parquet"),
-        fit=str(folder / "info.json"), model=model, effort=effort, pretrain=PRETRAIN, seed=1,
+        fit=str(folder / "fit.json"), model=model, effort=effort, pretrain=PRETRAIN, seed=1,
         threads=1,
     )  # fmt: skip
     return (
         pd.read_parquet(folder / "predictions.parquet"),
-        json.loads((folder / "info.json").read_text()),
+        json.loads((folder / "fit.json").read_text()),
     )
 
 

@@ -448,7 +448,7 @@ def test_runs_as_a_program(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     paths = write(tmp_path, binary_frame(100))
     settings = {
         **paths, "cohort": [], "motif_set": "", "shards": "", "weights": [], "model": "cnn",
-        "predictions": str(tmp_path / "p.parquet"), "fit": str(tmp_path / "info.json"),
+        "predictions": str(tmp_path / "p.parquet"), "fit": str(tmp_path / "fit.json"),
         "effort": {**EFFORT, "finetune_steps": 3}, "pretrain": {}, "seed": 1, "threads": 1,
     }  # fmt: skip
     config = tmp_path / "run.json"

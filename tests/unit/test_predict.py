@@ -21,7 +21,7 @@ def call(
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     settings: dict[str, Any] = {
         **paths, "cohort": [], "motif_set": "", "shards": "", "weights": [], "model": model,
-        "predictions": str(folder / "predictions.parquet"), "fit": str(folder / "info.json"),
+        "predictions": str(folder / "predictions.parquet"), "fit": str(folder / "fit.json"),
         "effort": {}, "pretrain": {}, "seed": 1, "threads": 1, **changes,
     }  # fmt: skip
     predict.predict(**settings)

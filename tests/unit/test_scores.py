@@ -97,10 +97,10 @@ def test_a_model_in_two_files_is_refused(tmp_path, frame):
 def test_damaged_files_are_named(tmp_path, frame):
     home = write_home(tmp_path, frame)
     path = home.add("cnn", predict(frame, "cnn", 1.0))
-    info = path.parent / "info.json"
+    info = path.parent / "fit.json"
     good = info.read_text()
     info.write_text("{")
-    with pytest.raises(InputError, match=r"info\.json: cannot be read as a description"):
+    with pytest.raises(InputError, match=r"fit\.json: cannot be read as a description"):
         load(home)
     info.write_text(good)
     path.write_bytes(path.read_bytes()[:200])

@@ -1,7 +1,7 @@
 """The models of the disease task: scores of single variants and of people.
 
 In: a dataset of kind ``variants`` or ``cohort``, the motif set, the shards, weights. Out:
-``predictions.parquet`` and ``info.json``. Every model is an encoder (sequence to features) with a
+``predictions.parquet`` and ``fit.json``. Every model is an encoder (sequence to features) with a
 linear read-out of accessibility fitted on the training regions; labels of variants or people come
 in only in the last step, :mod:`genebert.variant_models` and :mod:`genebert.cohort_models`.
 """

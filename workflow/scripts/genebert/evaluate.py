@@ -85,7 +85,7 @@ def evaluate(
     ----------
     dataset, description : ``dataset.parquet`` and ``dataset.json``.
     cohort : ``cohort.npz`` in a list, or an empty list.
-    predictions, fits : ``predictions.parquet`` and ``info.json`` of every model, in one order.
+    predictions, fits : ``predictions.parquet`` and ``fit.json`` of every model, in one order.
     long, wide, curves : the tables to write.
     task, name : of the dataset; checked against the description.
     seed, draws : of the bootstrap.

@@ -2,7 +2,7 @@
 
 In: a dataset, the motif set, the shards and, for pre-trained models, weights. Out:
 ``predictions.parquet`` (a score of every validation and test item for every seed) and
-``info.json`` (what was fitted). The table MODELS says what each model is; a new model is one row.
+``fit.json`` (what was fitted). The table MODELS says what each model is; a new model is one row.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def predict(
     motif_set : ``motif_set.json``.
     shards : ``index.json`` of the shards.
     weights : ``model.safetensors`` of each pre-training seed; empty for models without.
-    predictions, fit : outputs, ``predictions.parquet`` and ``info.json``.
+    predictions, fit : outputs, ``predictions.parquet`` and ``fit.json``.
     fitted : output, the network of the first seeds and all labels (:mod:`genebert.kept`), or a file
         without tensors; not written if empty.
     model : name of the model, as in the tables.

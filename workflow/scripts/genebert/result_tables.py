@@ -196,7 +196,7 @@ def comparisons_table(
     ----------
     datasets, descriptions : ``dataset.parquet`` and ``dataset.json`` of every dataset.
     cohorts : ``cohort.npz`` of those datasets that are cohorts.
-    predictions, fits : ``predictions.parquet`` and ``info.json`` of every model of every dataset,
+    predictions, fits : ``predictions.parquet`` and ``fit.json`` of every model of every dataset,
         ``{directory of the dataset}/{model}/...``.
     table : the table to write.
     seed, draws : of the bootstrap; with those of ``evaluate`` the draws are the same.

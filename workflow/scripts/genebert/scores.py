@@ -1,7 +1,7 @@
 """Read a dataset and the predictions of all models, and align them item by item.
 
 In: ``dataset.parquet`` + ``dataset.json`` (a cohort: ``cohort.npz``) and, of every model,
-``predictions.parquet`` + ``info.json``. Out: one :class:`Items` and one :class:`Track` per track,
+``predictions.parquet`` + ``fit.json``. Out: one :class:`Items` and one :class:`Track` per track,
 whose fits hold scores in the same order of items. What is missing, doubled or unknown is an
 :class:`InputError` that names the file; the order of rows in a file never matters.
 """
@@ -114,7 +114,7 @@ class Fit:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What ``info.json`` says about a model.
+    """What ``fit.json`` says about a model.
 
     ``collapsed`` has, by (track, label share), whether each fine-tuning run learned nothing; models
     that are not fine-tuned have none.

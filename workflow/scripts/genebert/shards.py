@@ -105,8 +105,9 @@ class Shards:
     motif_rows : float16[R, M], sums of log-odds; nearly all of the memory. In memory, or
         :class:`~genebert.mapped_rows.MappedRows`, which read the rows that are asked for.
     motif_count : int32[R], number of motifs with a sum above 0.
-    normaliser : float32[M], what motif rows are divided by (:func:`quantiles` of the training
-        regions, by default the largest value); 1 where no value is above 0.
+    normaliser : float32[M], what motif rows are divided by, of the training regions
+        (:func:`genebert.shard_export.quantiles`, by default the largest value); 1 where no value is
+        above 0.
     contig : int16[R], index into ``contigs``.
     start : int32[R], first base of the region, without the flank.
     split : int8[R], 0 train, 1 valid, 2 test.

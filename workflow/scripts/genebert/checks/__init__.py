@@ -2,8 +2,9 @@
 
 In: the validated configuration and this machine. Out: findings, each ``ok``, ``warn`` or ``error``
 with what to do, printed as they come. Nothing is downloaded or written; files that are not there
-yet because the run would fetch them are named. Every file is read by the reader that the run itself
-uses, so that what passes here is read there.
+yet because the run would fetch them are named. Files are read by the readers that the run itself
+uses, large ones in part; of a FASTA and a GTF, which the run reads as a whole, other readers here
+take what the checks need.
 """
 
 from __future__ import annotations

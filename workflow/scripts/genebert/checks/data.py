@@ -1,6 +1,7 @@
 """What `snakemake check` says of the user's files: genome, peaks, splits, motifs, labels.
 
-The files are read by the readers of the run; what these would say in a job is an ``error`` here.
+But for the FASTA, of which :func:`fasta_lengths` takes lengths and letters, files are read by the
+readers of the run; what these would say in a job is an ``error`` here.
 """
 
 from __future__ import annotations

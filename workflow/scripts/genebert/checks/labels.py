@@ -1,6 +1,7 @@
 """What `snakemake check` says of the label files of the datasets.
 
-Small files are read as a whole by the readers of the run, GTF and variants by their heads.
+Small files are read as a whole by the readers of the run, variants by their heads; of a GTF
+:func:`head_of_gtf` looks at the first lines.
 """
 
 from __future__ import annotations

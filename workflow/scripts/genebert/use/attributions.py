@@ -38,7 +38,7 @@ class Target:
     gradient : tokens of the strands [S][1, T] -> a differentiable score; None if there is none.
     embedding : the look-up of tokens, through which the gradient is taken.
     k, stride : of the tokens.
-    strands : tokens that are read of a sequence, per strand.
+    both_strands : whether the reverse complement is read, too.
     """
 
     score: Callable[[Codes], Floats]

@@ -17,7 +17,9 @@ def write_bigwig(*, bedgraph: str, index: str, bigwig: str) -> None:
 
     Parameters
     ----------
-    bedgraph : of :func:`attribute_bed`. index : ``.fai`` of the genome. bigwig : output.
+    bedgraph : of :func:`genebert.use.tracks.attribute_bed`.
+    index : ``.fai`` of the genome.
+    bigwig : output.
     """
     lengths = [
         (fields[0], int(fields[1]))
