@@ -164,6 +164,13 @@ def run(home: Home, **more: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
     return read(arguments["wide"]), read(arguments["long"])
 
 
+def top_k(labels: np.ndarray, scores: np.ndarray, k: int) -> float:
+    """Return the share of k sites that is among the k best scores, ties in proportion."""
+    best = np.sort(scores)[::-1][:k]
+    above, tied = scores > best[-1], scores == best[-1]
+    return (labels[above].sum() + labels[tied].mean() * (len(best) - above.sum())) / k
+
+
 def value(long: pd.DataFrame, **where: Any) -> pd.Series:
     """Return the one row with these values; all seeds and everything unless told."""
     where = {"stratum": "all", "pretrain_seed": "all", **where}

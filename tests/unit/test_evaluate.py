@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from evaluation_toys import THRESHOLD, make_frame, predict, run, value, write_home
+from evaluation_toys import THRESHOLD, make_frame, predict, run, top_k, value, write_home
 from sklearn import metrics as sk
 
 from genebert import metrics
@@ -294,8 +294,7 @@ def test_classes_are_macro_averaged_with_a_row_each(tmp_path):
     mcc = value(long, dataset="sites", metric="mcc_multiclass")
     assert mcc["value"] == pytest.approx(sk.matthews_corrcoef(label, called), abs=6e-5)
     donor, acceptor = (
-        metrics.top_k(label == k, score[:, k], (label == k).sum() + more)
-        for k, more in ((1, 100), (2, 0))
+        top_k(label == k, score[:, k], (label == k).sum() + more) for k, more in ((1, 100), (2, 0))
     )
     found = value(long, dataset="sites:donor", metric="top_k")["value"]
     assert found == pytest.approx(donor, abs=6e-5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from evaluation_toys import top_k
 from scipy import stats
 from sklearn import metrics as sk
 
@@ -19,6 +20,15 @@ def weighted_case(n=300, blocks=12, draws=20, decimals=1):
     block = RNG.integers(0, blocks, n)
     counts = metrics.block_draws(np.zeros(blocks, int), draws, RNG)
     return labels, scores, block, counts
+
+
+def as_they_are(function, labels, scores, *more):
+    """Return a metric of the data as they are, which draws would be drawn from."""
+    return function(labels, scores, np.arange(len(labels)), np.ones((len(labels), 1)), *more)
+
+
+def calibration_error(labels, scores):
+    return as_they_are(metrics.calibration_draws, labels, scores)[0]
 
 
 def test_auroc_and_auprc_by_hand():
@@ -98,19 +108,12 @@ def test_multiclass_mcc_equals_scikit_learn():
     assert np.isnan(metrics.multiclass_mcc([[3, 2], [0, 0]]))
 
 
-def test_brier_equals_scikit_learn():
-    labels, scores = RNG.random(50) < 0.5, RNG.random(50)
-    assert metrics.brier(labels, scores) == pytest.approx(sk.brier_score_loss(labels, scores))
-    assert np.isnan(metrics.brier(np.array([], bool), np.array([])))
-
-
 def test_calibration_error_by_hand():
     labels = np.array([0, 1] * 10, bool)
-    assert metrics.expected_calibration_error(labels, np.full(20, 0.5)) == pytest.approx(0)
-    assert metrics.expected_calibration_error(labels, np.full(20, 0.8)) == pytest.approx(0.3)
-    assert metrics.expected_calibration_error(np.sort(labels), np.full(20, 0.8)) == (
-        pytest.approx(0.3)  # tied scores share a bin, in whatever order they come
-    )
+    assert calibration_error(labels, np.full(20, 0.5)) == pytest.approx(0)
+    assert calibration_error(labels, np.full(20, 0.8)) == pytest.approx(0.3)
+    # tied scores share a bin, in whatever order they come
+    assert calibration_error(np.sort(labels), np.full(20, 0.8)) == pytest.approx(0.3)
     scores = np.arange(20) / 20
     mean, share, size = metrics.reliability(labels, scores)
     assert size.tolist() == [2] * 10
@@ -121,17 +124,20 @@ def test_calibration_error_by_hand():
 def test_calibrated_scores_have_a_small_error_and_shifted_ones_a_large_one():
     scores = RNG.random(20000)
     labels = RNG.random(20000) < scores
-    assert metrics.expected_calibration_error(labels, scores) < 0.02
-    assert metrics.expected_calibration_error(labels, scores**3) > 0.15
+    assert calibration_error(labels, scores) < 0.02
+    assert calibration_error(labels, scores**3) > 0.15
 
 
 def test_top_k():
+    def found(labels, scores, missed=0):
+        return as_they_are(metrics.site_draws, labels, scores, missed)[2][0]
+
     labels, scores = np.array([1, 0, 1, 0, 0], bool), np.array([5.0, 4, 3, 2, 1])
-    assert metrics.top_k(labels, scores) == pytest.approx(1 / 2)
-    assert metrics.top_k(labels, scores, 4) == pytest.approx(2 / 4)  # two sites never scored
-    assert metrics.top_k(labels, scores, 9) == pytest.approx(2 / 9)
-    assert metrics.top_k(labels, np.zeros(5)) == pytest.approx(2 / 5)
-    assert np.isnan(metrics.top_k(np.zeros(3, bool), np.zeros(3)))
+    assert found(labels, scores) == pytest.approx(1 / 2)
+    assert found(labels, scores, 2) == pytest.approx(2 / 4)  # two sites never scored
+    assert found(labels, scores, 7) == pytest.approx(2 / 9)
+    assert found(labels, np.zeros(5)) == pytest.approx(2 / 5)
+    assert np.isnan(found(np.zeros(3, bool), np.zeros(3)))
 
 
 def repeated(n_blocks, draws):
@@ -149,7 +155,7 @@ def test_top_k_of_draws_is_that_of_repeated_items():
         for draw in range(31):
             rows = np.repeat(np.arange(60), counts[block, draw].astype(int))
             k = int(labels[rows].sum()) + missed
-            assert found[draw] == pytest.approx(metrics.top_k(labels[rows], scores[rows], k))
+            assert found[draw] == pytest.approx(top_k(labels[rows], scores[rows], k))
         ranked = metrics.rank_draws(labels, scores, block, counts)
         assert np.array_equal(auroc, ranked[0])
         sites = metrics.block_sums(labels, block, counts)  # missed ones are never found
@@ -161,7 +167,8 @@ def test_calibration_error_of_draws_is_that_of_repeated_items_in_the_same_bins()
     scores, block = RNG.random(80).round(2), np.arange(80) // 4
     labels, counts = RNG.random(80) < scores, repeated(20, 30)
     found = metrics.calibration_draws(labels, scores, block, counts)
-    assert found[0] == pytest.approx(metrics.expected_calibration_error(labels, scores))
+    mean, share, size = metrics.reliability(labels, scores)
+    assert found[0] == pytest.approx(np.average(np.abs(mean - share), weights=size))
     bins = np.array([(np.sum(scores < s) + np.sum(scores <= s)) / 2 // 8 for s in scores])
     for draw in range(31):
         rows = np.repeat(np.arange(80), counts[block, draw].astype(int))

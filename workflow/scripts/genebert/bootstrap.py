@@ -332,7 +332,8 @@ def _unit_draws(
 ) -> dict[str, Floats]:
     """Return the draws of every metric of a unit; NaN where it has no meaning.
 
-    Effects have correlations only; ``top_k`` is of sites, not of the class ``none``.
+    Effects have correlations only; ``top_k`` is of sites, not of the class ``none``; ``brier`` is
+    the mean squared difference of probability and label.
     """
     block, counts = boot.block[unit.rows], boot.counts
     scores, called = fit.scores[unit.rows, unit.column], calls[unit.rows, unit.column]

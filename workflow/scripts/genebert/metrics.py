@@ -103,7 +103,8 @@ def site_draws(
 
     The other parameters are those of :func:`rank_draws`; ``missed`` sites were never scored, so no
     draw takes or leaves them out; to the AUPRC, too, they are sites that no threshold finds. Top-k
-    is that of :func:`top_k`, NaN without positives.
+    is the share of k that is found among the k best scores, where items tied at the border count in
+    proportion; NaN without positives.
     """
     return _ranked(labels_N, scores_N, block_N, counts_BD, missed)
 
@@ -281,13 +282,6 @@ def multiclass_mcc(confusion: NDArray) -> Floats:
     return np.asarray(np.where(spread_truth > 0, value, np.nan))
 
 
-def brier(labels_N: Bools, scores_N: Floats) -> float:
-    """Return the mean squared difference of probability and label; NaN without items."""
-    if not len(labels_N):
-        return float("nan")
-    return float(np.mean((np.asarray(scores_N, float) - np.asarray(labels_N, float)) ** 2))
-
-
 def reliability(
     labels_N: Bools, scores_N: Floats, bins: int = _ECE_BINS
 ) -> tuple[Floats, Floats, Ints]:
@@ -314,19 +308,14 @@ def _equal_mass(scores_N: Floats, bins: int) -> Ints:
     return np.minimum((rank * bins / len(scores_N)).astype(np.int64), bins - 1)
 
 
-def expected_calibration_error(labels_N: Bools, scores_N: Floats) -> float:
-    """Return the mean over items of |mean score - share of positives| of ten bins of equal mass."""
-    mean, share, size = reliability(labels_N, scores_N)
-    return float(np.sum(size * np.abs(mean - share)) / size.sum()) if len(size) else float("nan")
-
-
 def calibration_draws(
     labels_N: Bools, scores_N: Floats, block_N: Ints, counts_BD: NDArray[np.floating]
 ) -> Floats:
-    """Return the :func:`expected_calibration_error` of every draw, in the bins of all items.
+    """Return the expected calibration error of every draw.
 
-    ``scores_N`` are probabilities; other parameters and shapes as :func:`rank_draws`. NaN in a draw
-    without items.
+    It is the mean over items of |mean score - share of positives| of their bin, of ten bins of
+    equal mass of all items (those of :func:`reliability`, whichever a draw takes). ``scores_N`` are
+    probabilities; other parameters and shapes as :func:`rank_draws`. NaN in a draw without items.
     """
     bin_N = _equal_mass(scores_N, _ECE_BINS)
     error_N = np.asarray(scores_N, float) - labels_N
@@ -336,25 +325,6 @@ def calibration_draws(
     ]
     size_D = block_sums(np.ones(len(scores_N)), block_N, counts_BD)
     return np.where(size_D > 0, np.sum(errors, axis=0) / np.maximum(size_D, 1), np.nan)
-
-
-def top_k(labels_N: Bools, scores_N: Floats, k: int | None = None) -> float:
-    """Return the share of ``k`` that is found among the ``k`` best scores.
-
-    ``k`` is the number of sites to be found, by default that of positives; sites that were never
-    scored count as missed when ``k`` includes them. Items tied at the border count in proportion.
-    NaN if there are no positives.
-    """
-    labels_N, scores_N = np.asarray(labels_N, bool), np.asarray(scores_N, float)
-    k = int(labels_N.sum()) if k is None else k
-    if k <= 0 or not labels_N.any():
-        return float("nan")
-    if k >= len(scores_N):
-        return float(labels_N.sum() / k)
-    border = np.partition(scores_N, len(scores_N) - k)[len(scores_N) - k]
-    above, tied = scores_N > border, scores_N == border
-    found = labels_N[above].sum() + labels_N[tied].mean() * (k - above.sum())
-    return float(found / k)
 
 
 def correlations(effect_N: Floats, scores_N: Floats) -> tuple[float, float]:
