@@ -50,6 +50,18 @@ def test_order_of_items_never_matters(case, random):
 
 
 @given(cases)
+@settings(max_examples=50, deadline=None)
+def test_auroc_counts_pairs(case):
+    labels, scores, _ = arrays(case)
+    value = metrics.auroc(labels, scores)
+    if labels.all() or not labels.any():
+        assert np.isnan(value)
+    else:
+        pairs = scores[labels][:, None] - scores[~labels][None, :]
+        assert abs(value - ((pairs > 0).mean() + 0.5 * (pairs == 0).mean())) < 1e-9
+
+
+@given(cases)
 @settings(max_examples=60, deadline=None)
 def test_auroc_is_symmetric_and_free_of_scale(case):
     labels, scores, _ = arrays(case)

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from genebert.genome import reverse_complement
 from genebert.simulate.genes import KEEP, write_footprints
 from genebert.simulate.layout import Space
-from genebert.simulate.statistics import auroc
 from genebert.simulate.tree import correlation, factor
 from genebert.simulate.variants import substitution_class
 
@@ -70,16 +69,3 @@ def test_tree_correlation_is_a_correlation_matrix(lengths: list[float]) -> None:
     assert (matrix <= 1 + 1e-9).all()
     root = factor(matrix)
     np.testing.assert_allclose(root @ root.T, matrix, atol=1e-8)
-
-
-@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=2, max_size=40))
-@settings(max_examples=50, deadline=None)
-def test_auroc_counts_pairs(items: list[tuple[int, bool]]) -> None:
-    score = np.array([s for s, _ in items], dtype=float)
-    label = np.array([y for _, y in items])
-    value = auroc(score, label)
-    if label.all() or not label.any():
-        assert np.isnan(value)
-    else:
-        pairs = score[label][:, None] - score[~label][None, :]
-        assert abs(value - ((pairs > 0).mean() + 0.5 * (pairs == 0).mean())) < 1e-9

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 
 from genebert.genome import encode, reverse_complement
+from genebert.metrics import auroc
 from genebert.reference import build_reference
 from genebert.regions import build_regions
 from genebert.tasks import build_dataset
-from genebert.tasks.leaks import auroc
 
 pytestmark = pytest.mark.realdata
 

@@ -16,7 +16,7 @@ from genebert.balance import (
     window_shapes,
 )
 from genebert.logistic import fit_logistic
-from genebert.objectives import auroc
+from genebert.metrics import auroc
 from genebert.samples import TRAIN, Corpus
 from pretrain_toys import toy_shards
 
@@ -147,7 +147,7 @@ def told_apart(lengths: np.ndarray, cells: np.ndarray) -> float:
     """AUROC of a logistic regression on both lengths and the cell type."""
     x = np.concatenate([np.log(lengths.reshape(2, -1) + 1), np.eye(3)[cells.reshape(-1)].T]).T
     label = np.arange(len(x)) < lengths.shape[2]
-    return auroc(fit_logistic(x, label).logits(x), label)
+    return auroc(label, fit_logistic(x, label).logits(x))
 
 
 def test_geometry_does_not_tell_the_pairs_that_are_used_apart():

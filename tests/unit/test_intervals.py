@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from genebert.intervals import Aurocs, locus_draws, mean_interval
-from genebert.objectives import auroc
+from genebert.metrics import auroc
 
 
 def test_draws_are_a_pure_function_and_take_n_loci():
     draws = locus_draws(30, 7)
-    assert (draws.sum(axis=1) == 30).all()
+    assert draws.shape == (30, 1001)
+    assert (draws.sum(axis=0) == 30).all()
     assert np.array_equal(draws, locus_draws(30, 7))
     assert not np.array_equal(draws, locus_draws(30, 8))
 
@@ -36,11 +37,11 @@ def test_the_auroc_is_that_of_all_rows_and_the_draws_are_those_of_resampled_loci
     right, wrong = rng.normal(0.5, 1, 40).round(1), rng.normal(0, 1, 40).round(1)
     found = Aurocs.of(right, wrong, 5)
     label = np.arange(80) < 40
-    assert found.draws[0] == pytest.approx(auroc(np.concatenate([right, wrong]), label))
-    for i, draw in enumerate(locus_draws(40, 5)[:3], start=1):
+    assert found.draws[0] == pytest.approx(auroc(label, np.concatenate([right, wrong])))
+    for i, draw in enumerate(locus_draws(40, 5).T[:4]):
         pick = np.repeat(np.arange(40), draw.astype(int))
         logits = np.concatenate([right[pick], wrong[pick]])
-        assert found.draws[i] == pytest.approx(auroc(logits, label))
+        assert found.draws[i] == pytest.approx(auroc(label, logits))
 
 
 def test_a_difference_is_paired():

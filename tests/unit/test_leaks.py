@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from genome_toys import turned
-from sklearn.metrics import roc_auc_score
 
 from genebert.errors import InputError
 from genebert.genome import encode
@@ -196,13 +195,6 @@ def test_a_copy_of_any_kind_that_is_left_is_an_error(
     monkeypatch.setattr(leaks, "find_copies", blind)
     with pytest.raises(InputError, match="f: test items are still copies after removal; found"):
         leaks.remove_copies(frame, file="f")
-
-
-def test_auroc_equals_sklearn_with_ties() -> None:
-    label = RNG.integers(0, 2, 300).astype(float)
-    score = RNG.integers(0, 9, 300) + label
-    assert leaks.auroc(label, score) == pytest.approx(roc_auc_score(label, score))
-    assert np.isnan(leaks.auroc(np.ones(3), np.arange(3)))
 
 
 def test_composition_that_tells_the_classes_is_reported() -> None:

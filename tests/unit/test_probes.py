@@ -10,7 +10,7 @@ import torch
 
 from genebert import evaluation, sampler
 from genebert.evaluation import FixedSet
-from genebert.objectives import auroc
+from genebert.metrics import auroc
 from genebert.plan import Plan
 from genebert.population import build_population
 from genebert.probes import Pairs, figures, fit_logistic, srm_probes
@@ -87,7 +87,7 @@ def test_a_weak_shortcut_spread_over_many_features_is_found():
     found = srm_probes(train, test)["matrix:n2"]
     fixed = fit_logistic(train.context, train.matches).logits(test.context)
     assert figures(found)["auroc"] > 0.55
-    assert figures(found)["auroc"] > auroc(fixed, test.matches)
+    assert figures(found)["auroc"] > auroc(test.matches, fixed)
     assert found.fitted == 10_000
     assert found.ridge > 100
 

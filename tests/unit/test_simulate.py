@@ -15,12 +15,12 @@ import pytest
 
 from genebert.errors import InputError
 from genebert.genome import Genome, decode, encode, reverse_complement
+from genebert.metrics import auroc
 from genebert.simulate import NAMES, motifs, simulate, tree
 from genebert.simulate.atlas import build_atlas
 from genebert.simulate.build import build_genome
 from genebert.simulate.cells import sigmoid
 from genebert.simulate.parameters import Parameters, Settings, stream
-from genebert.simulate.statistics import auroc
 from genebert.simulate.variants import World, effects, strength_with, substitution_class
 
 SETTINGS: dict[str, Any] = {
@@ -298,7 +298,7 @@ def test_promoter_truth_is_calibrated_and_has_unlabelled_candidates(made: Path) 
     label = np.array([key in labelled for key in keys])
     assert label.sum() == len(bed) < len(truth)
     assert truth.probability.mean() == pytest.approx(label.mean(), abs=0.08)
-    assert 0.75 < auroc(truth.probability.to_numpy(), label) < 0.98
+    assert 0.75 < auroc(label, truth.probability.to_numpy()) < 0.98
 
 
 def test_splice_sites_have_their_dinucleotides_and_calibrated_truth(
@@ -319,7 +319,7 @@ def test_splice_sites_have_their_dinucleotides_and_calibrated_truth(
         assert used <= set(keys)
         assert not label.all()
         assert rows.probability.mean() == pytest.approx(label.mean(), abs=0.05)
-        assert 0.8 < auroc(rows.probability.to_numpy(), label) < 0.98
+        assert 0.8 < auroc(label, rows.probability.to_numpy()) < 0.98
 
 
 def test_planted_sites_score_as_their_motif(made: Path, genome: Genome) -> None:
@@ -400,7 +400,7 @@ def test_each_causal_variant_has_nine_matched_neutrals(made: Path, genome: Genom
     assert effect[rows.label == 1].mean() > 0.4
     assert effect[rows["class"] == "inactive"].mean() < 0.05
     assert truth.probability.mean() == pytest.approx(0.1, abs=0.02)
-    assert 0.85 < auroc(truth.probability.to_numpy(), rows.label.to_numpy()) < 1
+    assert 0.85 < auroc(rows.label.to_numpy(), truth.probability.to_numpy()) < 1
 
 
 def test_a_variant_changes_binding_by_the_sites_that_it_makes_or_breaks(world: World) -> None:
@@ -444,7 +444,7 @@ def test_cohort_has_two_populations_and_an_oracle(made: Path, report: dict[str, 
     assert len(by_population) == 2
     assert by_population["pop2"] > by_population["pop1"]  # higher prevalence
     assert report["achieved"]["cohort"]["mean_frequency_difference"] > 0.05
-    assert 0.65 < auroc(truth.probability.to_numpy(), people.phenotype.to_numpy()) < 0.98
+    assert 0.65 < auroc(people.phenotype.to_numpy(), truth.probability.to_numpy()) < 0.98
     dosage = np.array(
         [
             [sum(a or 0 for a in call["GT"]) for call in record.samples.values()]

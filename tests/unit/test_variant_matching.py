@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from genebert.errors import InputError
-from genebert.tasks.leaks import auroc
+from genebert.metrics import auroc
 from genebert.tasks.variant_matching import (
     balance,
     drop_incomplete,

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genebert.genome import Codes, decode, unpack
+from genebert.metrics import auroc, mean_defined
 
 if TYPE_CHECKING:
     from genebert.shards import Shards
@@ -175,18 +176,10 @@ class AccessibilityModel:
         return features[inverse], self.head(features)[inverse]
 
 
-def mean_auroc(y: Floats, score: Floats) -> float:
+def mean_auroc(y: Floats, score: NDArray[np.float64]) -> float:
     """Return the mean AUROC over the columns with both classes; NaN if there is none."""
-    from scipy.stats import rankdata
-
-    areas = []
-    for column in range(y.shape[1]):
-        positive = y[:, column] == 1
-        n, m = int(positive.sum()), int((~positive).sum())
-        if n and m:
-            ranks = rankdata(score[:, column])
-            areas.append((ranks[positive].sum() - n * (n + 1) / 2) / (n * m))
-    return float(np.mean(areas)) if areas else float("nan")
+    areas = [auroc(y[:, column] == 1, score[:, column]) for column in range(y.shape[1])]
+    return float(mean_defined(np.array(areas)[:, None])[0])
 
 
 def fit_accessibility(encoder: Encoder, data: Openness) -> AccessibilityModel:

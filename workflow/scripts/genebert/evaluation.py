@@ -16,7 +16,8 @@ from torch import Tensor
 
 from genebert import probes
 from genebert.column_masking import hidden_columns
-from genebert.objectives import MGM, MOTIF, MRM, NGSP, SRM, accuracy, auroc, nucleotide_loss
+from genebert.metrics import auroc
+from genebert.objectives import MGM, MOTIF, MRM, NGSP, SRM, accuracy, nucleotide_loss
 from genebert.population import Population
 from genebert.rng import fold, permute
 from genebert.sampler import N1, N2, Rows, Sampler
@@ -235,14 +236,14 @@ def summary(answers: Answers, names: tuple[str, ...]) -> dict[str, float]:
     if NGSP in names:
         logit, label = with_labels(answers.next_)
         out["ngsp"] = float(np.logaddexp(0.0, np.where(label, -logit, logit)).mean())
-        out["ngsp_accuracy"], out["ngsp_auroc"] = accuracy(logit, label), auroc(logit, label)
+        out["ngsp_accuracy"], out["ngsp_auroc"] = accuracy(logit, label), auroc(label, logit)
     for contrast, name in ((N1, "srm_n1"), (N2, "srm_n2")):
         if SRM in names:
             logit, label = with_labels(answers.match[contrast])
             out[f"{name}_pairs"] = float(label.sum())
             if label.any():
                 out[f"{name}_accuracy"] = accuracy(logit, label)
-                out[f"{name}_auroc"] = auroc(logit, label)
+                out[f"{name}_auroc"] = auroc(label, logit)
     for name, (error, spread) in answers.errors.items():
         out[name] = float(error.mean())
         out[f"{name}_r2"] = float(1 - error.sum() / max(spread.sum(), 1e-12))

@@ -2,7 +2,7 @@
 
 In: one value, or one pair of logits, per locus or hidden base. Out: an estimate with its 95 %
 percentile interval. The same loci are drawn for all that is compared, so that a difference is
-paired. Letters of shapes: N loci, D draws.
+paired. Letters of shapes: N loci, D draws and, before them, the data as they are.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from genebert import metrics
+
 DRAWS = 1000
-LEVEL = 0.95
 MIN_LOCI = 10  # fewer give no interval
 
 Floats = NDArray[np.float64]
@@ -29,19 +30,17 @@ class Estimate:
     n: int
 
     @classmethod
-    def of(cls, value: float, draws_D: Floats, n: int) -> Estimate:
-        """Take the percentiles of the draws in which the figure is defined."""
-        defined = draws_D[np.isfinite(draws_D)]
-        if n < MIN_LOCI or len(defined) < LEVEL * len(draws_D):
-            return cls(float(value), float("nan"), float("nan"), n)
-        low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        return cls(float(value), float(low), float(high), n)
+    def of(cls, draws_D: Floats, n: int) -> Estimate:
+        """Take the percentiles of the draws; the first is the figure itself."""
+        nothing = float("nan"), float("nan")
+        low, high = nothing if n < MIN_LOCI else metrics.percentile_interval(draws_D[1:])
+        return cls(float(draws_D[0]), low, high, n)
 
 
-def locus_draws(n: int, seed: int, draws: int = DRAWS) -> Floats:
-    """Return how often each of n loci is drawn, float64[D, n]; a pure function of (n, seed)."""
+def locus_draws(n: int, seed: int) -> Floats:
+    """Return :func:`~genebert.metrics.block_draws` of n loci; a pure function of (n, seed)."""
     rng = np.random.default_rng([seed, n])
-    return rng.multinomial(n, np.full(n, 1.0 / n), size=draws).astype(np.float64)
+    return metrics.block_draws(np.zeros(n, np.int64), DRAWS, rng).astype(np.float64)
 
 
 def mean_interval(total_N: Floats, weight_N: Floats, seed: int) -> Estimate:
@@ -56,8 +55,8 @@ def mean_interval(total_N: Floats, weight_N: Floats, seed: int) -> Estimate:
     total, weight, n = total_N[keep], weight_N[keep], int(keep.sum())
     if n == 0:
         return Estimate(float("nan"), float("nan"), float("nan"), 0)
-    draws_DN = locus_draws(n, seed)
-    return Estimate.of(total.sum() / weight.sum(), (draws_DN @ total) / (draws_DN @ weight), n)
+    counts_ND = locus_draws(n, seed)
+    return Estimate.of((total @ counts_ND) / (weight @ counts_ND), n)
 
 
 @dataclass(frozen=True)
@@ -76,16 +75,14 @@ class Aurocs:
         right_N, wrong_N : logits of the two rows of each locus, drawn together.
         """
         n = len(right_N)
-        above_NN = (right_N[:, None] > wrong_N) + 0.5 * (right_N[:, None] == wrong_N)
-        weight_DN = np.concatenate([np.ones((1, n)), locus_draws(n, seed)])
-        total = ((weight_DN @ above_NN) * weight_DN).sum(axis=1)
-        return cls(total / n**2, n)
+        logits, locus = np.concatenate([right_N, wrong_N]), np.tile(np.arange(n), 2)
+        counts_ND = locus_draws(n, seed)
+        return cls(metrics.rank_draws(np.arange(2 * n) < n, logits, locus, counts_ND)[0], n)
 
     def estimate(self) -> Estimate:
         """Return the AUROC."""
-        return Estimate.of(self.draws[0], self.draws[1:], self.n)
+        return Estimate.of(self.draws, self.n)
 
     def minus(self, other: Aurocs) -> Estimate:
         """Return the paired difference to another AUROC of the same loci."""
-        difference = self.draws - other.draws
-        return Estimate.of(difference[0], difference[1:], self.n)
+        return Estimate.of(self.draws - other.draws, self.n)

@@ -104,20 +104,6 @@ def chance(objective: str, candidates: float = 2.0) -> float:
     return math.log(4.0) if objective == MGM else math.log(candidates)
 
 
-def auroc(score: ArrayLike, label: ArrayLike) -> float:
-    """Return the area under the ROC curve, ties counted half; NaN where a class is missing.
-
-    The Mann-Whitney statistic: (sum of the ranks of the positives - n1 (n1 + 1) / 2) / (n1 n0).
-    """
-    score, label = np.asarray(score, dtype=np.float64), np.asarray(label).astype(bool)
-    n1, n0 = int(label.sum()), int((~label).sum())
-    if n1 == 0 or n0 == 0:
-        return math.nan
-    _, inverse, count = np.unique(score, return_inverse=True, return_counts=True)
-    mean_rank = np.cumsum(count) - (count - 1) / 2.0
-    return float((mean_rank[inverse][label].sum() - n1 * (n1 + 1) / 2) / (n1 * n0))
-
-
 def accuracy(logit: ArrayLike, label: ArrayLike) -> float:
     """Return the share of logits on the right side of 0."""
     return float(np.mean((np.asarray(logit) > 0) == np.asarray(label).astype(bool)))

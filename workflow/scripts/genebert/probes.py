@@ -17,7 +17,8 @@ from torch import Tensor
 
 from genebert.balance import window_shapes
 from genebert.logistic import fit_logistic
-from genebert.objectives import accuracy, auroc
+from genebert.metrics import auroc
+from genebert.objectives import accuracy
 from genebert.population import Population
 from genebert.sampler import Rows
 from genebert.samples import Corpus
@@ -216,7 +217,7 @@ def figures(judged: Judged) -> Mapping[str, float]:
     """Return accuracy and AUROC, the number of rows that were fitted on and the penalty."""
     return {
         "accuracy": accuracy(judged.logit, judged.label),
-        "auroc": auroc(judged.logit, judged.label),
+        "auroc": auroc(judged.label, judged.logit),
         "fitted": judged.fitted,
         "ridge": judged.ridge,
     }

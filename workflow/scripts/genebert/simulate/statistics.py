@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,18 +9,6 @@ from genebert.simulate.layout import Regions
 
 Floats = NDArray[np.float64]
 DISTANCES = ((500, 2_000), (5_000, 20_000), (50_000, 200_000), (1_000_000, 10**12))
-
-
-def auroc(score: Floats, label: NDArray[Any]) -> float:
-    """Return the area under the ROC curve; ties count one half; NaN if a class is empty."""
-    label = np.asarray(label).astype(bool)
-    if label.all() or not label.any():
-        return float("nan")
-    _, inverse, counts = np.unique(score, return_inverse=True, return_counts=True)
-    rank = np.cumsum(counts) - (counts - 1) / 2
-    positive = label.sum()
-    total = rank[inverse][label].sum() - positive * (positive + 1) / 2
-    return float(total / (positive * (len(label) - positive)))
 
 
 def profile_correlation(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from genebert.genome import decode
+from genebert.metrics import auroc
 from genebert.simulate import statistics, writers
 from genebert.simulate.atlas import Atlas
 from genebert.simulate.build import Genome
@@ -37,8 +38,8 @@ def achieved(
             "regions_with_site": float(has_site.mean()),
             "bound_share_of_open": float(atlas.bound[:, :, k][opened].mean()),
             "discordant_share": statistics.discordance(has_site, opened, atlas.bound[:, :, k]),
-            "oracle_auroc": statistics.auroc(
-                atlas.label_probability[:, :, k][opened], atlas.bound[:, :, k][opened]
+            "oracle_auroc": auroc(
+                atlas.bound[:, :, k][opened], atlas.label_probability[:, :, k][opened]
             ),
             "activity": dict(
                 zip(settings.cell_types, atlas.cells.activity[:, t].tolist(), strict=True)
@@ -76,24 +77,24 @@ def achieved(
         "elements": {
             "promoters_labelled": int(genome.tss.used.sum()),
             "promoters_candidates": len(genome.tss.used),
-            "promoters_oracle_auroc": statistics.auroc(genome.tss.probability, genome.tss.used),
+            "promoters_oracle_auroc": auroc(genome.tss.used, genome.tss.probability),
             "splice_used": int(sum(x.used.sum() for x in splice)),
             "splice_candidates": int(sum(len(x.used) for x in splice)),
-            "splice_oracle_auroc": statistics.auroc(
-                np.concatenate([x.probability for x in splice]),
+            "splice_oracle_auroc": auroc(
                 np.concatenate([x.used for x in splice]),
+                np.concatenate([x.probability for x in splice]),
             ),
         },
         "variants": {
             "count": len(drawn.label),
             "causal": int(drawn.label.sum()),
-            "oracle_auroc": statistics.auroc(drawn.probability, drawn.label),
+            "oracle_auroc": auroc(drawn.label == 1, drawn.probability),
         },
         "cohort": {
             "cases": int(people.case.sum()),
             "individuals": len(people.case),
-            "oracle_auroc": statistics.auroc(people.probability, people.case),
-            "genetic_auroc": statistics.auroc(people.genetic, people.case),
+            "oracle_auroc": auroc(people.case == 1, people.probability),
+            "genetic_auroc": auroc(people.case == 1, people.genetic),
             "mean_frequency_difference": float(
                 np.abs(people.frequency[0] - people.frequency[1]).mean()
             ),

@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from genebert.errors import InputError
 from genebert.genome import N, decode, encode, reverse_complement
+from genebert.metrics import auroc
 from genebert.progress import Progress, progress
 from genebert.splits import SPLITS
 
@@ -306,16 +306,6 @@ def _counted(name: str, hit: NDArray[np.bool_], removed: bool) -> tuple[str, int
     return name, found, found if removed else 0, found / max(len(hit), 1)
 
 
-def auroc(label: NDArray[np.float64], score: NDArray[np.float64]) -> float:
-    """Return the area under the ROC curve of 0/1 labels (Mann-Whitney U; NaN for one class)."""
-    positive = np.asarray(label) == 1
-    n, m = int(positive.sum()), int((~positive).sum())
-    if not n or not m:
-        return float("nan")
-    ranks = rankdata(score)
-    return float((ranks[positive].sum() - n * (n + 1) / 2) / (n * m))
-
-
 def composition_rows(
     frame: pd.DataFrame, *, negative: int = 0, splits: Sequence[str] = SPLITS
 ) -> pd.DataFrame:
@@ -337,7 +327,7 @@ def composition_rows(
                 mean = float(part.mean()) if len(part) else float("nan")
                 rows.append((f"{name}_{side}{suffix}", len(part), 0, mean))
         areas = [
-            auroc(positive[rows_of].astype(float), gc.to_numpy()[rows_of])
+            auroc(positive[rows_of], gc.to_numpy()[rows_of])
             for rows_of in (
                 np.flatnonzero(inside & (frame["group"] == group).to_numpy())
                 for group in sorted(frame["group"][inside].unique())
