@@ -3,53 +3,23 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from genebert.genome import pack
+from genebert.shards import Shards
 
-@dataclass
-class ToyShards:
-    """The attributes of ``shards.Shards``, made up."""
 
-    packed: NDArray[np.uint8]
-    n_mask: NDArray[np.uint8]
-    repeat_mask: NDArray[np.uint8]
-    motif_rows: NDArray[np.float16]
-    motif_count: NDArray[np.int32]
-    normaliser: NDArray[np.float32]
-    contig: NDArray[np.int16]
-    start: NDArray[np.int32]
-    split: NDArray[np.int8]
-    held_out_only: NDArray[np.bool_]
-    gc: NDArray[np.float32]
-    repeat: NDArray[np.float32]
-    breadth: NDArray[np.int32]
-    indptr: NDArray[np.int64]
-    open_regions: NDArray[np.int32]
-    strengths: NDArray[np.float32]
-    held_out: NDArray[np.bool_]
-    cell_types: list[str]
-    motifs: list[str]
-    contigs: list[str]
-    width: int
-    flank: int
-    codes: NDArray[np.uint8]  # unpacked, uint8[R, width + 2 * flank]
+@dataclass(frozen=True, eq=False)
+class ToyShards(Shards):
+    """Shards, made up, and what they were packed from."""
+
+    codes: NDArray[np.uint8]  # uint8[R, width + 2 * flank]
     is_open: NDArray[np.bool_]  # bool[C, R]
-    config_hash: str = "toy"
-    splits: dict[str, Any] = field(default_factory=dict)
-
-
-def pack(codes: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Pack as ``genome.pack`` does."""
-    pad = -codes.shape[1] % 4
-    quads = np.pad(np.where(codes == 4, 0, codes), ((0, 0), (0, pad)))
-    quads = quads.reshape(len(codes), -1, 4)
-    packed = quads[..., 0] | quads[..., 1] << 2 | quads[..., 2] << 4 | quads[..., 3] << 6
-    return packed.astype(np.uint8), np.packbits(codes == 4, axis=1, bitorder="little")
 
 
 def markov(rng: np.random.Generator, n: int, length: int) -> NDArray[np.uint8]:
@@ -142,6 +112,8 @@ def toy_shards(
         contigs=["c1", "c2", "c3", "c4"],
         width=width,
         flank=flank,
+        config_hash="toy",
+        splits={},
         codes=codes,
         is_open=is_open,
     )

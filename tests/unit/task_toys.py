@@ -12,7 +12,9 @@ from scipy import sparse
 
 from genebert import features
 from genebert.context import Context
+from genebert.genome import pack
 from genebert.items import Job
+from genebert.shards import Shards
 from genebert.tasks import dataset
 
 WORD = "GATAAGCA"
@@ -117,8 +119,17 @@ def write(folder: Path, frame: pd.DataFrame, **info: Any) -> dict[str, str]:
     return paths
 
 
-def toy_shards(n_regions: int = 240, n_motifs: int = 5) -> SimpleNamespace:
-    """Return an object with the arrays of `Shards`: three contigs, regions every 1000 bases."""
+class SomeShards(Shards):
+    """Shards of which a test tells what it needs, and may change it."""
+
+    __setattr__ = object.__setattr__
+
+    def __init__(self, **told: Any) -> None:
+        vars(self).update(told)
+
+
+def toy_shards(n_regions: int = 240, n_motifs: int = 5) -> SomeShards:
+    """Return shards of three contigs, with regions every 1000 bases."""
     rng = np.random.default_rng(n_regions)
     contig = np.searchsorted([0.6 * n_regions, 0.8 * n_regions], np.arange(n_regions), "right")
     opened = rng.random((len(CELLS), n_regions)) < 0.5
@@ -127,10 +138,8 @@ def toy_shards(n_regions: int = 240, n_motifs: int = 5) -> SimpleNamespace:
     held_out = np.array([c in HELD_OUT for c in CELLS])
     only = opened[held_out].any(axis=0) & ~opened[~held_out].any(axis=0)
     codes = rng.integers(0, 4, (n_regions, WIDTH), dtype=np.uint8)
-    from genebert.genome import pack
-
     packed, n_mask = pack(codes)
-    return SimpleNamespace(
+    return SomeShards(
         packed=packed,
         n_mask=n_mask,
         repeat_mask=np.zeros_like(n_mask),
@@ -158,7 +167,7 @@ def toy_shards(n_regions: int = 240, n_motifs: int = 5) -> SimpleNamespace:
     )
 
 
-def cell_frame(shards: SimpleNamespace, groups: tuple[str, ...] = ("CTCF", "SPI1")) -> pd.DataFrame:
+def cell_frame(shards: SomeShards, groups: tuple[str, ...] = ("CTCF", "SPI1")) -> pd.DataFrame:
     """Return one item per (open region, cell type, group); positive where state and row agree."""
     rng = np.random.default_rng(7)
     activity = np.array([[2.0, -2.0, 2.0, -2.0], [-2.0, 2.0, -2.0, 2.0]])
@@ -203,9 +212,7 @@ class WordMotifs:
         return SimpleNamespace(sum=sparse.csr_matrix(best * (best == len(WORD))))
 
 
-def job(
-    model: str, paths: dict[str, str], shards: SimpleNamespace | None = None, **changes: Any
-) -> Job:
+def job(model: str, paths: dict[str, str], shards: SomeShards | None = None, **changes: Any) -> Job:
     """Return a job on a toy dataset; shards and motifs are the toys."""
     settings: dict[str, Any] = {
         "motif_set": "",
@@ -220,7 +227,7 @@ def job(
     made = Job(model=model, **paths, **settings)
     made.__dict__["motifs"] = WordMotifs()
     if shards is not None:
-        made.__dict__["context"] = Context(shards)  # type: ignore[arg-type]
+        made.__dict__["context"] = Context(shards)
     return made
 
 

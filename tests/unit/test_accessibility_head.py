@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from task_toys import SomeShards
 
 from genebert import accessibility_head as head
 from genebert import features
@@ -26,12 +26,12 @@ def make_shards(n: int = 300, seed: int = 0) -> Any:
         codes[i, at : at + len(SITE)] = SITE
     packed, n_mask = pack(codes)
     cells = [np.flatnonzero(has), np.arange(n), np.flatnonzero(~has), np.arange(0, n, 3)]
-    return SimpleNamespace(
+    return SomeShards(
         packed=packed, n_mask=n_mask, width=WIDTH, flank=FLANK, codes=codes, has=has,
         start=np.arange(n), split=np.arange(n) % 3, held_out_only=np.arange(n) % 10 == 9,
         held_out=np.array([False, False, True, False]), cell_types=["X", "ALL", "Z", "THIRD"],
         open_regions=np.concatenate(cells).astype(np.int32),
-        indptr=np.cumsum([0, *map(len, cells)]),
+        indptr=np.cumsum([0, *map(len, cells)]), strengths=np.full(sum(map(len, cells)), 0.5),
     )  # fmt: skip
 
 

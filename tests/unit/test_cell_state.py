@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -63,15 +65,15 @@ def test_an_empty_cell_type_and_a_motif_without_hits_are_no_error() -> None:
     other = toy_shards()
     other.motif_rows[:, 3] = 0
     other.indptr[1:] -= other.indptr[1]
-    other.open_regions = other.open_regions[-other.indptr[-1] :]
+    other = replace(other, open_regions=other.open_regions[-other.indptr[-1] :])
     found = states(other)
     assert np.isfinite(found).all()
     assert (found[:, 3] == 0).all()
 
 
 def test_model_and_baselines_see_the_same_states() -> None:
-    corpus = Corpus.from_shards(SHARDS)  # type: ignore[arg-type]
+    corpus = Corpus.from_shards(SHARDS)
     assert corpus.cell_state.shape == (6, 12)
     assert not bool(corpus.cell_state[:, -1].any())  # accessibility: the state has none
-    found = torch.as_tensor(Context(SHARDS).cell_state)  # type: ignore[arg-type]
+    found = torch.as_tensor(Context(SHARDS).cell_state)
     assert torch.equal(corpus.cell_state[:, :-1], found)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
-from task_toys import CELLS, WIDTH, toy_shards
+from task_toys import CELLS, WIDTH, SomeShards, toy_shards
 
 from genebert.context import Context, least_alike
 from genebert.errors import InputError
@@ -16,7 +14,7 @@ from genebert.samples import Corpus, neighbourhood
 
 @pytest.fixture(scope="module")
 def context() -> Context:
-    return Context(toy_shards())  # type: ignore[arg-type]
+    return Context(toy_shards())
 
 
 def test_strength_is_that_of_the_cell_type_and_zero_where_closed(context: Context) -> None:
@@ -48,7 +46,7 @@ def test_neighbours_equal_a_slow_search(context: Context) -> None:
 
 
 def test_mean_row_is_that_of_the_region_encoders_matrix(context: Context) -> None:
-    corpus = Corpus.from_shards(context.shards)  # type: ignore[arg-type]
+    corpus = Corpus.from_shards(context.shards)
     region = np.arange(0, 240, 7)
     cell = np.arange(len(region)) % len(CELLS)
     contig = context.shards.contig[region].astype(np.int64)
@@ -77,13 +75,13 @@ def test_rows_without_a_region_are_zero(context: Context) -> None:
 
 def test_cell_state_is_scaled_by_training_cell_types_and_ignores_test_chromosomes() -> None:
     shards = toy_shards()
-    state = Context(shards).cell_state  # type: ignore[arg-type]
+    state = Context(shards).cell_state
     np.testing.assert_allclose(state[:3].mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(state[:3].std(axis=0), 1, rtol=1e-4)
     assert state[3].any()  # held out, but its peaks are known
     shards.motif_rows = shards.motif_rows.copy()
     shards.motif_rows[shards.contig > 0] *= 3
-    np.testing.assert_array_equal(state, Context(shards).cell_state)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(state, Context(shards).cell_state)
 
 
 def test_unknown_cell_type_is_an_input_error(context: Context) -> None:
@@ -96,14 +94,16 @@ def test_the_wrong_cell_type_is_no_relative() -> None:
     """By the regions of the training split: B is NK but for one, outside it B is Mono."""
     opened = {"B": [0, 1, 2, 3, 6, 7], "Mono": [3, 4, 5, 6, 7], "NK": [0, 1, 2, 4]}
     ids = [np.array(regions) for regions in opened.values()]
-    shards = SimpleNamespace(
+    shards = SomeShards(
         cell_types=tuple(opened),
+        start=np.arange(8),
         split=np.array([0] * 6 + [2] * 2, dtype=np.int8),
         held_out_only=np.zeros(8, dtype=bool),
         indptr=np.cumsum([0, *map(len, ids)]),
         open_regions=np.concatenate(ids),
+        strengths=np.full(sum(map(len, ids)), 0.5),
     )
-    assert least_alike(shards) == {"B": "Mono", "Mono": "B", "NK": "Mono"}  # type: ignore[arg-type]
+    assert least_alike(shards) == {"B": "Mono", "Mono": "B", "NK": "Mono"}
     shards.cell_types, shards.indptr = ("B",), shards.indptr[:2]
     with pytest.raises(InputError, match="second cell type"):
-        least_alike(shards)  # type: ignore[arg-type]
+        least_alike(shards)

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from task_toys import SomeShards
 
 from genebert import disease_models, pretrained
 from genebert.accessibility_head import AccessibilityModel
@@ -47,7 +48,7 @@ def toy_shards() -> Any:
         rows.append(encode(plant(text, int(rng.integers(FLANK, WIDTH - 6))) if has[i] else text))
     packed, n_mask = pack(np.array(rows))
     cells = [np.flatnonzero(has), np.arange(0, N_REGIONS, 3), np.flatnonzero(~has)]
-    return SimpleNamespace(
+    return SomeShards(
         packed=packed, n_mask=n_mask, width=WIDTH, flank=FLANK, motifs=["M1", "M2"],
         contigs=["chr1"], contig=np.zeros(N_REGIONS, int), start=np.arange(N_REGIONS) * 1000,
         split=np.arange(N_REGIONS) // 40, held_out_only=np.zeros(N_REGIONS, bool),

@@ -109,8 +109,12 @@ def test_a_cell_type_with_fewer_regions_than_neighbours_is_one_line():
     shards = toy_shards()
     few = shards.indptr[3] + 11  # cell2 ends after eleven regions, on the first contig
     keep = np.r_[0:few, shards.indptr[4] : len(shards.open_regions)]
-    shards.indptr = shards.indptr - np.where(np.arange(7) > 3, shards.indptr[4] - few, 0)
-    shards.open_regions, shards.strengths = shards.open_regions[keep], shards.strengths[keep]
+    shards = dataclasses.replace(
+        shards,
+        indptr=shards.indptr - np.where(np.arange(7) > 3, shards.indptr[4] - few, 0),
+        open_regions=shards.open_regions[keep],
+        strengths=shards.strengths[keep],
+    )
     corpus = Corpus.from_shards(shards)
     for neighbours, fits in ((10, True), (12, False)):
         plan = Plan.from_pretrain(toy_block(neighbours=neighbours), 1)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from genebert.genome import Codes, decode, unpack
+from genebert.genome import decode
 from genebert.metrics import auroc, mean_defined
 
 if TYPE_CHECKING:
@@ -49,26 +49,6 @@ class Openness:
     cell_types: tuple[str, ...]
 
 
-def region_codes(shards: Shards, regions: NDArray[np.int64]) -> Codes:
-    """Return uint8[n, width]: the regions' bases without the flanks."""
-    length = shards.width + 2 * shards.flank
-    codes = unpack(shards.packed[regions], shards.n_mask[regions], length)
-    return codes[:, shards.flank : shards.flank + shards.width]
-
-
-def open_matrix(
-    shards: Shards, regions: NDArray[np.int64], cells: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """Return float32[n, C]: 1 where the region is open in the cell type."""
-    row = np.full(len(shards.start), -1, dtype=np.int64)
-    row[regions] = np.arange(len(regions))
-    out = np.zeros((len(regions), len(cells)), dtype=np.float32)
-    for column, cell in enumerate(cells):
-        rows = row[shards.open_regions[shards.indptr[cell] : shards.indptr[cell + 1]]]
-        out[rows[rows >= 0], column] = 1
-    return out
-
-
 def openness(shards: Shards, seed: int, limit: int = MAX_REGIONS) -> Openness:
     """Collect what the head is fitted on: regions open in a training cell type, by split.
 
@@ -78,6 +58,7 @@ def openness(shards: Shards, seed: int, limit: int = MAX_REGIONS) -> Openness:
     """
     cells = np.flatnonzero(~np.asarray(shards.held_out))
     seen = ~np.asarray(shards.held_out_only)
+    open_CR = shards.openness()
     sequences: list[list[str]] = []
     labels: list[NDArray[np.float32]] = []
     for split, most in ((0, limit * 4 // 5), (1, limit // 5)):
@@ -85,8 +66,9 @@ def openness(shards: Shards, seed: int, limit: int = MAX_REGIONS) -> Openness:
         if len(regions) > most:
             generator = np.random.default_rng([seed, 7101, split])
             regions = np.sort(generator.choice(regions, most, replace=False))
-        sequences.append([decode(codes) for codes in region_codes(shards, regions)])
-        labels.append(open_matrix(shards, regions, cells))
+        sequences.append([decode(codes) for codes in shards.sequences(regions)])
+        open_nC = open_CR[:, regions][cells].T.toarray(order="C") > 0
+        labels.append(open_nC.astype(np.float32))
     names = tuple(shards.cell_types[c] for c in cells)
     return Openness(sequences[0], labels[0], sequences[1], labels[1], names)
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from genebert.cell_state import cell_states
 from genebert.errors import InputError, nearest
@@ -167,9 +166,7 @@ def jaccard(shards: Shards) -> NDArray[np.float64]:
 
     Over the regions of the training split that a training cell type has open.
     """
-    shape = (len(shards.cell_types), len(shards.split))
-    ones = np.ones(len(shards.open_regions), dtype=np.int32)
-    open_CR = sparse.csr_matrix((ones, shards.open_regions, shards.indptr), shape=shape)
+    open_CR = shards.openness().astype(bool).astype(np.int32)
     open_CR = open_CR[:, np.flatnonzero((shards.split == TRAIN) & ~shards.held_out_only)]
     shared = (open_CR @ open_CR.T).toarray().astype(np.float64)
     size = np.diag(shared)

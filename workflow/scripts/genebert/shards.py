@@ -220,11 +220,6 @@ class Shards:
         codes = unpack(self.packed[regions], self.n_mask[regions], whole)
         return codes[:, self.flank - flank : whole - self.flank + flank]
 
-    def open_in(self, cell_type: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Return the ids (ascending) and strengths of the regions open in a cell type."""
-        open_ = slice(*self.indptr[cell_type : cell_type + 2])
-        return self.open_regions[open_], self.strengths[open_]
-
     def openness(self) -> sparse.csr_matrix:
         """Return the strengths as float32 CSR[C, R]."""
         shape = (len(self.cell_types), len(self.start))
