@@ -33,7 +33,7 @@ STAGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
         (
             "peaks", "peak_lines", "consensus", "regions", "splits", "motif_files", "motifs",
             "motif_order", "motif_pvalues", "motif_scan", "motif_candidates", "matrix", "region_qc",
-            "region_motifs", "motif_qc", "motif_ridge", "enrichment", "region_figures",
+            "region_motifs", "motif_qc", "motif_ridge", "enrichment", "region_figures", "overlap",
         ),
     ),
     "pretrain": (

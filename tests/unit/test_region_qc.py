@@ -12,6 +12,7 @@ from scipy import sparse
 
 from genebert import region_qc
 from genebert.errors import InputError
+from genebert.overlap import jaccard
 
 NAMES = ("cell_types", "distributions", "overlap", "figure", "heatmap")
 STRENGTH = np.array([[1, 1, 1, 1], [1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 0, 1.0]]) / 2
@@ -111,7 +112,7 @@ def test_tss_distance_looks_to_both_sides():
 
 def test_jaccard_counts_regions():
     opened = sparse.csr_matrix(np.array([[0.5, 0.5, 0], [0, 0.1, 0.9], [0, 0, 0]]))
-    both, either, ratio = region_qc.jaccard(opened)
+    both, either, ratio = jaccard(opened)
     assert both[0, 1] == 1
     assert either[0, 1] == 3
     assert ratio[0, 1] == pytest.approx(1 / 3)

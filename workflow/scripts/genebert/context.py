@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from genebert import overlap
 from genebert.cell_state import cell_states
 from genebert.errors import InputError, nearest
 
@@ -166,11 +167,8 @@ def jaccard(shards: Shards) -> NDArray[np.float64]:
 
     Over the regions of the training split that a training cell type has open.
     """
-    open_CR = shards.openness().astype(bool).astype(np.int32)
-    open_CR = open_CR[:, np.flatnonzero((shards.split == TRAIN) & ~shards.held_out_only)]
-    shared = (open_CR @ open_CR.T).toarray().astype(np.float64)
-    size = np.diag(shared)
-    return np.asarray(shared / np.maximum(size[:, None] + size[None, :] - shared, 1))
+    regions = np.flatnonzero((shards.split == TRAIN) & ~shards.held_out_only)
+    return overlap.jaccard(shards.openness()[:, regions])[2]
 
 
 def least_alike(shards: Shards) -> dict[str, str]:

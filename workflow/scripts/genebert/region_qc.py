@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from genebert.errors import InputError
+from genebert.overlap import jaccard
 from genebert.region_figures import draw_overlap, draw_regions
 from genebert.region_motifs import read_accessibility
 from genebert.tasks.annotation import nearest_tss, read_exons, transcripts
@@ -71,22 +72,6 @@ def tss_distance(regions: pd.DataFrame, tss: pd.DataFrame, *, file: str) -> Floa
             expected=", ".join(regions["contig"].astype(str).unique()[:3]),
         )
     return out
-
-
-def jaccard(opened: sparse.csr_matrix) -> tuple[Ints, Ints, Floats]:
-    """Return of every two cell types the regions open in both, in either, and their ratio.
-
-    Parameters
-    ----------
-    opened : CSR [C, R]; a region is open where an entry is stored.
-    """
-    binary = sparse.csr_matrix(
-        (np.ones(opened.nnz, dtype=np.int64), opened.indices, opened.indptr), opened.shape
-    )
-    both = (binary @ binary.T).toarray()
-    size = both.diagonal()
-    either = size[:, None] + size[None, :] - both
-    return both, either, both / np.maximum(either, 1)
 
 
 def read_counts(path: str, cell_types: Sequence[str]) -> pd.DataFrame:

@@ -37,6 +37,7 @@ from genebert.consensus import (
 from genebert.errors import InputError
 from genebert.genome import Genome, encode, gc_content
 from genebert.hints import prefix_hint
+from genebert.overlap import jaccard
 from genebert.peak_lines import Fields, read_columns
 from genebert.progress import Progress
 from genebert.reference import read_contigs
@@ -202,14 +203,10 @@ def nearest_training(
     index : int64[C]; -1 where there is no other training cell type.
     jaccard : float64[C], |open in both| / |open in either|, over all regions; 0 with index -1.
     """
-    binary = matrix.astype(bool).astype(np.int32)
-    both = (binary @ binary.T).toarray().astype(np.int64)
-    size = both.diagonal()
-    jaccard = both / np.maximum(size[:, None] + size[None, :] - both, 1)
-    jaccard[:, held_out] = -1
-    np.fill_diagonal(jaccard, -1)
-    index = jaccard.argmax(axis=1)
-    best = jaccard[np.arange(len(size)), index]
+    ratio = jaccard(matrix)[2]
+    ratio[:, held_out] = -1
+    np.fill_diagonal(ratio, -1)
+    index, best = ratio.argmax(axis=1), ratio.max(axis=1)
     return np.where(best < 0, -1, index), np.maximum(best, 0)
 
 

@@ -40,14 +40,6 @@ def profile_correlation(
     return dict(zip(names, mean.tolist(), strict=True))
 
 
-def jaccard(opened: NDArray[np.bool_]) -> Floats:
-    """Return float64[C, C], shared over joint open regions."""
-    x = opened.astype(float)
-    both = x.T @ x
-    size = x.sum(axis=0)
-    return np.asarray(both / (size[:, None] + size[None, :] - both))
-
-
 def discordance(
     has_site: NDArray[np.bool_], opened: NDArray[np.bool_], bound: NDArray[np.bool_]
 ) -> float:

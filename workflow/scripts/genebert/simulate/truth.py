@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from genebert.genome import decode
 from genebert.metrics import auroc
+from genebert.overlap import jaccard
 from genebert.simulate import statistics, writers
 from genebert.simulate.atlas import Atlas
 from genebert.simulate.build import Genome
@@ -29,7 +31,7 @@ def achieved(
     opened, regions = atlas.openness.open, genome.regions
     known = genome.codes < 4
     contig = genome.layout.map.contig_of(regions.start)
-    similar = statistics.jaccard(opened) - 2 * np.eye(opened.shape[1])
+    similar = jaccard(sparse.csr_matrix(opened.T))[2] - 2 * np.eye(opened.shape[1])
     chip = [panel.index(name) for name in settings.chip_tfs]
     factors = {}
     for k, (t, name) in enumerate(zip(chip, settings.chip_tfs, strict=True)):
