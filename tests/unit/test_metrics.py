@@ -39,6 +39,19 @@ def test_auroc_and_auprc_by_hand():
     assert metrics.auprc(labels, np.zeros(4)) == pytest.approx(0.5)
 
 
+def test_macro_is_the_mean_over_groups_or_classes_where_it_is_defined():
+    labels, scores = RNG.integers(0, 3, 60), RNG.random((60, 3))
+    group = np.array(["b", "a", "c"], dtype=object)[np.arange(60) % 3]
+    each = [sk.roc_auc_score(labels == k, scores[:, k]) for k in range(3)]
+    assert metrics.macro(metrics.auroc, labels, scores, group) == pytest.approx(np.mean(each))
+    yes = (labels == 1) & (group != "c")  # "c" has one class
+    each = [sk.roc_auc_score(yes[group == g], scores[group == g, 0]) for g in "ab"]
+    found = metrics.macro(metrics.auroc, yes.astype(float), scores[:, :1], group)
+    assert found == pytest.approx(np.mean(each))
+    assert np.isnan(metrics.macro(metrics.auroc, 0 * yes, scores[:, :1], group))
+    assert np.isnan(metrics.macro(metrics.auroc, yes[:0], scores[:0, :1], group[:0]))
+
+
 @pytest.mark.parametrize("labels", [[True, True], [False, False], []])
 def test_one_class_has_no_ranking(labels):
     labels = np.array(labels, bool)

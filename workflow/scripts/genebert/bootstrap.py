@@ -394,16 +394,14 @@ def validation_score(items: Items, fit: Fit) -> float:
     The AUPRC, or the Spearman correlation where the label is a number, averaged over groups or
     classes. NaN without validation items.
     """
-    label, group = items.label[fit.valid_rows], items.group[fit.valid_rows]
-    masks = [group == name for name in sorted(set(group))]
-    if is_effect(items):
-        values = [metrics.correlations(label[at], fit.valid_scores[at, 0])[0] for at in masks]
-    elif items.multiclass:
-        columns = range(fit.valid_scores.shape[1])
-        values = [metrics.auprc(label == k, fit.valid_scores[:, k]) for k in columns]
-    else:
-        values = [metrics.auprc(label[at] == 1, fit.valid_scores[at, 0]) for at in masks]
-    return float(metrics.mean_defined(np.array(values)[:, None])[0]) if values else float("nan")
+    metric = spearman if is_effect(items) else metrics.auprc
+    rows = fit.valid_rows
+    return metrics.macro(metric, items.label[rows], fit.valid_scores, items.group[rows])
+
+
+def spearman(effect: Floats, scores: Floats) -> float:
+    """Return the Spearman correlation; NaN below three items or with a constant."""
+    return metrics.correlations(effect, scores)[0]
 
 
 def is_effect(items: Items) -> bool:

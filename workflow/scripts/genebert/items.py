@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from genebert import features
 from genebert.errors import InputError
-from genebert.metrics import auprc, auroc
+from genebert.metrics import auprc, auroc, macro
 from genebert.tasks.dataset import read_dataset
 
 if TYPE_CHECKING:
@@ -292,15 +292,8 @@ def selection_score(items: Items, rows: NDArray[np.int64], score: NDArray[np.flo
     """
     if not np.isfinite(score).all():
         return 0.0
-    label, group = items.label[rows], items.group[rows]
-    if items.multiclass:
-        parts = [auprc(label == k, score[:, k]) for k in range(score.shape[1])]
-    else:
-        parts = [
-            auprc(label[group == g] == 1, score[group == g, 0]) for g in range(len(items.groups))
-        ]
-    known = [p for p in parts if not np.isnan(p)]
-    return float(np.mean(known)) if known else 0.0
+    value = macro(auprc, items.label[rows], score, items.group[rows])
+    return 0.0 if np.isnan(value) else value
 
 
 def is_collapsed(items: Items, rows: NDArray[np.int64], score: NDArray[np.float64]) -> bool:
@@ -315,15 +308,7 @@ def is_collapsed(items: Items, rows: NDArray[np.int64], score: NDArray[np.float6
         return True
     valid = items.split[rows] == "valid"
     rows, score = rows[valid], score[valid]
-    label, group = items.label[rows], items.group[rows]
-    if items.multiclass:
-        areas = [auroc(label == k, score[:, k]) for k in range(score.shape[1])]
-    else:
-        areas = [
-            auroc(label[group == g] == 1, score[group == g, 0]) for g in range(len(items.groups))
-        ]
-    known = [area for area in areas if not np.isnan(area)]
-    return bool(known) and float(np.mean(known)) < 0.5 + CHANCE
+    return macro(auroc, items.label[rows], score, items.group[rows]) < 0.5 + CHANCE
 
 
 def prediction_rows(

@@ -8,6 +8,7 @@ B blocks, D draws, S seeds, K classes, L loci.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -197,6 +198,30 @@ def auroc(labels: Bools, scores: Floats) -> float:
 def auprc(labels: Bools, scores: Floats) -> float:
     """Return the average precision; NaN if there is one class only. Chance is the prevalence."""
     return _alone(labels, scores)[1]
+
+
+def macro(
+    metric: Callable[[NDArray, Floats], float],
+    labels_N: NDArray,
+    scores_NK: Floats,
+    group_N: NDArray,
+) -> float:
+    """Return the mean of a metric over groups or, of several scores, over classes against the rest.
+
+    Those in which it is undefined are left out; NaN if it is so in all.
+
+    Parameters
+    ----------
+    metric : of labels and scores.
+    labels_N : labels or, of K > 1 scores, the class; group_N : any values.
+    """
+    if scores_NK.shape[1] > 1:
+        parts = [metric(labels_N == k, scores_N) for k, scores_N in enumerate(scores_NK.T)]
+    else:
+        groups = (group_N == name for name in np.unique(group_N))
+        parts = [metric(labels_N[at], scores_NK[at, 0]) for at in groups]
+    known = [part for part in parts if np.isfinite(part)]
+    return float(np.mean(known)) if known else float("nan")
 
 
 def threshold_metrics(tp: Floats, fp: Floats, fn: Floats, tn: Floats) -> dict[str, Floats]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from genebert.errors import InputError
 from genebert.genome import N, decode, encode, reverse_complement
-from genebert.metrics import auroc
+from genebert.metrics import auroc, macro
 from genebert.progress import Progress, progress
 from genebert.splits import SPLITS
 
@@ -326,14 +326,8 @@ def composition_rows(
                 part = value[inside & mask]
                 mean = float(part.mean()) if len(part) else float("nan")
                 rows.append((f"{name}_{side}{suffix}", len(part), 0, mean))
-        areas = [
-            auroc(positive[rows_of], gc.to_numpy()[rows_of])
-            for rows_of in (
-                np.flatnonzero(inside & (frame["group"] == group).to_numpy())
-                for group in sorted(frame["group"][inside].unique())
-            )
-        ]
-        area = float(np.nanmean(areas)) if np.isfinite(areas).any() else float("nan")
+        group = frame["group"].to_numpy()
+        area = macro(auroc, positive[inside], gc.to_numpy()[inside, None], group[inside])
         rows.append((f"gc_auroc{suffix}", int(inside.sum()), 0, area))
     return pd.DataFrame(rows, columns=["check", "found", "removed", "share"])
 
