@@ -11,6 +11,7 @@ group), S strands, U distinct sequences, V distinct (cell type, place) pairs.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -309,11 +310,19 @@ def infer(
             assert inputs.places is not None
             places = replace(inputs.places, row=inputs.places.row[at])
         region_ND = embed_places(network, places)
-    scores = []
-    for sequence_ND in sequence_SND:
-        logits_NK = network.logits(sequence_ND, region_ND).double()
-        if items.multiclass:
-            scores.append(logits_NK.softmax(dim=1))
-        else:
-            scores.append(logits_NK.gather(1, inputs.group[at][:, None]).sigmoid())
-    return torch.stack(scores).mean(dim=0).cpu().numpy()
+    logits = [network.logits(sequence_ND, region_ND).double() for sequence_ND in sequence_SND]
+    if not items.multiclass:
+        logits = [logits_NK.gather(1, inputs.group[at][:, None]) for logits_NK in logits]
+    return mean_probability(logits, items.multiclass).cpu().numpy()
+
+
+def mean_probability(logits: Sequence[Tensor], multiclass: bool) -> Tensor:
+    """Return probabilities from the logits of each strand, the mean over strands.
+
+    Parameters
+    ----------
+    logits : [n, K, ...] each.
+    multiclass : whether the K are classes, of which one is right, instead of a yes or no each.
+    """
+    strands = [one.softmax(dim=1) if multiclass else one.sigmoid() for one in logits]
+    return torch.stack(strands).mean(dim=0)

@@ -25,7 +25,7 @@ from genebert.baselines import (
     sequence_rows,
     standardise,
 )
-from genebert.classifier import Network, sequence_inputs
+from genebert.classifier import Network, mean_probability, sequence_inputs
 from genebert.errors import InputError
 from genebert.finetune import Finetuning
 from genebert.interpret import Floats, Scorer
@@ -127,16 +127,15 @@ def network_scorer(job: Job) -> Scorer:
     @torch.inference_mode()
     def score(row: int, codes: NDArray[np.uint8]) -> Floats:
         region = region_vectors(tuning, network, row, codes) if network.uses_regions else None
-        parts = []
+        logits = []
         for strand in sequence_inputs(replace(items, codes=codes), config, tuning.device):
             vectors = torch.cat([network.embed_sequence(part) for part in strand.split(batch)])
-            logits = network.logits(vectors, region).double()
-            if items.multiclass:
-                parts.append(logits.softmax(dim=1))
-            else:
-                own = int(inputs.group[row])
-                parts.append(logits[:, own : own + 1].sigmoid())
-        return np.asarray(torch.stack(parts).mean(dim=0).cpu().numpy(), dtype=np.float64)
+            logits.append(network.logits(vectors, region).double())
+        if not items.multiclass:
+            own = int(inputs.group[row])
+            logits = [logits_MK[:, own : own + 1] for logits_MK in logits]
+        found = mean_probability(logits, items.multiclass)
+        return np.asarray(found.cpu().numpy(), dtype=np.float64)
 
     return score
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from genebert import tokens
+from genebert.classifier import mean_probability
 from genebert.errors import InputError, nearest
 from genebert.genome import Codes, N, reverse_complement
 from genebert.interpret import contributions, log_odds, substitutions
@@ -94,11 +95,9 @@ def network_target(
         network, region = fitted.network, None
         if matrices is not None:
             region = network.embed_region(*matrices)
-        chances = []
-        for row in rows:
-            logits = network.logits(network.embed_sequence(row), region)
-            chances.append(logits.softmax(-1) if fitted.about.multiclass else logits.sigmoid())
-        return torch.logit(torch.stack(chances).mean(dim=0)[0, column], eps=1e-6)
+        logits = [network.logits(network.embed_sequence(row), region) for row in rows]
+        chances_1K = mean_probability(logits, fitted.about.multiclass)
+        return torch.logit(chances_1K[0, column], eps=1e-6)
 
     if fitted.encoders is None:
         return Target(score, both_strands=not fitted.about.strand_specific)

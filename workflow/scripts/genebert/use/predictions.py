@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from genebert import kept, tokens
+from genebert.classifier import mean_probability
 from genebert.errors import InputError
 from genebert.genome import Codes, Genome, reverse_complement
 from genebert.kept import Fitted
@@ -70,12 +71,12 @@ def probabilities(
     network = fitted.network
     device = next(network.parameters()).device
     regions = [None if given is None else network.embed_region(*given) for given in matrices]
-    out = []
+    logits = []
     for rows in rows_of_network(codes, fitted):
         vectors = network.embed_sequence(rows.to(device))
-        logits = torch.stack([network.logits(vectors, one).double() for one in regions], dim=2)
-        out.append(logits.softmax(dim=1) if fitted.about.multiclass else logits.sigmoid())
-    return np.asarray(torch.stack(out).mean(dim=0).cpu().numpy())
+        per_context = [network.logits(vectors, one).double() for one in regions]
+        logits.append(torch.stack(per_context, dim=2))
+    return np.asarray(mean_probability(logits, fitted.about.multiclass).cpu().numpy())
 
 
 def anchors(shards: Shards, contig_N: Ints, position_N: Ints) -> Ints:
