@@ -32,6 +32,7 @@ def config(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Confi
         ("genome.fa", lambda t: t + ">chr4\n", "genome", "contig has no sequence; found 'chr4'"),
         ("cells.tsv", lambda t: t.replace("\t", ","), "atlas", "must be separated by tabs, not by commas"),
         ("cells.tsv", lambda t: t.replace("NK", "Nk", 1), "atlas", "held-out cell type is not in the table; did you mean 'Nk'"),
+        ("cells.tsv", lambda t: t.replace("\n", "\tx\n").replace("\tx", "\tlab/site", 1), "atlas", "cells.tsv, line 1: name of the column is reserved; found 'lab/site'"),
         ("cells.tsv", lambda t: t.replace("\tnarrowPeak", "\tnarowPeak"), "peaks", "did you mean 'narrowPeak'"),
         ("cells.tsv", lambda t: t.replace("B.narrow", "B.narow"), "peaks", "B: B.narowPeak: no such file; did you mean 'B.narrowPeak'"),
         ("B.narrowPeak", lambda t: t.replace("chr", ""), "peaks", "B: B.narrowPeak, line 1: no contig is in the genome; did you mean 'chr1'"),

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from scipy.sparse import csr_matrix
 
+from genebert.atlas import RESERVED
 from genebert.consensus import RegionSettings
 from genebert.errors import InputError
 from genebert.reference import build_reference
@@ -486,6 +487,38 @@ def test_bad_columns(world: World, old: str, new: str, message: str) -> None:
     world.table.write_text(text.replace(old, new, 1))
     with pytest.raises(InputError, match=message):
         world()
+
+
+@pytest.mark.parametrize(
+    ("header", "kept"),
+    [
+        ("", []),  # a spreadsheet writes a last tab
+        ("\t", []),
+        ("\tdonor", ["donor"]),
+        ("index", ["index"]),
+        ("_index", None),
+        ("a/b", None),
+        ("donor\tdonor/site", None),
+        ("/x", None),
+        (".", None),
+        ("..", None),
+        ("a\0b", None),
+    ],
+)
+def test_further_columns_can_be_read_back_or_are_refused(
+    world: World, header: str, kept: list[str] | None
+) -> None:
+    """Whatever a table calls them: the stages that follow read the file only after the scan."""
+    values = "\t".join("x" for _ in header.split("\t"))
+    rows = [line.rpartition("\t")[0] for line in world.table.read_text().splitlines()]
+    lines = [f"{rows[0]}\t{header}", *(f"{row}\t{values}" for row in rows[1:])]
+    world.table.write_text("\n".join(lines) + "\n")
+    if kept is None:
+        with pytest.raises(InputError, match=r"line 1: name of the column is reserved; found"):
+            world()
+        return
+    obs = anndata.read_h5ad(world() / OUTPUTS["accessibility"]).obs
+    assert [*obs] == [*RESERVED, *kept]
 
 
 def test_files_out_of_step_with_the_table(world: World) -> None:

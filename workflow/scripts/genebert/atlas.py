@@ -7,7 +7,7 @@ peaks, a chain file where the peaks are of another assembly, and the splits. Goe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from genebert.tables import check_unique, read_rows
 
 # Columns that the stage ``regions`` itself gives to a cell type
 RESERVED = ("held_out", "n_peaks", "n_open", "score_source", "nearest_training", "nearest_jaccard")
+_NO_KEY = ("_index", ".", "..")  # names that a column of an .h5ad cannot have
 
 
 @dataclass(frozen=True)
@@ -161,14 +162,33 @@ def _grouped(table: str, files: Sequence[str]) -> tuple[list[dict[str, str]], di
     return rows, groups
 
 
+def extra_columns(header: Iterable[str], table: str) -> list[str]:
+    """Return the columns that are kept as metadata; those without a name (a last tab) are not.
+
+    Raises
+    ------
+    InputError
+        If one has a name that ``accessibility.h5ad`` gives to a column of its own, or that no
+        column of an ``.h5ad`` can have: it would be written, and could not be read.
+    """
+    columns = [name for name in header if name not in ("cell_type", "peaks", "format", "")]
+    for column in columns:
+        if column in (*RESERVED, *_NO_KEY) or "/" in column or "\0" in column:
+            raise InputError(
+                "name of the column is reserved",
+                file=table,
+                row=1,
+                found=column,
+                expected="another name, without '/' in it",
+            )
+    return columns
+
+
 def _extra(
     rows: Sequence[Mapping[str, str]], groups: Mapping[str, Sequence[int]], table: str
 ) -> pd.DataFrame:
     """Return the further columns of the table, one row a cell type."""
-    columns = [name for name in rows[0] if name not in ("cell_type", "peaks", "format")]
-    for column in columns:
-        if column in RESERVED:
-            raise InputError("name of the column is reserved", file=table, row=1, found=column)
+    columns = extra_columns(rows[0], table)
     joined = [
         {name: ",".join(sorted({rows[i][name] for i in members})) for name in columns}
         for members in groups.values()

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from genebert import layout
-from genebert.atlas import AtlasSettings
+from genebert.atlas import AtlasSettings, extra_columns
 from genebert.atlas_tables import Outline, outline
 from genebert.checks import labels
 from genebert.checks.finding import Finding
@@ -324,6 +324,7 @@ class Data:
         try:
             files = layout.cell_type_peaks(self.config)
             rows = read_rows(path, ("cell_type", "peaks", "format"), names=("cell_type",))
+            extra_columns(rows[0], path)
         except InputError as error:
             yield Finding("error", "atlas", str(error))
             return
