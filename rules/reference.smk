@@ -19,7 +19,7 @@ rule reference:
         runtime=runtime(60),
     params:
         splits=config["splits"],
-        name=config["genome"]["name"],
+        name=layout.assembly(config),
         version=version("reference"),
     message:
         "Compressing and indexing the reference genome"

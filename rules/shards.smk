@@ -1,19 +1,7 @@
 # Sharded tensors: each region once, with its sequence and motif row; cell types as lists of regions.
 
 
-SHARDS_HASH = layout.config_hash(
-    config,
-    (
-        "seed",
-        "genome",
-        "simulate",
-        "atlas",
-        "splits",
-        "regions",
-        "motifs",
-        "shards",
-    ),
-)
+SHARDS_HASH = layout.config_hash(layout.shards_settings(config), layout.SHARDS)
 
 
 rule shards:

@@ -17,7 +17,7 @@ STAGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "Inputs: downloads, atlases, genome",
         "From files of any provider to a checked genome and tables of peaks.",
         (
-            "checks", "fetch", "transfer", "listings", "provenance", "disk", "reference",
+            "checks", "fetch", "transfer", "listings", "provenance", "disk", "builds", "reference",
             "genome", "atlas", "atlas_formats", "atlas_tables", "pseudobulk", "liftover",
             "replicates",
         ),

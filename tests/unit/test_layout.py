@@ -218,6 +218,76 @@ def test_hash_sees_only_its_blocks(config):
     assert layout.config_hash(config, ("regions", "splits")) != before
 
 
+def with_change(config, key, value):
+    """Return a copy of a configuration with one key, written as block.key, set."""
+    block, _, name = key.partition(".")
+    return {**config, block: {**config[block], name: value}}
+
+
+def shards_hash(config):
+    return layout.config_hash(layout.shards_settings(config), layout.SHARDS)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "changes"),
+    [
+        ("genome.gtf", "genes.gtf", False),
+        ("genome.name", "mine", False),
+        ("simulate.contigs", ["chr9"], False),
+        ("simulate.regions_per_mb", 7, False),
+        ("motifs.chunks", 9, False),
+        ("atlas.min_cells", 9, False),
+        ("atlas.layer", "counts", False),
+        ("effort.pretrain_steps", 9, False),
+        ("genome.fasta", "other.fa", True),
+        ("genome.blacklist", "black.bed", True),
+        ("splits.test", ["chr9"], True),
+        ("motifs.p_value", 1e-5, True),
+        ("regions.width", 200, True),
+        ("atlas.min_replicates", 2, True),
+        ("atlas.chain", "a.chain", True),
+        ("shards.flank", 8, True),
+    ],
+)
+def test_shards_are_known_by_what_they_depend_on(config, key, value, changes):
+    config["genome"] |= {"source": "files", "name": "x", "gtf": ""}
+    before = shards_hash(config)
+    assert (shards_hash(with_change(config, key, value)) != before) == changes
+
+
+@pytest.mark.parametrize(
+    ("format", "key", "value"),
+    [("h5ad", "min_cells", 9), ("h5ad", "layer", "counts"), ("mtx", "names", "names.txt")],
+)
+def test_keys_of_one_format_count_for_it_alone(config, format, key, value):
+    config["genome"]["source"] = "files"
+    for other in ("table", "long", "descartes", "h5ad", "mtx"):
+        config["atlas"]["format"] = other
+        before = shards_hash(config)
+        changed = shards_hash(with_change(config, f"atlas.{key}", value))
+        assert (changed != before) == (other == format), other
+
+
+def test_a_simulated_genome_is_known_by_all_of_its_blocks(config):
+    before = shards_hash(config)
+    assert before == layout.config_hash(config, layout.SHARDS)
+    assert shards_hash(with_change(config, "simulate.regions_per_mb", 7)) != before
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "passed"),
+    [
+        ("files", "mine", ""),
+        ("files", "hg38", "hg38"),
+        ("files", "GRCm39", "GRCm39"),
+        ("simulated", "sim1", "sim1"),
+    ],
+)
+def test_only_a_known_assembly_is_compared_with_the_genome(config, source, name, passed):
+    config["genome"] |= {"source": source, "name": name}
+    assert layout.assembly(config) == passed
+
+
 def test_cell_type_table_errors(config, tmp_path):
     config["genome"]["source"] = "files"
     table = tmp_path / "cells.tsv"

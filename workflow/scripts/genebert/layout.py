@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from genebert.builds import lengths_of
 from genebert.errors import InputError, nearest
 from genebert.tables import check_unique, read_rows
 
@@ -42,6 +43,11 @@ FITTING = (  # keys of `effort` that fine-tuning and the models beside it read
 )
 TASKS = ("promoter", "tfbs", "disease", "splicing", "accessibility")
 CONVERTED = ("descartes", "h5ad", "mtx")  # atlas formats that become a long table first
+SHARDS = ("seed", "genome", "simulate", "atlas", "splits", "regions", "motifs", "shards")
+ATLAS_READS = {  # keys of `atlas` that one format alone reads
+    "h5ad": ("cell_type_column", "layer", "min_cells", "min_fraction", "min_cells_per_type"),
+    "mtx": ("peaks", "names"),
+}
 ATLAS_FILES = ("cell_types", "chain", "peaks", "names")  # keys of `atlas` that name files
 # table of cell types or ChIP-seq sets -> the row of the manifest with the provider's own listing
 LISTINGS = {
@@ -82,6 +88,38 @@ def config_hash(config: Config, blocks: Sequence[str]) -> str:
     """Return 16 hex digits of the SHA-256 of some blocks of the configuration."""
     text = json.dumps({key: config.get(key) for key in blocks}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def shards_settings(config: Config) -> dict[str, Any]:
+    """Return what of the configuration the shards depend on, which they are known by.
+
+    Not what is read after them (``genome.gtf``) or for captions (``genome.name``), how the scan is
+    scattered, nor keys of another source or of another format of the atlas. All blocks, where the
+    genome is simulated: it is made of them.
+    """
+    read = {key: config.get(key) for key in SHARDS}
+    if is_simulated(config):
+        return read
+    del read["simulate"]
+    others = {
+        key
+        for kind, keys in ATLAS_READS.items()
+        if kind != config["atlas"]["format"]
+        for key in keys
+    }
+    unread = {"genome": {"gtf", "name"}, "atlas": others, "motifs": {"chunks"}}
+    for block, keys in unread.items():
+        read[block] = {key: value for key, value in config[block].items() if key not in keys}
+    return read
+
+
+def assembly(config: Config) -> str:
+    """Return the name of the assembly where a FASTA is compared with it, else an empty string.
+
+    Any other name is for captions alone; a simulated genome is made again under another name.
+    """
+    name = str(config["genome"]["name"])
+    return name if is_simulated(config) or lengths_of(name) else ""
 
 
 def source(config: Config, value: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 import pyfaidx
 import pysam
 
+from genebert.builds import BUILDS, lengths_of
 from genebert.errors import InputError
 from genebert.genome import IUPAC
 from genebert.lines import numbered_lines
@@ -28,14 +29,6 @@ log = logging.getLogger("genebert")
 LINE = 60  # bases per line of the written FASTA
 CHUNK = LINE << 14  # bases checked and written at a time
 _KNOWN = b"ACGTacgt"
-# Lengths that tell assemblies apart (UCSC chromInfo of each assembly).
-BUILDS: dict[str, dict[str, int]] = {
-    "hg19": {"chr1": 249250621, "chr2": 243199373, "chrX": 155270560},
-    "hg38": {"chr1": 248956422, "chr2": 242193529, "chrX": 156040895},
-    "mm10": {"chr1": 195471971, "chr2": 182113224, "chrX": 171031299},
-    "mm39": {"chr1": 195154279, "chr2": 181755017, "chrX": 169476592},
-}
-_ALIASES = {"GRCh37": "hg19", "GRCh38": "hg38", "GRCm38": "mm10", "GRCm39": "mm39"}
 
 
 @dataclass
@@ -154,7 +147,7 @@ def check_build(name: str, lengths: Mapping[str, int], *, file: str | Path) -> N
 
     Only names of known assemblies (hg19, GRCh38, ...) are checked; any other name is free.
     """
-    expected = BUILDS.get(_ALIASES.get(name, name))
+    expected = lengths_of(name)
     if expected is None:
         return
     for contig, length in expected.items():

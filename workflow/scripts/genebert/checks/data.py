@@ -19,6 +19,7 @@ import pandas as pd
 from genebert import layout
 from genebert.atlas import AtlasSettings, extra_columns
 from genebert.atlas_tables import Outline, outline
+from genebert.builds import BUILDS
 from genebert.checks import labels
 from genebert.checks.finding import Finding
 from genebert.checks.peaks import open_regions, windows
@@ -32,7 +33,7 @@ from genebert.motif_files import Motif, read_motifs
 from genebert.motifs import MotifSet, read_clusters
 from genebert.peaks import Peaks, read_atlas, read_peaks
 from genebert.progress import Progress
-from genebert.reference import BUILDS, check_build
+from genebert.reference import check_build
 from genebert.regions import read_blacklist
 from genebert.splits import SPLITS, Splits
 from genebert.tables import read_rows
