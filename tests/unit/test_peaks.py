@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from genebert import lines as blocks
 from genebert.errors import InputError
 from genebert.peaks import Peaks, read_atlas, read_peaks, strengths
 
@@ -163,6 +164,25 @@ def test_constant_signal_falls_back_to_score(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dots", ["chr1\t1\t5\t.\t.", "chr1\t1\t5\tname"])
 def test_no_score(tmp_path: Path, dots: str) -> None:
     assert read_peaks(write(tmp_path, dots), "bed", CONTIGS).score_source == "missing"
+
+
+@pytest.mark.parametrize("short", ["chr1\t1\t2", "chr1\t1\t2\tname"])
+@pytest.mark.parametrize("place", [0, 1, 23, 39])
+@pytest.mark.parametrize("block", [60, 1 << 20])
+def test_a_line_without_the_score_that_others_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int, place: int, short: str
+) -> None:
+    """It is named: without a word, all peaks of the cell type would count alike."""
+    monkeypatch.setattr(blocks, "FIRST_BLOCK", block)
+    monkeypatch.setattr(blocks, "BLOCK", block)
+    lines = [f"chr1\t{i}\t{i + 5}\tp\t{i}" for i in range(40)]
+    lines[place] = short
+    message = rf"line {place + 1}: score is missing in this line; expected column 5 in every line"
+    with pytest.raises(InputError, match=message):
+        read_peaks(write(tmp_path, *lines), "bed", CONTIGS)
+    for text in (".", "0"):  # of which no strength is made anyway
+        same = [line if line == short else line.rpartition("\t")[0] + f"\t{text}" for line in lines]
+        assert read_peaks(write(tmp_path, *same), "bed", CONTIGS).score_source == "missing"
 
 
 def test_strengths_are_rank_percentiles() -> None:

@@ -70,6 +70,8 @@ class Columns:
     cell_type : int[N], index into ``cell_types``; empty where the file names none.
     scores : {name: float64[N]}; NaN where missing, see ``NOT_A_NUMBER`` and ``NOT_FINITE``; only
         the columns that every line has.
+    lacking : {name: line number} of scores that some lines have, and not all the same one: the
+        first line that has none.
     unknown, cell_types : names, in the order in which they appear.
     headers : number of lines with column names that were skipped.
     """
@@ -81,6 +83,7 @@ class Columns:
     offset: NDArray[Any]
     cell_type: NDArray[Any]
     scores: Mapping[str, NDArray[np.float64]]
+    lacking: Mapping[str, int] = field(default_factory=dict)
     unknown: Sequence[str] = ()
     cell_types: Sequence[str] = ()
     headers: int = 0
@@ -202,7 +205,8 @@ class _Reader:
         self.contigs = {name: i for i, name in enumerate(contigs)}
         self.unknown: dict[str, int] = {}
         self.cells: dict[str, int] = {}
-        self.lacking: set[str] = set()  # scores that some line does not have
+        self.lacking: dict[str, int] = {}  # scores that some line does not have: the first one
+        self.given: dict[str, tuple[float, float]] = {}  # their lowest and highest where there
         self.headers = self.count = 0
         self.parts: list[_Part] = []
 
@@ -222,9 +226,14 @@ class _Reader:
             setattr(part, name, _small(np.asarray(getattr(part, name), dtype=np.int64)))
         part.contig = np.asarray(part.contig, dtype=np.int32)
         part.cell_type = np.asarray(part.cell_type, dtype=np.int32)
+        part.scores = {k: np.asarray(v, dtype=np.float64) for k, v in part.scores.items()}
+        for name, values in part.scores.items():
+            present = values[~np.isnan(values)]
+            if len(present):
+                low, high = self.given.get(name, (present[0], present[0]))
+                self.given[name] = min(low, present.min()), max(high, present.max())
         for name in self.lacking:
             part.scores.pop(name, None)
-        part.scores = {k: np.asarray(v, dtype=np.float64) for k, v in part.scores.items()}
         self.count += len(part.row)
         self.parts.append(part)
 
@@ -294,7 +303,7 @@ class _Reader:
                 if place < len(fields):
                     part.scores[name].append(_score(fields[place]))
                 else:
-                    self.lacking.add(name)
+                    self.lacking.setdefault(name, row)
         self.add(part)
 
     def parsed(self, block: bytes) -> dict[int, Any] | None:
@@ -364,7 +373,7 @@ class _Reader:
         part.offset = column[at.summit].to_numpy() if at.summit >= 0 else np.full(len(start), -1)
         for name, place in at.scores.items():
             if place not in column:
-                self.lacking.add(name)
+                self.lacking.setdefault(name, number)
                 continue
             values = column[place].to_numpy(zero_copy_only=False)
             given = column[place].is_valid().to_numpy(zero_copy_only=False)
@@ -392,6 +401,11 @@ class _Reader:
             offset=join("offset"),
             cell_type=join("cell_type"),
             scores=scores,
+            lacking={
+                name: row
+                for name, row in self.lacking.items()
+                if name in self.given and self.given[name][0] < self.given[name][1]
+            },
             unknown=list(self.unknown),
             cell_types=list(self.cells),
             headers=self.headers,

@@ -83,6 +83,14 @@ def _score(
     columns: Columns, places: Mapping[str, int], path: str | Path
 ) -> tuple[str, NDArray[np.float64] | None]:
     """Return the first score column that varies, as (name, float[N]), or ('missing', None)."""
+    for name, row in columns.lacking.items():
+        raise InputError(
+            f"{name} is missing in this line",
+            file=path,
+            row=row,
+            expected=f"column {places[name] + 1} in every line, or in none; "
+            "cut -f 1-3 leaves scores out",
+        )
     for name, values in columns.scores.items():
         missing = np.isnan(values)
         if missing.all():
@@ -229,8 +237,9 @@ def read_peaks(
     ------
     InputError
         If the format is unknown, the file cannot be read or holds no peaks, a line has too few
-        columns, is empty (start >= end), negative, not numeric or beyond its contig, a summit
-        lies outside its peak, or the contigs are those of another assembly.
+        columns or lacks the score that others have, is empty (start >= end), negative, not numeric
+        or beyond its contig, a summit lies outside its peak, or the contigs are those of another
+        assembly.
     """
     if format not in FORMATS:
         raise InputError(
