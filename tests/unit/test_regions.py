@@ -459,6 +459,27 @@ def test_bad_peaks(world: World, peaks: dict[str, list[tuple[Any, ...]]], messag
 
 
 @pytest.mark.parametrize(
+    ("peaks", "reasons"),
+    [
+        ({"B": [("chr1", 2500, 2600, 1, 50)], "NK": [("chrM", 100, 300, 1, 99)]}, "no_split 2"),
+        ({"B": [("chr2", 0, 60, 1, 49)], "NK": [("chr3", 960, 1000, 1, 39)]}, "contig_edge 2"),
+        ({"B": [("chr2", 1800, 1900, 1, 50)], "NK": [("chr2", 1850, 1950, 1, 50)]}, "blacklist 2"),
+        (
+            {"B": [("chr2", 0, 60, 1, 49)], "NK": [("chr2", 1500, 1600, 1, 50)]},
+            "contig_edge 1, n_f",
+        ),
+    ],
+)
+def test_no_peak_is_left(
+    world: World, peaks: dict[str, list[tuple[Any, ...]]], reasons: str
+) -> None:
+    world.write(peaks)
+    with pytest.raises(InputError, match=f"cell_types.tsv: no peak is left; found '{reasons}"):
+        world()
+    assert not list((world.folder / "out").iterdir())
+
+
+@pytest.mark.parametrize(
     ("line", "message"),
     [
         ("B\tB.narrowPeak\tnarrowPeak\tx", "line 5: row repeats line 2; found 'B B.narr"),

@@ -356,8 +356,8 @@ def build_regions(
     Raises
     ------
     InputError
-        See :func:`load_atlas`, :func:`read_blacklist` and :class:`RegionSettings`; also if a
-        split has no region or a cell type no open one.
+        See :func:`load_atlas`, :func:`read_blacklist` and :class:`RegionSettings`; also if no
+        region is left at all, a split has none, or a cell type no open one.
     """
     options = RegionSettings.from_config(settings)
     wanted = Splits.from_config(splits)
@@ -413,6 +413,14 @@ def build_regions(
         counts[by_name] += counted
         parts.append(region_columns(sequence, contig, selected, wanted, options.width))
     frame = pd.concat(parts, ignore_index=True)
+    if frame.empty:
+        dropped = zip(REASONS, counts.sum(axis=0).tolist(), strict=True)
+        raise InputError(
+            "no peak is left",
+            file=cell_types,
+            found=", ".join(f"{reason} {count}" for reason, count in dropped if count),
+            expected="peaks in the intervals of the splits, off the blacklist and contig edges",
+        )
     matrix = openness(cells, frame, list(lengths), options.open_tolerance)
     frame["region"] = np.arange(len(frame))
     frame["n_cell_types"] = matrix.getnnz(axis=0)
