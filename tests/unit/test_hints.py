@@ -10,8 +10,10 @@ import pytest
 
 from genebert import hints
 from genebert.errors import InputError
+from genebert.layout import LONG_TABLE
 from genebert.lines import line_blocks, text_lines
-from genebert.peaks import read_peaks
+from genebert.peaks import Peaks, read_atlas, read_peaks
+from genebert.regions import read_blacklist
 from genebert.splits import Splits
 from genebert.tables import read_rows
 
@@ -151,6 +153,66 @@ def test_names_with_and_without_chr(tmp_path: Path) -> None:
     splits = Splits.from_config({"train": ["1"], "valid": ["2"], "test": ["3"]})
     with pytest.raises(InputError, match="contig of split train .* did you mean 'chr1'"):
         splits.check_contigs(CONTIGS, file="genome")
+
+
+BED_TEXT = "#build\ntrack name=x\n\n{0}1\t100\t200\n{0}2\t5\t9\n"
+LONG_TEXT = "cell_type\tstart\tcontig\tend\nB\t100\t{0}1\t200\nB\t5\t{0}2\t9\n"
+
+
+def run_hint(error: str, path: Path) -> Path:
+    """Do what a message says with IN and OUT, in the shell."""
+    command = error.split("before its names: ")[1].partition(" OUT")[0] + " OUT"
+    out = path.with_name("out.txt")
+    subprocess.run(
+        command.replace(" IN ", f" {path} ").replace("OUT", str(out)), shell=True, check=True
+    )
+    return out
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize(("prefix", "known"), [("", CONTIGS), ("chr", BARE)])
+@pytest.mark.parametrize("kind", ["bed", "long"])
+def test_the_command_of_the_message_mends_the_file(
+    tmp_path: Path, kind: str, prefix: str, known: dict[str, int], zipped: bool
+) -> None:
+    path = tmp_path / ("peaks.gz" if zipped else "peaks")
+    text = {"bed": BED_TEXT, "long": LONG_TEXT}[kind].format(prefix)
+    path.write_bytes(gzip.compress(text.encode()) if zipped else text.encode())
+
+    def read(file: Path) -> Peaks:
+        return read_peaks(file, "bed", known) if kind == "bed" else read_atlas(file, known)["B"]
+
+    with pytest.raises(InputError, match="no contig is in the genome; did you mean") as error:
+        read(path)
+    found = read(run_hint(str(error.value), path))
+    assert found.contig.tolist() == [0, 1]
+    assert found.start.tolist() == [100, 5]
+
+
+@pytest.mark.parametrize("known", [CONTIGS, BARE])
+def test_the_command_mends_a_zipped_blacklist(tmp_path: Path, known: dict[str, int]) -> None:
+    path = tmp_path / "blacklist.bed.gz"
+    path.write_bytes(gzip.compress(BED_TEXT.format("" if known is CONTIGS else "chr").encode()))
+    with pytest.raises(InputError, match="gunzip -c IN") as error:
+        read_blacklist(path, known)
+    assert [*read_blacklist(run_hint(str(error.value), path), known)[0]] == [*known][:2]
+
+
+@pytest.mark.parametrize("known", [CONTIGS, BARE])
+def test_a_table_that_the_run_made_is_not_to_be_edited(
+    tmp_path: Path, known: dict[str, int]
+) -> None:
+    path = tmp_path / LONG_TABLE
+    path.parent.mkdir(parents=True)
+    text = LONG_TEXT.format("" if known is CONTIGS else "chr")
+    path.write_bytes(gzip.compress(text.encode()))
+    with pytest.raises(InputError, match=r"rename the contigs in atlas\.cell_types") as error:
+        read_atlas(path, known)
+    assert " IN " not in str(error.value)
+    assert f"did you mean {next(iter(known))!r}?" in str(error.value)
+    path.write_bytes(gzip.compress(LONG_TEXT.format("scaffold_").encode()))
+    with pytest.raises(InputError, match="no contig is in the genome; other assembly"):
+        read_atlas(path, known)
 
 
 def test_another_assembly_without_a_twin() -> None:

@@ -126,17 +126,48 @@ def contig_hint(contig: str, known: Iterable[str], key: str = "") -> str:
     return f"; did you mean {twin!r}?" + (f" ({key})" if key and twin.endswith(contig) else "")
 
 
-def prefix_hint(contig: str, known: Iterable[str]) -> str:
-    """Return how to rename the contigs of a whole text file whose names differ by ``chr``."""
+def prefix_hint(
+    contig: str, known: Iterable[str], path: str | PathLike[str] | None = None, *, column: int = 0
+) -> str:
+    """Return how to rename the contigs of a whole text file whose names differ by ``chr``.
+
+    Parameters
+    ----------
+    path : the file, which may be gzipped: then its text is sent through the command.
+    column : 0 for BED and GTF, whose lines begin with the contig; else the column of a
+        tab-separated table with a header, from 1.
+    """
     twin = contig_twin(contig, known)
-    if not twin:
-        return "; other assembly?"
-    how = ""
+    add, cut, how = """awk '!/^(#|track|browser|$)/ {$0 = "chr" $0} 1'""", "sed 's/^chr//'", ""
+    if column:
+        rows = r"""awk 'BEGIN{FS=OFS="\t"} NR>1"""
+        add = f"""{rows}{{${column}="chr"${column}}} 1'"""
+        cut = f"""{rows}{{sub(/^chr/, "", ${column})}} 1'"""
     if twin == f"chr{contig}":
-        how = (
-            " (the genome has 'chr' before its names:"
-            """ awk '!/^(#|track|browser|$)/ {$0 = "chr" $0} 1' IN > OUT adds it)"""
-        )
-    elif contig == f"chr{twin}":
-        how = " (the genome has no 'chr' before its names: sed 's/^chr//' IN > OUT takes it away)"
-    return f"; did you mean {twin!r}?{how}"
+        how = f" (the genome has 'chr' before its names: {_command(add, path)} adds it)"
+    elif twin and contig == f"chr{twin}":
+        how = f" (the genome has no 'chr' before its names: {_command(cut, path)} takes it away)"
+    return _twin_hint(twin, how)
+
+
+def made_table_hint(contig: str, known: Iterable[str]) -> str:
+    """Return as :func:`prefix_hint` where contigs differ in a table that the run itself made."""
+    how = (
+        " (the run makes this table: rename the contigs in atlas.cell_types, in the var_names of"
+        " an .h5ad; of a matrix in atlas.peaks)"
+    )
+    return _twin_hint(contig_twin(contig, known), how)
+
+
+def _twin_hint(twin: str, how: str) -> str:
+    return f"; did you mean {twin!r}?{how}" if twin else "; other assembly?"
+
+
+def _command(program: str, path: str | PathLike[str] | None) -> str:
+    """Return the command that sends a file, which may be gzipped, through a program."""
+    try:
+        with open(path or "", "rb") as handle:
+            zipped = handle.read(2) == b"\x1f\x8b"
+    except OSError:
+        zipped = False
+    return f"gunzip -c IN | {program} > OUT" if zipped else f"{program} IN > OUT"

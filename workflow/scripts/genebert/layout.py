@@ -43,6 +43,7 @@ FITTING = (  # keys of `effort` that fine-tuning and the models beside it read
 )
 TASKS = ("promoter", "tfbs", "disease", "splicing", "accessibility")
 CONVERTED = ("descartes", "h5ad", "mtx")  # atlas formats that become a long table first
+LONG_TABLE = "results/atlas/peaks.tsv.gz"  # that table
 SHARDS = ("seed", "genome", "simulate", "atlas", "splits", "regions", "motifs", "shards")
 ATLAS_READS = {  # keys of `atlas` that one format alone reads
     "h5ad": ("cell_type_column", "layer", "min_cells", "min_fraction", "min_cells_per_type"),
@@ -169,7 +170,7 @@ def is_converted(config: Config) -> bool:
 def atlas_table(config: Config) -> str:
     """Return the table that the regions are made from: of peak files, or of all peaks."""
     if is_converted(config):
-        return "results/atlas/peaks.tsv.gz"
+        return LONG_TABLE
     return source(config, config["atlas"]["cell_types"])
 
 

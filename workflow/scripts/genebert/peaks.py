@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from genebert.errors import InputError, nearest
-from genebert.hints import prefix_hint, separator
+from genebert.hints import made_table_hint, prefix_hint, separator
+from genebert.layout import LONG_TABLE
 from genebert.lines import text_lines
 from genebert.peak_lines import NOT_A_NUMBER, NOT_FINITE, Columns, Fields, read_columns, text_at
 from genebert.tables import check_header, safe_name
@@ -116,14 +117,20 @@ def _check_contigs(
     contigs: Mapping[str, int],
     path: str | Path,
     limit: float,
+    column: int,
 ) -> None:
     """Raise if no contig, or more than a share of ``limit`` of the peaks, is in the genome."""
     share = 1 - known.mean()
     if share <= limit:
         return
     first = dict.fromkeys((-1 - columns.contig[~known]).tolist())
+    name = columns.unknown[next(iter(first))]
+    made = str(path).endswith(LONG_TABLE)
+    hint = (
+        made_table_hint(name, contigs) if made else prefix_hint(name, contigs, path, column=column)
+    )
     what = (
-        "no contig is in the genome" + prefix_hint(columns.unknown[next(iter(first))], contigs)
+        f"no contig is in the genome{hint}"
         if not known.any()
         else f"{share:.0%} of the peaks lie on contigs that are not in the genome"
     )
@@ -171,12 +178,16 @@ def _assemble(
     contigs: Mapping[str, int],
     path: str | Path,
     max_unknown: float,
+    column: int = 0,
 ) -> Peaks:
-    """Check the peaks of one cell type against the genome and turn them into :class:`Peaks`."""
+    """Check the peaks of one cell type against the genome and turn them into :class:`Peaks`.
+
+    ``column`` is that of the contig in a table with a header, from 1; 0 in a BED.
+    """
     if not len(columns):
         raise InputError("holds no peaks", file=path)
     known = columns.contig >= 0
-    _check_contigs(columns, known, contigs, path, max_unknown)
+    _check_contigs(columns, known, contigs, path, max_unknown, column)
     _check_places(columns, known, contigs, path)
     source, score = _score(columns, places, path)
     start, end, offset = (v.astype(np.int64) for v in (columns.start, columns.end, columns.offset))
@@ -317,5 +328,5 @@ def read_atlas(
     for name in sorted(names):
         code = columns.cell_types.index(names[name])
         here = columns.take(order[bounds[code] : bounds[code + 1]])
-        found[name] = _assemble(here, fields.scores, contigs, path, max_unknown)
+        found[name] = _assemble(here, fields.scores, contigs, path, max_unknown, contig + 1)
     return found

@@ -81,7 +81,7 @@ def read_blacklist(
     known = listed.contig >= 0
     if len(listed) and not known.any():
         raise InputError(
-            "no contig is in the genome" + prefix_hint(listed.unknown[0], contigs),
+            "no contig is in the genome" + prefix_hint(listed.unknown[0], contigs, path),
             file=path,
             found=", ".join(sorted(listed.unknown)[:3]),
             expected=f"contigs such as {', '.join(list(contigs)[:3])}",

@@ -85,7 +85,7 @@ def known_contig(
             return
         first = min(first or contig, contig)
     if first:
-        hint = contig_hint(first, lengths, how) if how else prefix_hint(first, lengths)
+        hint = contig_hint(first, lengths, how) if how else prefix_hint(first, lengths, path)
         raise InputError(
             "no contig of this file is in the genome" + hint,
             file=path,

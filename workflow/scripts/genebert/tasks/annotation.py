@@ -99,7 +99,7 @@ def keep_known_contigs(
     if len(frame) and not known.any():
         name = str(frame["contig"].iloc[0])
         raise InputError(
-            "no contig of this file is in the genome" + prefix_hint(name, lengths),
+            "no contig of this file is in the genome" + prefix_hint(name, lengths, file),
             file=file,
             found=name,
             expected=", ".join(list(lengths)[:5]),
