@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from genebert import downloads
 from genebert.errors import InputError
+from genebert.fetch import fetch
 
 
 def test_files_of_a_dataset_are_used(config):
@@ -68,6 +71,50 @@ def test_own_manifest_replaces_rows(tmp_path):
     own.write_text(own.read_text() * 1 + "b\t3\t/mirror/c" + "\t" * 6 + "\n")
     with pytest.raises(InputError, match="line 3: row repeats line 2"):
         downloads.manifest_rows({"manifest": str(own)}, shipped)
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+@pytest.mark.parametrize(
+    ("url", "mirror"),
+    [
+        ("copies/b.bed", ""),
+        ("./copies/b.bed", ""),
+        ("$COPIES/b.bed", ""),
+        ("none.bed", "${COPIES}/b.bed"),
+        ("none.bed", "$ABSOLUTE/b.bed"),
+        ("copies/$$5.bed", ""),
+    ],
+)
+def test_paths_of_an_own_manifest_start_at_it(tmp_path, monkeypatch, url, mirror, absolute):
+    """The plan and the job run in the working directory, the table and its files lie below it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COPIES", "copies")
+    monkeypatch.setenv("ABSOLUTE", str(tmp_path / "sub/copies"))
+    folder = tmp_path / "sub/copies"
+    folder.mkdir(parents=True)
+    for name in ("b.bed", "$5.bed"):
+        (folder / name).write_text("chr1\t1\t5\n")
+    own = tmp_path / "sub/own.tsv" if absolute else Path("sub/own.tsv")
+    own.write_text("\t".join(downloads.MANIFEST) + f"\nb\t1\t{url}\t{mirror}" + "\t" * 5 + "\n")
+    (tmp_path / "manifest.tsv").write_text("\t".join(downloads.MANIFEST) + "\na" + "\t" * 8 + "\n")
+    rows = downloads.manifest_rows({"manifest": str(own)}, tmp_path / "manifest.tsv")
+    (row,) = [row for row in rows if row["name"] == "b"]
+    monkeypatch.delenv("COPIES")  # a job on another node may not have it
+    fetch(
+        file="b", provenance="b.json", row=row, checksums="none.tsv", part_directory="parts", retries=0
+    )  # fmt: skip
+    assert Path("b").read_text() == "chr1\t1\t5\n"
+
+
+def test_addresses_of_an_own_manifest_stay_as_they_are(tmp_path):
+    own = tmp_path / "own.tsv"
+    table = "\t".join(downloads.MANIFEST) + "\nb\t1\t{}" + "\t" * 6 + "\n"
+    own.write_text(table.format("https://example.org/$NONE/b"))
+    (row,) = downloads.manifest_rows({"manifest": str(own)}, own)
+    assert row["url"] == "https://example.org/$NONE/b"
+    own.write_text(table.format("$NONE/b"))
+    with pytest.raises(InputError, match="own.tsv, line 2: environment variable 'NONE' is not set"):
+        downloads.manifest_rows({"manifest": str(own)}, own)
 
 
 def test_every_source_of_the_shipped_manifest_says_what_a_user_needs(root):

@@ -10,6 +10,7 @@ import functools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from genebert.errors import InputError, nearest
 from genebert.hints import similar_file
@@ -24,19 +25,39 @@ from genebert.layout import (
     is_simulated,
     source,
 )
-from genebert.tables import check_unique, read_rows
+from genebert.tables import check_unique, expand_path, read_rows
 
 MANIFEST = ("name", "version", "url", "mirror_url", "md5", "sha256", "bytes", "licence", "used_by")
 
 
 def manifest_rows(config: Config, path: str | Path) -> list[dict[str, str]]:
-    """Return the manifest at ``path``; rows of the user's own replace their namesakes."""
+    """Return the manifest at ``path``; rows of the user's own replace their namesakes.
+
+    As in every table of the user's, relative paths (of copies on disk) start at the table.
+
+    Raises
+    ------
+    InputError
+        If a table is missing or malformed, a name repeated, or the variable of a path not set.
+    """
     rows: dict[str, dict[str, str]] = {}
-    for file in (path, *filter(None, [config.get("manifest")])):
+    own = config.get("manifest")
+    for file in (path, *filter(None, [own])):
         listed = read_rows(file, MANIFEST, names=("name",))
         check_unique(listed, ("name",), file)
+        if file == own:
+            for number, row in enumerate(listed, start=2):
+                row |= {key: _beside(file, number, row[key]) for key in ("url", "mirror_url")}
         rows |= {row["name"]: row for row in listed}
     return list(rows.values())
+
+
+def _beside(table: str, number: int, value: str) -> str:
+    """Return a source of a row with a relative path taken from the folder of the table."""
+    if not value or urlsplit(value).scheme:
+        return value
+    path = os.path.join(os.path.dirname(table), expand_path(value, file=table, row=number))
+    return path.replace("$", "$$")  # the job expands it again
 
 
 def resource_row(rows: Sequence[Mapping[str, str]], name: str, file: str) -> dict[str, str]:
