@@ -9,6 +9,7 @@ import pytest
 from genebert.atlas import Atlas, AtlasSettings, load_atlas
 from genebert.errors import InputError
 from genebert.splits import Splits
+from genebert.tables import read_rows
 
 CONTIGS = {"chr1": 10_000, "chr2": 10_000}
 SPLITS = {"train": ["chr1:0-5000"], "valid": ["chr1:5000-10000"], "test": ["chr2"]}
@@ -90,6 +91,28 @@ def test_resources_are_named_by_their_last_part(tmp_path: Path) -> None:
     )
     atlas = load_atlas(str(table), files, CONTIGS, Splits.from_config(SPLITS), 0.05)
     assert atlas.names == ["T", "B"]
+
+
+@pytest.mark.parametrize(
+    "value", ["$PLACE/T1.bed", "$SAMPLE.bed", "${SAMPLE}.bed", "$PLACE/${SAMPLE}.bed", "$WHOLE"]
+)
+def test_variables_of_paths_are_expanded_in_the_plan_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    write(tmp_path, ROWS[:2])
+    table = tmp_path / "own.tsv"
+    table.write_text(f"cell_type\tpeaks\tformat\nT\t{value}\tbed\nB\tB1.bed\tbed\n")
+    place, sample, whole = str(tmp_path), "T1", str(tmp_path / "T1.bed")
+    for name, text in {"PLACE": place, "SAMPLE": sample, "WHOLE": whole}.items():
+        monkeypatch.setenv(name, text)
+    files = [row["peaks"] for row in read_rows(table, ("peaks",), paths=("peaks",))]
+    for name in ("PLACE", "SAMPLE", "WHOLE"):
+        monkeypatch.delenv(name)  # a job on another node may not have them
+    splits = Splits.from_config(SPLITS)
+    assert load_atlas(str(table), files, CONTIGS, splits, 0.05).names == ["T", "B"]
+    for wrong in (files[:1], [*files, files[0]], [files[0], files[0]]):
+        with pytest.raises(ValueError, match="not those of the rows"):
+            load_atlas(str(table), wrong, CONTIGS, splits, 0.05)
 
 
 def test_peaks_are_lifted_before_they_are_merged(tmp_path: Path) -> None:

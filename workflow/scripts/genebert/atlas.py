@@ -153,8 +153,11 @@ def _grouped(table: str, files: Sequence[str]) -> tuple[list[dict[str, str]], di
     """Return the rows of the table of peak files and, by cell type, the numbers of its rows."""
     rows = read_rows(table, ["cell_type", "peaks", "format"], names=["cell_type"])
     check_unique(rows, ["cell_type", "peaks"], table)
-    listed = [Path(row["peaks"].removeprefix("resource:")).name for row in rows]
-    if listed != [Path(file).name for file in files]:
+    listed = [row["peaks"].removeprefix("resource:").rpartition("/")[2] for row in rows]
+    if len(rows) != len(files) or any(
+        "$" not in name and name != Path(file).name  # a variable is expanded in the plan alone
+        for name, file in zip(listed, files, strict=True)
+    ):
         raise ValueError(f"the peak files are not those of the rows of {table}, in order")
     groups: dict[str, list[int]] = {}
     for i, row in enumerate(rows):
