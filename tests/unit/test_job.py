@@ -159,6 +159,27 @@ def test_what_killed_jobs_have_left_is_deleted(snakemake, tmp_path):
     assert (elsewhere / "b.txt").exists()
 
 
+def test_outputs_of_a_machine_of_a_longer_name_stay(tmp_path, monkeypatch):
+    """On a shared disk, seen from `hpc`: the number in `hpc-304` is no process of this machine."""
+    child = subprocess.Popen([sys.executable, "-c", "pass"])
+    child.wait()
+    monkeypatch.setattr(socket, "gethostname", lambda: "hpc")
+    dead = tmp_path / f".part-hpc-{child.pid}-1"
+    others = [
+        f".part-hpc-{child.pid}-{child.pid}-1",  # of the machine hpc-NUMBER
+        f".part-my-hpc-{child.pid}-1",
+        f".part-hpc-{10**30}-1",
+        f".part-hpc-{child.pid}",
+        ".part-hpc-",
+    ]
+    for folder in (dead, *(tmp_path / name for name in others)):
+        folder.mkdir()
+        (folder / "b").write_text("half")
+    with job.outputs_in_place({"b": str(tmp_path / "b")}) as outputs:
+        Path(outputs["b"]).write_text("whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["b", *others])
+
+
 REPORT = """
 import json, os, subprocess, sys
 from types import SimpleNamespace

@@ -16,6 +16,7 @@ import contextlib
 import itertools
 import logging
 import os
+import re
 import shutil
 import socket
 import sys
@@ -66,15 +67,16 @@ def _part_directory(parent: Path, call: int) -> Path:
     What killed jobs of this machine have left is deleted: it could fill the disk.
     """
     stem = f".part-{socket.gethostname()}-"
-    for left in parent.glob(f"{stem}*"):
-        process = left.name.removeprefix(stem).partition("-")[0]
-        if process.isdecimal() and int(process) != os.getpid():
+    ours = re.compile(re.escape(stem) + r"([0-9]+)-[0-9]+")  # not those of a machine HOST-304
+    for left in parent.glob(".part-*"):
+        match = ours.fullmatch(left.name)
+        if match and int(match[1]) != os.getpid():
             try:
-                os.kill(int(process), 0)
+                os.kill(int(match[1]), 0)
             except ProcessLookupError:
                 shutil.rmtree(left, ignore_errors=True)
-            except PermissionError:
-                pass  # somebody else's, and alive
+            except (PermissionError, OverflowError):
+                pass  # somebody else's, and alive; or no number of a process
     return parent / f"{stem}{os.getpid()}-{call}"
 
 
