@@ -19,7 +19,13 @@ def test_parse():
     assert parse_interval("HLA*01", key="k").contig == "HLA*01"
 
 
-@pytest.mark.parametrize("text", ["chr1:5-5", "chr1:9-5", "chr1:a-b", "chr 1", ":1-2", "chr1:-5"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("chr1:5-5", "chr1:9-5", "chr1:a-b", "chr 1", ":1-2", "chr1:-5"),
+        *("chr1:,-,", "chr1:_-5", "chr1:1-_", "chr1:,1-5"),
+    ],
+)
 def test_bad_intervals(text):
     with pytest.raises(InputError):
         parse_interval(text, key="k")

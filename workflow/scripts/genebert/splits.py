@@ -18,7 +18,7 @@ from genebert.errors import InputError, nearest
 from genebert.hints import contig_hint
 
 SPLITS = ("train", "valid", "test")
-_INTERVAL = re.compile(r"(?P<contig>[^\s:]+)(?::(?P<start>[\d,_]+)-(?P<end>[\d,_]+))?\Z")
+_INTERVAL = re.compile(r"(?P<contig>[^\s:]+)(?::(?P<start>\d[\d,_]*)-(?P<end>\d[\d,_]*))?\Z")
 _WHOLE = np.iinfo(np.int64).max
 
 
