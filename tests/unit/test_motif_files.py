@@ -150,6 +150,26 @@ def test_hocomoco_of_log_odds_is_refused(tmp_path: Path) -> None:
         read_motifs(path, "hocomoco")
 
 
+HOMER = "\t6.049537\t-1782.996\t0\t9805.3,5781.0,3085.1,2715.0,0.00e+00\n"
+
+
+@pytest.mark.parametrize("format", ["hocomoco", "jaspar"])
+@pytest.mark.parametrize("end", [HOMER, "\t3.3775000000000004\n", "\t8\n", "\t1e1\n"])
+def test_homer_is_no_hocomoco(tmp_path: Path, format: str, end: str) -> None:
+    """Its consensus was taken for the name; four positions would be a JASPAR matrix, turned."""
+    text = (
+        f">ASTT\tELF1(ETS)/Jurkat-ELF1-ChIP-Seq(SRA014231)/Homer{end}" + "0.1\t0.2\t0.3\t0.4\n" * 4
+    )
+    with pytest.raises(InputError, match=r"line 1: is a HOMER motif file; found '>ASTT.*MEME"):
+        read_motifs(written(tmp_path, text), format)
+
+
+def test_a_second_name_is_not_taken_for_homer(tmp_path: Path) -> None:
+    text = ">MA1.1\tELF1\tthird\n" + "1\t2\t3\t4\n" * 4
+    for format in ("hocomoco", "jaspar"):
+        assert read_motifs(written(tmp_path, text), format)[0].name == "MA1.1"
+
+
 @pytest.mark.parametrize(
     ("release", "group"), [(2014, "fungi"), (2022, "nematodes"), (2026, "urochordates")]
 )

@@ -176,6 +176,21 @@ class _Lines:
         self.names[name] = self.at
         return name
 
+    def header(self, line: str) -> list[str]:
+        """Return the fields of a line ``>NAME ...`` if it is not one of HOMER.
+
+        HOMER writes ``>CONSENSUS``, a name and a threshold, separated by tabs, over rows that look
+        like those of HOCOMOCO: the consensus would be the name.
+        """
+        fields = line[1:].split("\t")
+        if len(fields) > 2 and re.fullmatch(r"-?\d+(\.\d*)?(e[+-]?\d+)?", fields[2].strip()):
+            raise self.error(
+                "is a HOMER motif file",
+                found=line[:60],
+                expected="MEME, JASPAR, or pcm of HOCOMOCO, where >NAME stands alone",
+            )
+        return line[1:].split()
+
     def numbers(self, text: str) -> list[float]:
         """Return the numbers of the line read last: finite and not negative."""
         fields = text.split()
@@ -259,7 +274,7 @@ def _read_jaspar(lines: _Lines) -> Iterator[Motif]:
             raise lines.error(
                 "is not a JASPAR motif file", found=line[:40], expected="a line >ID NAME"
             )
-        fields = line[1:].split()
+        fields = lines.header(line)
         name = lines.new_name(fields[0] if fields else "")
         start = lines.at
         rows: list[list[float]] = []
@@ -294,7 +309,7 @@ def _read_hocomoco(lines: _Lines) -> Iterator[Motif]:
             raise lines.error(
                 "is not a HOCOMOCO pcm file", found=line[:40], expected="a line >NAME"
             )
-        fields = line[1:].split()
+        fields = lines.header(line)
         name = lines.new_name(fields[0] if fields else "")
         start = lines.at
         rows: list[list[float]] = []
