@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from genebert import html
-from genebert.errors import InputError
+from genebert.errors import InputError, reading
 from genebert.evaluate import write_table
 from genebert.stages import STAGES, draw_stages, stage_of
 
@@ -106,11 +106,9 @@ def stage_notes(
     InputError
         If the index cannot be read.
     """
-    try:
+    with reading(index, "is no index of shards", KeyError, TypeError):
         counts = json.loads(Path(index).read_text(encoding="utf-8"))["counts"]
         found = {name: f"{counts[name]:,}" for name in ("cell_types", "regions", "motifs")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"is no index of shards ({error})", file=index) from None
     numbers = {
         "regions": f"{found['regions']} regions",
         "motifs": f"{found['motifs']} motifs",
@@ -199,12 +197,10 @@ def run_row(path: str) -> dict[str, Any]:
     InputError
         If it cannot be read.
     """
-    try:
+    with reading(path, "is no training log", KeyError, AttributeError):
         lines = Path(path).read_text(encoding="utf-8").splitlines()
         records = [json.loads(line) for line in lines if line.strip()]
         laps = [(r["step"], r["timing"]) for r in records if r.get("kind") == "train"]
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise InputError(f"is no training log ({error})", file=path) from None
     variant, seed = Path(path).parent.parent.name, Path(path).parent.name
     row: dict[str, Any] = {"variant": variant, "seed": seed.removeprefix("seed-")}
     seconds = sum(lap["seconds"] for _, lap in laps)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from genebert import html
-from genebert.errors import InputError
+from genebert.errors import InputError, reading
 from genebert.splits import SPLITS
 
 VERSION = 4
@@ -101,21 +101,19 @@ def data_pages(
 
 
 def _read_json(path: str) -> dict[str, Any]:
-    try:
+    with reading(path, "cannot be read"):
         found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot be read ({error})", file=path) from None
     if not isinstance(found, dict):
         raise InputError("not a JSON object", file=path)
     return found
 
 
 def _read_tsv(path: str) -> list[Fields]:
-    try:
-        with Path(path).open(newline="", encoding="utf-8") as handle:
-            return list(csv.DictReader(handle, delimiter="\t", quoting=csv.QUOTE_NONE))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read as a table ({error})", file=path) from None
+    with (
+        reading(path, "cannot be read as a table"),
+        Path(path).open(newline="", encoding="utf-8") as handle,
+    ):
+        return list(csv.DictReader(handle, delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
 def _listed(names: Sequence[Any]) -> str:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from genebert import cohort_models as cm
 from genebert import features, variant_context, variant_models, variant_scores
 from genebert.accessibility_head import AccessibilityModel, fit_accessibility, openness
-from genebert.errors import InputError
+from genebert.errors import InputError, reading
 from genebert.items import Job
 from genebert.layout import variant_of
 from genebert.tasks.dataset import read_dataset
@@ -410,11 +410,11 @@ def read_cohort(paths: Sequence[str], dataset: str) -> dict[str, NDArray[Any]]:
     """
     if len(paths) != 1:
         raise InputError("a cohort needs one cohort.npz", file=dataset, found=list(paths))
-    try:
-        with np.load(paths[0], allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
-        raise InputError(f"cannot be read as a cohort ({error})", file=paths[0]) from None
+    with (
+        reading(paths[0], "cannot be read as a cohort", KeyError, BadZipFile),
+        np.load(paths[0], allow_pickle=False) as file,
+    ):
+        return {name: file[name] for name in file.files}
 
 
 def cohort_designs(

@@ -7,7 +7,8 @@ file, the row, what was found and what was expected.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from os import PathLike
 
 
@@ -38,6 +39,24 @@ class InputError(ValueError):
         if expected is not None:
             text += f"; expected {expected}"
         super().__init__(" ".join(text.split()))
+
+
+@contextmanager
+def reading(path: str | PathLike[str], message: str, *also: type[Exception]) -> Iterator[None]:
+    """Within: a file that cannot be read raises :class:`InputError` ``MESSAGE (REASON)``.
+
+    Parameters
+    ----------
+    path, message : the file, and what is wrong with it.
+    also : what a bad file raises beside OSError and ValueError, such as KeyError.
+    """
+    bad: tuple[type[Exception], ...] = (OSError, ValueError, *also)
+    try:
+        yield
+    except InputError:
+        raise
+    except bad as error:
+        raise InputError(f"{message} ({error})", file=path) from None
 
 
 def closest(name: str, known: Iterable[str]) -> str:

@@ -47,7 +47,7 @@ from genebert.classifier import (
     sequence_inputs,
 )
 from genebert.context import least_alike
-from genebert.errors import InputError
+from genebert.errors import InputError, reading
 from genebert.items import Items, Job, Subset, is_collapsed, prediction_rows, selection_score
 from genebert.model import ModelConfig
 from genebert.pretrained import Pretrained
@@ -484,10 +484,8 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     setup_log(None)
     try:
-        try:
+        with reading(options.config, "cannot be read as JSON"):
             settings = json.loads(Path(options.config).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(f"cannot be read as JSON ({error})", file=options.config) from None
         predict(**settings)
     except InputError as error:
         log.error("%s", error)

@@ -26,7 +26,7 @@ from genebert.baselines import (
     standardise,
 )
 from genebert.classifier import Network, mean_probability, sequence_inputs
-from genebert.errors import InputError
+from genebert.errors import InputError, reading
 from genebert.finetune import Finetuning
 from genebert.interpret import Floats, Scorer
 from genebert.items import Job
@@ -75,10 +75,8 @@ def scorer(job: Job, fit: str) -> Scorer:
 
 def read_fit(path: str) -> dict[str, Any]:
     """Read ``fit.json``; raise :class:`InputError` if it is none."""
-    try:
+    with reading(path, "cannot be read as JSON"):
         record = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot be read as JSON ({error})", file=path) from None
     if not isinstance(record, dict) or not isinstance(record.get("chosen", {}), dict):
         raise InputError("is no description of a fit", file=path)
     return record

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from genebert.errors import InputError
+from genebert.errors import InputError, reading
 
 TEXT = (
     "task",
@@ -40,7 +40,7 @@ def read_frame(
     InputError
         If the table is missing or has other columns.
     """
-    try:
+    with reading(path, "cannot be read as a table"):
         header = pd.read_csv(path, sep="\t", nrows=0).columns
         if tuple(header) != tuple(columns):
             raise InputError("has other columns", file=path, row=1, found=" ".join(header))
@@ -49,10 +49,6 @@ def read_frame(
         table = pd.read_csv(
             path, sep="\t", na_values=["NA"], keep_default_na=False, usecols=wanted, dtype=text
         )
-    except InputError:
-        raise
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot be read as a table ({error})", file=path) from None
     return table.assign(**{name: table[name].fillna("") for name in text})
 
 

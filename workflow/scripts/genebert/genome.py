@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from genebert.errors import InputError
+from genebert.errors import InputError, reading
 
 N = 4
 IUPAC = b"ACGTRYSWKMBDHVNacgtryswkmbdhvn"  # letters of DNA; all but ACGT are read as N
@@ -89,10 +89,8 @@ class Genome:
         import pysam
 
         self.path = str(path)
-        try:
+        with reading(path, "cannot be read as an indexed FASTA"):
             self._fasta = pysam.FastaFile(self.path)
-        except (OSError, ValueError) as error:
-            raise InputError(f"cannot be read as an indexed FASTA ({error})", file=path) from None
         self.lengths: dict[str, int] = dict(
             zip(self._fasta.references, self._fasta.lengths, strict=True)
         )

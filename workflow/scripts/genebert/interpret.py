@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from genebert.errors import InputError
+from genebert.errors import InputError, reading
 from genebert.genome import N
 from genebert.items import Job
 from genebert.metrics import auroc, percentile_interval
@@ -247,10 +247,8 @@ def read_attributions(paths: Sequence[str]) -> pd.DataFrame:
     """
     frames = []
     for path in paths:
-        try:
+        with reading(path, "cannot be read as attributions"):
             frame = pd.read_parquet(path, columns=[*COLUMNS, "reference", *BASES])
-        except (OSError, ValueError) as error:
-            raise InputError(f"cannot be read as attributions ({error})", file=path) from None
         frames.append(frame)
     if not frames:
         raise InputError("nothing to interpret", file="config interpret")

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 
 from genebert.classifier import Classifier, Network
 from genebert.context import locus_window
-from genebert.errors import InputError
+from genebert.errors import InputError, reading
 from genebert.items import Items, Job
 from genebert.model import ModelConfig
 from genebert.pretrained import Pretrained
@@ -126,12 +126,12 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Fitted:
     InputError
         If the file is none, or one of a model that is no network.
     """
-    try:
-        with safe_open(path, framework="pt", device=str(device)) as file:
-            record = json.loads(file.metadata()["genebert"])
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, TypeError, KeyError, ValueError) as error:
-        raise InputError(f"is no fitted network ({error})", file=path) from None
+    with (
+        reading(path, "is no fitted network", SafetensorError, TypeError, KeyError),
+        safe_open(path, framework="pt", device=str(device)) as file,
+    ):
+        record = json.loads(file.metadata()["genebert"])
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     if record is None:
         raise InputError(
             "no network was kept: the model is none, or was not fitted on all labels", file=path

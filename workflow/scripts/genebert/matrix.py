@@ -23,7 +23,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pandas.api.types import is_numeric_dtype
 
-from genebert.errors import InputError
+from genebert.errors import InputError, reading
 from genebert.genome import Genome
 from genebert.lines import text_lines
 from genebert.motifs import VERSION, MotifSet
@@ -182,14 +182,14 @@ class Chunk:
         """
         import h5py
 
-        try:
-            with h5py.File(path, "r") as file:
-                first, end = (int(value) for value in file.attrs["rows"])
-                row_cells = np.diff(file["indptr"][:])
-                lengths = {len(file[name]) for name in _DTYPES}
-                digests = str(file.attrs["motif_set"]), str(file.attrs["regions"])
-        except (OSError, ValueError, KeyError) as error:
-            raise InputError(f"is not a chunk of the motif matrix ({error})", file=path) from None
+        with (
+            reading(path, "is not a chunk of the motif matrix", KeyError),
+            h5py.File(path, "r") as file,
+        ):
+            first, end = (int(value) for value in file.attrs["rows"])
+            row_cells = np.diff(file["indptr"][:])
+            lengths = {len(file[name]) for name in _DTYPES}
+            digests = str(file.attrs["motif_set"]), str(file.attrs["regions"])
         fits = len(row_cells) == end - first and lengths == {int(row_cells.sum())}
         if not fits or ((row_cells < 0) | (row_cells > columns)).any():
             raise InputError("is not a chunk of the motif matrix (arrays disagree)", file=path)

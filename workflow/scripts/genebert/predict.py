@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from genebert.errors import InputError, nearest
+from genebert.errors import InputError, nearest, reading
 from genebert.items import Job, too_few
 from genebert.layout import variant_of
 from genebert.tensor_files import write_tensors
@@ -185,10 +185,8 @@ def dataset_kind(description: str) -> str:
     InputError
         If the description cannot be read.
     """
-    try:
+    with reading(description, "is no description of a dataset", KeyError, TypeError):
         return str(json.loads(Path(description).read_text(encoding="utf-8"))["kind"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"is no description of a dataset ({error})", file=description) from None
 
 
 def find_model(name: str) -> Model:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from genebert.errors import InputError
+from genebert.errors import reading
 from genebert.evaluate import write_table
 
 VERSION = 3
@@ -50,11 +50,9 @@ def pretraining_table(*, metrics: Sequence[str], table: str, controls: Collectio
 
 
 def _figures(path: str) -> list[dict[str, Any]]:
-    try:
+    with reading(path, "is no training log"):
         lines = Path(path).read_text(encoding="utf-8").splitlines()
         records = [json.loads(line) for line in lines]
-    except (OSError, ValueError) as error:
-        raise InputError(f"is no training log ({error})", file=path) from None
     return [record for record in records if record.get("kind") == "figure"]
 
 

@@ -19,7 +19,7 @@ from anndata.io import read_elem
 from numpy.typing import NDArray
 from scipy import sparse
 
-from genebert.errors import InputError
+from genebert.errors import InputError, reading
 from genebert.progress import Progress
 
 BLOCK = 8192  # regions that are in memory at a time
@@ -56,13 +56,10 @@ class RegionMotifs:
             If a file cannot be read, lacks a column, or the two do not hold the same regions.
         """
         regions, names, cells, held_out, opened = read_accessibility(accessibility)
-        try:
-            with h5py.File(matrix, "r") as file:
-                rows = read_elem(file["obs"]).index.to_numpy(dtype=str)
-                motifs = [str(name) for name in read_elem(file["var"]).index]
-                kind = file["layers"]["sum"].attrs["encoding-type"]
-        except (OSError, KeyError, ValueError) as error:
-            raise InputError(f"is not a motif matrix ({error})", file=matrix) from None
+        with reading(matrix, "is not a motif matrix", KeyError), h5py.File(matrix, "r") as file:
+            rows = read_elem(file["obs"]).index.to_numpy(dtype=str)
+            motifs = [str(name) for name in read_elem(file["var"]).index]
+            kind = file["layers"]["sum"].attrs["encoding-type"]
         if kind != "csr_matrix":
             raise InputError("layer sum has another form", file=matrix, found=kind, expected="CSR")
         if not np.array_equal(rows, names):
@@ -106,13 +103,11 @@ class RegionMotifs:
                 told.at(first + block.shape[0])
 
     def _read(self, layer: Any, first: int, end: int) -> sparse.csr_matrix:
-        try:
+        with reading(self.path, "is not a motif matrix", KeyError):
             indptr = layer["indptr"][first : end + 1]
             cells = slice(int(indptr[0]), int(indptr[-1]))
             parts = (layer["data"][cells], layer["indices"][cells], indptr - indptr[0])
             return sparse.csr_matrix(parts, shape=(end - first, len(self.motifs)))
-        except (OSError, KeyError, ValueError) as error:
-            raise InputError(f"is not a motif matrix ({error})", file=self.path) from None
 
 
 def read_accessibility(
@@ -125,12 +120,12 @@ def read_accessibility(
     InputError
         If the file cannot be read or lacks a column.
     """
-    try:
-        with h5py.File(path, "r") as file:
-            obs, var = read_elem(file["obs"]), read_elem(file["var"])
-            opened = sparse.csr_matrix(read_elem(file["X"]), dtype=np.float32)
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise InputError(f"is not an accessibility matrix ({error})", file=path) from None
+    with (
+        reading(path, "is not an accessibility matrix", KeyError, TypeError),
+        h5py.File(path, "r") as file,
+    ):
+        obs, var = read_elem(file["obs"]), read_elem(file["var"])
+        opened = sparse.csr_matrix(read_elem(file["X"]), dtype=np.float32)
     _check_columns(obs, ["held_out"], path)
     _check_columns(var, _REGION, path)
     names = var.index.to_numpy(dtype=str)

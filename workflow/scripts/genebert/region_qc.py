@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from genebert.errors import InputError
+from genebert.errors import InputError, reading
 from genebert.overlap import jaccard
 from genebert.region_figures import draw_overlap, draw_regions
 from genebert.region_motifs import read_accessibility
@@ -82,12 +82,10 @@ def read_counts(path: str, cell_types: Sequence[str]) -> pd.DataFrame:
     InputError
         If it is not such a table, or a cell type of the accessibility matrix is not in it.
     """
-    try:
+    with reading(path, "is not a table of counts", KeyError):
         table = pd.read_csv(path, sep="\t", dtype={"cell_type": str}, keep_default_na=False)
         table = table[table["cell_type"] != "*"]
         counts = table.pivot(index="cell_type", columns="reason", values="count")
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"is not a table of counts ({error})", file=path) from None
     for column in ("read", "median_peak_width"):
         if column not in counts:
             raise InputError(f"has no rows of reason {column!r}", file=path)
@@ -241,12 +239,10 @@ def describe_regions(
 
 def _read_regions(path: str, names: NDArray[np.str_], accessibility: str) -> pd.DataFrame:
     """Read ``regions.tsv`` and check that its rows are the regions of the accessibility matrix."""
-    try:
+    with reading(path, "is not a table of regions", KeyError):
         frame = pd.read_csv(path, sep="\t", dtype={"contig": str}, keep_default_na=False)
         own = frame["contig"] + ":" + frame["start"].astype(str) + "-" + frame["end"].astype(str)
         frame = frame[["contig", "start", "end", "gc", "repeat"]].copy()
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"is not a table of regions ({error})", file=path) from None
     if not np.array_equal(own.to_numpy(dtype=str), names):
         raise InputError(
             "regions differ from those of the accessibility matrix",

@@ -17,7 +17,7 @@ import numpy as np
 
 from genebert import bootstrap, metrics
 from genebert.bootstrap import ALL, MIN_IN_PART, MIN_POSITIVES, Bootstrap, Slice
-from genebert.errors import InputError
+from genebert.errors import InputError, reading
 from genebert.evaluate import LONG, MIN_BLOCKS, MIN_DRAWS, MIN_SEEDS, WIDE, Row, write_table
 from genebert.html import page
 from genebert.metrics import Floats
@@ -118,11 +118,11 @@ def html_tables(*, tables: Sequence[str], html: Sequence[str], caption: str = ""
 
 
 def _read_fields(path: str | Path) -> tuple[list[str], list[list[str]]]:
-    try:
-        with Path(path).open(newline="", encoding="utf-8") as handle:
-            lines = list(csv.reader(handle, delimiter="\t", quoting=csv.QUOTE_NONE))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read as a table ({error})", file=path) from None
+    with (
+        reading(path, "cannot be read as a table"),
+        Path(path).open(newline="", encoding="utf-8") as handle,
+    ):
+        lines = list(csv.reader(handle, delimiter="\t", quoting=csv.QUOTE_NONE))
     if not lines:
         raise InputError("is empty", file=path, expected="a header line")
     for number, fields in enumerate(lines[1:], start=2):

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from genebert.errors import InputError, nearest
+from genebert.errors import InputError, nearest, reading
 from genebert.metrics import Bools, Floats, Ints
 from genebert.tasks.dataset import read_dataset
 
@@ -217,13 +217,13 @@ def _numbered(keys: pd.Series) -> Ints:
 
 
 def _read_cohort(path: str | Path, common: dict[str, Any]) -> Items:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            samples, labels = file["samples"].astype(str), file["labels"].astype(float)
-            cluster = file["cluster"]
-            population = file["population"].astype(str) if "population" in file else None
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"cannot be read as a cohort ({error})", file=path) from None
+    with (
+        reading(path, "cannot be read as a cohort", KeyError),
+        np.load(path, allow_pickle=False) as file,
+    ):
+        samples, labels = file["samples"].astype(str), file["labels"].astype(float)
+        cluster = file["cluster"]
+        population = file["population"].astype(str) if "population" in file else None
     order = np.argsort(samples, kind="stable")
     count = len(samples)
     none: frozenset[str] = frozenset()
@@ -277,7 +277,7 @@ def read_tracks(items: Items, predictions: Sequence[str], fits: Sequence[str]) -
 
 
 def _read_info(path: str | Path) -> ModelInfo:
-    try:
+    with reading(path, "cannot be read as a description", AttributeError, TypeError, KeyError):
         info = json.loads(Path(path).read_text(encoding="utf-8"))
         pretraining, n_train = info.get("pretraining"), info.get("n_train")
         return ModelInfo(
@@ -288,8 +288,6 @@ def _read_info(path: str | Path) -> ModelInfo:
             too_few=tuple(float(share) for share in info.get("too_few") or ()),
             permutation={k: float(v) for k, v in (info.get("permutation") or {}).items()},
         )
-    except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
-        raise InputError(f"cannot be read as a description ({error})", file=path) from None
 
 
 def _collapsed_runs(
@@ -303,10 +301,8 @@ def _collapsed_runs(
 
 
 def _read_predictions(path: str | Path, items: Items) -> pd.DataFrame:
-    try:
+    with reading(path, "cannot be read as parquet"):
         frame = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot be read as parquet ({error})", file=path) from None
     columns = score_columns(items)
     for column in (*KEYS, "item", "split", *columns):
         if column not in frame:

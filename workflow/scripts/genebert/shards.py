@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from genebert.errors import InputError
+from genebert.errors import InputError, reading
 from genebert.genome import Codes, unpack
 from genebert.lines import text_lines
 from genebert.mapped_rows import MappedRows, row_budget
@@ -68,10 +68,8 @@ def read_region_table(path: str | Path) -> pd.DataFrame:
     missing = [column for column in _TABLE if column not in header.split("\t")]
     if missing:
         raise InputError(f"column {missing[0]!r} is missing", file=path, row=1, found=header[:60])
-    try:
+    with reading(path, "is not a table of regions"):
         table = pd.read_csv(path, sep="\t", dtype=_TABLE, keep_default_na=False)
-    except ValueError as error:
-        raise InputError(f"is not a table of regions ({error})", file=path) from None
     if not np.array_equal(table["region"], np.arange(len(table))) or not len(table):
         raise InputError("regions are not numbered from 0", file=path)
     unknown = ~table["split"].isin(SPLITS)

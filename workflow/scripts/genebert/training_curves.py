@@ -28,7 +28,7 @@ from genebert.drawing import (
     shared_legend,
     shorten,
 )  # fmt: skip
-from genebert.errors import InputError
+from genebert.errors import InputError, reading
 
 LN4, LN2 = float(np.log(4)), float(np.log(2))
 # as in genebert.objectives, which loads torch
@@ -107,10 +107,8 @@ def read_run(path: str) -> Run:
     InputError
         If it cannot be read or holds a line that is not a JSON object.
     """
-    try:
+    with reading(path, "cannot be read"):
         lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read ({error})", file=path) from None
     losses: list[tuple[str, int, float]] = []
     figures: list[tuple[str, str, int, float]] = []
     finals: list[dict[str, Any]] = []

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from genebert.errors import InputError
+from genebert.errors import reading
 from genebert.tasks.dataset import read_dataset
 
 VERSION = 1
@@ -76,10 +76,8 @@ def bare(contig: pd.Series) -> pd.Series:
 
 def mean_scores(path: str) -> pd.DataFrame:
     """Return the mean test score of every item over seeds: a column per model and track."""
-    try:
+    with reading(path, "cannot be read as parquet"):
         rows = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot be read as parquet ({error})", file=path) from None
     rows = rows[(rows["split"] == "test") & (rows["fraction"] == 1)]
     name = rows["model"] + "." + rows["track"].str.replace(":", "-")
     return rows.assign(name=name).pivot_table(index="item", columns="name", values="score")
@@ -91,10 +89,8 @@ def in_order_of(out: pd.DataFrame, labels: str, columns: Mapping[str, str]) -> p
     A variant that stands there for several cell types has the mean of their scores.
     """
     names = {columns.get(old, old): new for old, new in _FIELDS.items()}
-    try:
+    with reading(labels, "cannot be read as parquet"):
         source = pd.read_parquet(labels, columns=list(names)).rename(columns=names)
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot be read as parquet ({error})", file=labels) from None
     source["chrom"], source["pos"] = bare(source["chrom"]), source["pos"].astype(np.int64)
     for allele in ("ref", "alt"):
         source[allele] = source[allele].astype(str).str.upper()

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from genebert.errors import InputError, nearest
+from genebert.errors import InputError, nearest, reading
 from genebert.hints import line_separator, prefix_hint
 from genebert.lines import text_lines
 from genebert.peak_lines import refuse_blocks
@@ -288,10 +288,8 @@ def introns(exons: pd.DataFrame) -> pd.DataFrame:
 
 def read_truth(path: str | Path, columns: Iterable[str]) -> pd.DataFrame:
     """Read a truth table of the simulated genome and check that it has the columns."""
-    try:
+    with reading(path, "cannot be read as a table"):
         frame = pd.read_csv(path, sep="\t", dtype={"contig": "str", "cell_type": "str"})
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot be read as a table ({error})", file=path) from None
     for column in columns:
         if column not in frame:
             raise InputError(

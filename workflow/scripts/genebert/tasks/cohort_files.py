@@ -16,7 +16,7 @@ import numpy as np
 import pysam
 from numpy.typing import NDArray
 
-from genebert.errors import InputError, nearest
+from genebert.errors import InputError, nearest, reading
 from genebert.genome import Genome
 from genebert.hints import contig_hint, is_misnamed
 from genebert.progress import progress
@@ -85,9 +85,8 @@ def open_vcf(path: str) -> pysam.VariantFile:
         raise InputError("has no index", file=path, expected=f"{path}.tbi (tabix -p vcf)")
     level = pysam.set_verbosity(0)
     try:
-        vcf = pysam.VariantFile(path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot be read as a VCF ({error})", file=path) from None
+        with reading(path, "cannot be read as a VCF"):
+            vcf = pysam.VariantFile(path)
     finally:
         pysam.set_verbosity(level)
     if not len(vcf.header.samples):

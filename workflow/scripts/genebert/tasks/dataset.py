@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from genebert.errors import InputError, nearest
+from genebert.errors import InputError, nearest, reading
 from genebert.genome import Genome, decode, reverse_complement
 from genebert.progress import progress
 from genebert.splits import SPLITS, Splits
@@ -203,14 +203,10 @@ def read_dataset(
     InputError
         If a file is missing, damaged or not a dataset.
     """
-    try:
+    with reading(description_path, "cannot be read as JSON"):
         info = json.loads(Path(description_path).read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot be read as JSON ({error})", file=description_path) from None
-    try:
+    with reading(dataset_path, "cannot be read as parquet"):
         frame = pd.read_parquet(dataset_path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot be read as parquet ({error})", file=dataset_path) from None
     try:
         return check_frame(frame, info), info
     except (ValueError, TypeError, KeyError) as error:
@@ -225,10 +221,8 @@ def read_regions(path: str | Path) -> pd.DataFrame:
     InputError
         If a column is missing or the ids are not 0, 1, 2, ...
     """
-    try:
+    with reading(path, "cannot be read as a table"):
         regions = pd.read_csv(path, sep="\t", dtype={"contig": "str", "split": "str"})
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot be read as a table ({error})", file=path) from None
     for column in ("region", "contig", "start", "end", "split", "held_out_only"):
         if column not in regions:
             raise InputError(f"column {column!r} is missing", file=path, row=1)

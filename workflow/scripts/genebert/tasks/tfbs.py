@@ -33,7 +33,7 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from genebert.errors import InputError, nearest
+from genebert.errors import InputError, nearest, reading
 from genebert.genome import Genome
 from genebert.progress import progress
 from genebert.splits import SPLITS
@@ -83,10 +83,8 @@ class Atlas:
     def read(cls, regions: str, accessibility: str) -> Atlas:
         """Read regions.tsv and accessibility.h5ad; raise InputError if they do not fit."""
         table = read_regions(regions)
-        try:
+        with reading(accessibility, "cannot be read as h5ad", KeyError):
             matrix = anndata.read_h5ad(accessibility)
-        except (OSError, KeyError, ValueError) as error:
-            raise InputError(f"cannot be read as h5ad ({error})", file=accessibility) from None
         if matrix.n_vars != len(table) or "held_out" not in matrix.obs:
             raise InputError(
                 "does not belong to the regions",

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from genebert.accessibility_head import Floats, Ridge, fit_accessibility, openness
-from genebert.errors import InputError
+from genebert.errors import InputError, reading
 from genebert.features import encode_all
 from genebert.pretrained import Pretrained
 from genebert.shards import Shards
@@ -70,12 +70,12 @@ class Head:
         InputError
             If it is none, or was fitted on other weights.
         """
-        try:
-            with safe_open(path, framework="np") as file:
-                record = json.loads(file.metadata()["genebert"])
-                arrays = {name: file.get_tensor(name) for name in ARRAYS}
-        except (OSError, SafetensorError, TypeError, KeyError, ValueError) as error:
-            raise InputError(f"is no accessibility read-out ({error})", file=path) from None
+        with (
+            reading(path, "is no accessibility read-out", SafetensorError, TypeError, KeyError),
+            safe_open(path, framework="np") as file,
+        ):
+            record = json.loads(file.metadata()["genebert"])
+            arrays = {name: file.get_tensor(name) for name in ARRAYS}
         if weights is not None and record["weights_sha256"] != sha256(weights):
             raise InputError(
                 "was fitted on other weights", file=path, found=record["weights"], expected=weights

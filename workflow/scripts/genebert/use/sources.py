@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from genebert.errors import InputError, nearest
+from genebert.errors import InputError, nearest, reading
 from genebert.layout import (
     dataset_row,
     models,
@@ -197,10 +197,8 @@ def run_file(config: Config, file: str) -> str:
 
 def _index(path: str | Path, key: str) -> Any:
     """Return a value of an ``index.json``; InputError if it is no index of shards."""
-    try:
+    with reading(path, "is no index of shards", KeyError, TypeError):
         return json.loads(Path(path).read_text(encoding="utf-8"))[key]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"is no index of shards ({error})", file=path) from None
 
 
 def region_width(index: str | Path) -> int:
