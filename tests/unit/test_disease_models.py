@@ -14,7 +14,7 @@ import pytest
 from scipy import sparse
 from task_toys import SomeShards
 
-from genebert import disease_models, pretrained
+from genebert import disease_models, predict, pretrained
 from genebert.accessibility_head import AccessibilityModel
 from genebert.errors import InputError
 from genebert.genome import decode, encode, pack
@@ -168,7 +168,7 @@ def run(
     folder: Path, model: str, kind: str, effort: dict[str, Any] = EFFORT, **trained: Any
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     needs = model.startswith("genebert") or model == "dosage-lr-weighted"
-    getattr(disease_models, f"predict_{kind}")(
+    predict.predict(
         dataset=str(folder / "dataset.parquet"), description=str(folder / "dataset.json"),
         cohort=[str(folder / "cohort.npz")] if kind == "cohort" else [], motif_set="m", shards="s",
         weights=weights(folder, **trained) if needs else [], predictions=str(folder / "predictions.parquet"),
@@ -508,7 +508,7 @@ def test_what_cannot_be_done_is_a_one_line_error(
 
 def test_a_model_without_its_weights(variants: Path) -> None:
     with pytest.raises(InputError, match="needs pre-trained weights"):
-        disease_models.predict_variants(
+        predict.predict(
             dataset=str(variants / "dataset.parquet"), description=str(variants / "dataset.json"),
             cohort=[], motif_set="m", shards="s", weights=[], predictions="p", fit="f",
             model="genebert", effort=EFFORT, pretrain=PRETRAIN, seed=1, threads=1,

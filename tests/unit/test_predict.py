@@ -14,6 +14,7 @@ from task_toys import binary_frame, splice_frame, write
 
 from genebert import layout, predict
 from genebert.errors import InputError
+from genebert.items import Job, Result
 
 
 def call(
@@ -87,21 +88,29 @@ def test_models_refuse_datasets_that_they_cannot_read(tmp_path: Path) -> None:
         call(tmp_path, {**paths, "description": str(tmp_path / "none.json")}, "gc")
 
 
-@pytest.mark.parametrize(("kind", "function"), predict.OTHER_KINDS.items())
+@pytest.mark.parametrize("kind", predict.KINDS)
 def test_disease_datasets_go_to_their_own_module(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, function: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    seen: dict[str, Any] = {}
+    seen: list[Job] = []
+
+    def answer(job: Job) -> Result:
+        seen.append(job)
+        keys = {name: 0 for name in predict.SORTED_BY}
+        return pd.DataFrame([{**keys, "score": 0.5}]), {"version": 1, "n_train": 9}
+
     module = ModuleType("genebert.disease_models")
-    setattr(module, function, lambda **given: seen.update(given))
+    setattr(module, f"predict_{kind}", answer)
     monkeypatch.setitem(sys.modules, "genebert.disease_models", module)
     paths = write(tmp_path, binary_frame())
     info = json.loads(Path(paths["description"]).read_text())
     Path(paths["description"]).write_text(json.dumps({**info, "kind": kind}))
-    with pytest.raises(FileNotFoundError):
-        call(tmp_path, paths, "dosage-lr")
-    assert seen["model"] == "dosage-lr"
-    assert seen.keys() == predict.predict.__annotations__.keys() - {"return"}
+    frame, found = call(tmp_path, paths, "dosage-lr", cohort=["c.npz"], threads=2)
+    assert frame["score"].tolist() == [0.5]
+    assert (found["version"], found["n_train"]) == (1, 9)  # of that module
+    assert "too_few" not in found
+    (job,) = seen
+    assert (job.model, job.cohort, job.threads) == ("dosage-lr", ["c.npz"], 2)
 
 
 def test_every_model_of_the_plan_is_known() -> None:
@@ -117,6 +126,6 @@ def test_every_model_of_the_plan_is_known() -> None:
 def test_every_function_of_the_table_exists() -> None:
     from importlib import import_module
 
-    for entry in predict.MODELS.values():
+    for entry in (*predict.MODELS.values(), *predict.KINDS.values()):
         module, function = entry.function.split(":")
         assert callable(getattr(import_module(f"genebert.{module}"), function))

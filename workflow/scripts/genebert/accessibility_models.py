@@ -11,10 +11,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from genebert.baselines import Result, unfitted
+from genebert.baselines import unfitted
 from genebert.context import Context, jaccard
 from genebert.errors import InputError
-from genebert.items import Job
+from genebert.items import Job, Result
 
 FLAGS = ["oracle-labels"]
 

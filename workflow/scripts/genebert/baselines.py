@@ -20,7 +20,15 @@ from scipy import sparse
 from genebert import features
 from genebert.context import locus_window
 from genebert.errors import InputError
-from genebert.items import Items, Job, Subset, label_subsets, prediction_rows, selection_score
+from genebert.items import (
+    Items,
+    Job,
+    Result,
+    Subset,
+    label_subsets,
+    prediction_rows,
+    selection_score,
+)
 from genebert.progress import progress
 from genebert.tasks.dataset import read_dataset
 
@@ -34,7 +42,6 @@ SITE_WINDOWS = {"donor": (-3, 6), "acceptor": (-19, 4)}
 SITE_DINUCLEOTIDES = {"donor": ("GT", 0), "acceptor": ("AG", -1)}
 
 Matrix = Any  # NDArray or sparse.csr_matrix, float32[N, F]
-Result = tuple[pd.DataFrame, dict[str, Any]]
 
 
 def standardise(x: Matrix, train: NDArray[np.int64]) -> Matrix:

@@ -9,7 +9,6 @@ in only in the last step, :mod:`genebert.variant_models` and :mod:`genebert.coho
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,7 @@ from genebert import cohort_models as cm
 from genebert import features, variant_context, variant_models, variant_scores
 from genebert.accessibility_head import AccessibilityModel, fit_accessibility, openness
 from genebert.errors import InputError, reading
-from genebert.items import Job
+from genebert.items import Job, Result
 from genebert.layout import variant_of
 from genebert.tasks.dataset import read_dataset
 from genebert.variant_models import Features, Problem, sequence_change
@@ -77,10 +76,12 @@ def starts(job: Job, *, both_strands: bool = True) -> Iterator[Start]:
     InputError
         If the model has no encoder.
     """
-    data = openness(job.context.shards, job.seed)
-    if frozen(job.model):
+    if frozen(job.model) or job.model == "cnn":
         import torch
 
+        torch.set_num_threads(job.threads)
+    data = openness(job.context.shards, job.seed)
+    if frozen(job.model):
         from genebert import finetune
 
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -109,17 +110,6 @@ def baseline_encoder(job: Job) -> Callable[[Sequence[str]], Any]:
     raise InputError("model has no accessibility read-out", file="model", found=job.model)
 
 
-def make_job(arguments: Mapping[str, Any]) -> Job:
-    """Return the job of the keyword arguments of :func:`genebert.predict.predict`."""
-    names = ("model", "dataset", "description", "motif_set", "shards", "weights")
-    more = ("effort", "pretrain", "seed", "threads")
-    if arguments["weights"] or arguments["model"] in ("scratch", "cnn"):
-        import torch
-
-        torch.set_num_threads(int(arguments["threads"]))
-    return Job(**{name: arguments[name] for name in (*names, *more)})
-
-
 def rows_of(
     items: Sequence[str] | NDArray[Any],
     scores: NDArray[np.floating],
@@ -145,35 +135,13 @@ def rows_of(
     )
 
 
-def finish(
-    job: Job,
-    frames: Sequence[pd.DataFrame],
-    info: Mapping[str, Any],
-    started: float,
-    out: Sequence[str],
-) -> None:
-    """Write predictions and description."""
-    from genebert.predict import write
-
+def answer(job: Job, frames: Sequence[pd.DataFrame], info: Mapping[str, Any]) -> Result:
+    """Return all predictions and what was fitted."""
     frame = pd.concat(frames, ignore_index=True)
     runs = training_runs(frame) if job.model == "cnn" else []  # the one network trained here
-    write(
-        frame,
-        {
-            "model": job.model,
-            "pretraining": variant_of(job.model),
-            "grid": [],
-            "chosen": {},
-            "collapsed": sum(run["collapsed"] for run in runs),
-            "runs": runs,
-            "n_parameters": 0,
-            **info,
-            "version": VERSION,
-            "seconds": round(time.monotonic() - started, 1),
-        },
-        *out,
-    )
-    log.info("%s: %d predictions", job.model, len(frame))
+    collapsed = sum(run["collapsed"] for run in runs)
+    about = {"collapsed": collapsed, "runs": runs, "n_parameters": 0, "version": VERSION}
+    return frame, {**about, **info}
 
 
 def training_runs(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -191,21 +159,18 @@ def oracle_scores(scores: NDArray[np.float64], file: str) -> NDArray[np.float64]
     return np.where(np.isnan(scores), np.nanmean(scores), scores)
 
 
-def predict_variants(**arguments: Any) -> None:
+def predict_variants(job: Job) -> Result:
     """Score the variants of a dataset with one model.
 
     Tracks: ``supervised`` (leave-one-chromosome-out) and, where the model defines them,
     ``zeroshot:llr``, ``zeroshot:embedding``, ``zeroshot:motif``, ``zeroshot:accessibility``,
     ``zeroshot:given`` (a score that the labels bring along).
-    Parameters as :func:`genebert.predict.predict`.
 
     Raises
     ------
     InputError
         If the model is unknown, or an input is damaged.
     """
-    started = time.monotonic()
-    job = make_job(arguments)
     frame, info = read_dataset(job.dataset, job.description)
     problem = Problem.of(frame, info, job.seed)
     frames: list[pd.DataFrame] = []
@@ -244,7 +209,7 @@ def predict_variants(**arguments: Any) -> None:
             frames += supervised(job, problem, blocks, pretrain, finetune, record)
             key = f"accessibility_auroc/{pretrain}/{finetune}"
             record.setdefault("chosen", {})[key] = start.model.valid_auroc
-    finish(job, frames, record, started, (arguments["predictions"], arguments["fit"]))
+    return answer(job, frames, record)
 
 
 def context_changes(job: Job, frame: pd.DataFrame) -> variant_context.Changes:
@@ -341,23 +306,20 @@ def supervised(
     return rows
 
 
-def predict_cohort(**arguments: Any) -> None:
+def predict_cohort(job: Job) -> Result:
     """Score the people of a cohort with one model, by nested cross-validation.
 
     Tracks: ``''`` (5 stratified folds) and, with two or more populations, ``lopo`` (each
     population scored by a model fitted on the others). Copies and close relatives are left out
-    together. Parameters as
-    :func:`genebert.predict.predict`.
+    together.
 
     Raises
     ------
     InputError
         If the model is unknown, or an input is damaged.
     """
-    started = time.monotonic()
-    job = make_job(arguments)
     frame, info = read_dataset(job.dataset, job.description)
-    cohort = read_cohort(arguments["cohort"], job.dataset)
+    cohort = read_cohort(job.cohort, job.dataset)
     names = ("labels", "covariates", "dosage", "cluster")
     people = cm.People(*(cohort[name] for name in names))
     samples, population = cohort["samples"], cohort["population"]
@@ -366,7 +328,7 @@ def predict_cohort(**arguments: Any) -> None:
     places = np.unique(population, return_inverse=True)[1]
     can_leave = cm.can_leave_out(places, people)
     if job.model == "oracle":
-        scores = oracle_scores(cohort["oracle"], arguments["cohort"][0])
+        scores = oracle_scores(cohort["oracle"], job.cohort[0])
         odds = np.log(np.clip(scores, 1e-9, None) / np.clip(1 - scores, 1e-9, None))
         means = np.bincount(places, odds) / np.bincount(places)
         tracks = {"": scores, "lopo": cm.sigmoid(odds - means[places])}
@@ -375,8 +337,7 @@ def predict_cohort(**arguments: Any) -> None:
                 frames.append(
                     rows_of(samples, tracks[track], model=job.model, track=track, split=split)
                 )
-        finish(job, frames, record, started, (arguments["predictions"], arguments["fit"]))
-        return
+        return answer(job, frames, record)
     record["grid"] = [point.to_dict() for point in cm.grid(job.model != "covariates")]
     for seed, draws, x in cohort_designs(job, frame, cohort, info.get("features", cm.OPENNESS)):
         for draw in draws:
@@ -397,7 +358,7 @@ def predict_cohort(**arguments: Any) -> None:
                 if "permutation" not in record:
                     record["permutation"] = cm.permutation_control(parts, [job.seed, 7203])
                     record["n_parameters"] = 0 if x is None else int(x.shape[1])
-    finish(job, frames, record, started, (arguments["predictions"], arguments["fit"]))
+    return answer(job, frames, record)
 
 
 def read_cohort(paths: Sequence[str], dataset: str) -> dict[str, NDArray[Any]]:

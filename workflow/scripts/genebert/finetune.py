@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from genebert import kept
-from genebert.baselines import Result, best_logistic, subsets
+from genebert.baselines import best_logistic, subsets
 from genebert.classifier import (
     Classifier,
     Inputs,
@@ -48,7 +48,15 @@ from genebert.classifier import (
 )
 from genebert.context import least_alike
 from genebert.errors import InputError, reading
-from genebert.items import Items, Job, Subset, is_collapsed, prediction_rows, selection_score
+from genebert.items import (
+    Items,
+    Job,
+    Result,
+    Subset,
+    is_collapsed,
+    prediction_rows,
+    selection_score,
+)
 from genebert.model import ModelConfig
 from genebert.pretrained import Pretrained
 from genebert.progress import Progress

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from genebert.context import Context
     from genebert.motifs import MotifSet
 
+Result = tuple[pd.DataFrame, dict[str, Any]]  # rows of predictions, and what was fitted
 CHANCE = 0.01  # a validation AUROC closer to 0.5 than that is chance
 MIN_POSITIVES = 20  # a label subset with fewer items of the rarest class is not trained on
 
@@ -180,6 +181,7 @@ class Job:
     seed : seed of every random number.
     threads : CPU threads of the computation.
     fitted : where a network is kept (:mod:`genebert.kept`); nowhere if empty.
+    cohort : ``cohort.npz``, or nothing.
     """
 
     model: str
@@ -193,6 +195,7 @@ class Job:
     seed: int
     threads: int
     fitted: str = ""
+    cohort: Sequence[str] = ()
 
     @cached_property
     def items(self) -> Items:

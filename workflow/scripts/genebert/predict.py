@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 
 from genebert.errors import InputError, nearest, reading
-from genebert.items import Job, too_few
+from genebert.items import Job, Result, too_few
 from genebert.layout import variant_of
 from genebert.tensor_files import write_tensors
 
@@ -42,6 +42,12 @@ class Model:
     cell_types: bool = False
     binary: bool = False
 
+    def predict(self, job: Job) -> Result:
+        """Return rows of predictions and what was fitted."""
+        module, function = self.function.split(":")
+        result: Result = getattr(import_module(f"genebert.{module}"), function)(job)
+        return result
+
 
 MODELS: Mapping[str, Model] = {
     "genebert": Model("finetune:predict_network"),
@@ -59,7 +65,11 @@ MODELS: Mapping[str, Model] = {
     "gt-ag": Model("baselines:gt_ag"),
     "pwm": Model("baselines:pwm"),
 }
-OTHER_KINDS = {"variants": "predict_variants", "cohort": "predict_cohort"}
+# kinds of datasets whose items are no sequences; one function for all models
+KINDS: Mapping[str, Model] = {
+    "variants": Model("disease_models:predict_variants"),
+    "cohort": Model("disease_models:predict_cohort"),
+}
 DECIMALS = 9
 SORTED_BY = ["model", "track", "fraction", "pretrain_seed", "finetune_seed", "split", "item"]
 
@@ -104,19 +114,8 @@ def predict(
     InputError
         If the model is unknown or cannot be used on this dataset, or an input is damaged.
     """
-    arguments = {
-        "dataset": dataset, "description": description, "cohort": cohort, "motif_set": motif_set,
-        "shards": shards, "weights": weights, "predictions": predictions, "fit": fit,
-        "fitted": fitted, "model": model, "effort": effort, "pretrain": pretrain, "seed": seed,
-        "threads": threads,
-    }  # fmt: skip
-    kind = dataset_kind(description)
-    if kind in OTHER_KINDS:
-        getattr(import_module("genebert.disease_models"), OTHER_KINDS[kind])(**arguments)
-        keep_nothing(fitted)
-        return
     started = time.monotonic()
-    entry = find_model(model)
+    kind = dataset_kind(description)
     job = Job(
         model=model,
         dataset=dataset,
@@ -129,10 +128,9 @@ def predict(
         seed=seed,
         threads=threads,
         fitted=fitted,
+        cohort=list(cohort),
     )
-    check_fits(entry, job)
-    module, function = entry.function.split(":")
-    frame, info = getattr(import_module(f"genebert.{module}"), function)(job)
+    frame, info = KINDS[kind].predict(job) if kind in KINDS else predict_items(job)
     keep_nothing(fitted)
     info = {
         "model": model,
@@ -140,14 +138,21 @@ def predict(
         "grid": [],
         "chosen": {},
         "collapsed": 0,
-        "n_train": len(job.items.rows("train")),
-        "too_few": unused_shares(job) if info.get("chosen") else [],
-        **info,
         "version": VERSION,
+        **info,
         "seconds": round(time.monotonic() - started, 1),
     }
     write(frame, info, predictions, fit)
     log.info("%s: %d predictions", model, len(frame))
+
+
+def predict_items(job: Job) -> Result:
+    """Return the predictions of sequences, and what was fitted on how many."""
+    entry = find_model(job.model)
+    check_fits(entry, job)
+    frame, info = entry.predict(job)
+    few = unused_shares(job) if info.get("chosen") else []
+    return frame, {"n_train": len(job.items.rows("train")), "too_few": few, **info}
 
 
 def keep_nothing(fitted: str) -> None:
