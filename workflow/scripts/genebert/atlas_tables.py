@@ -22,6 +22,7 @@ import pandas as pd
 
 from genebert.atlas_formats import CellType, Source, read_axes, read_descartes, read_matrix
 from genebert.errors import InputError, nearest
+from genebert.job import as_list
 from genebert.progress import Progress
 from genebert.tables import safe_name
 
@@ -180,7 +181,7 @@ def convert(
     InputError
         See the reader of each format; also if the format is another one, or no peak is left.
     """
-    others = [files] if isinstance(files, str) else list(files)
+    others = as_list(files)
     readers: dict[str, Callable[[], Source]] = {
         "descartes": lambda: read_descartes(source),
         "h5ad": lambda: read_h5ad(source, settings),

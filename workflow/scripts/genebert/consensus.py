@@ -18,7 +18,7 @@ import numpy as np
 import pybedtools
 from numpy.typing import NDArray
 
-from genebert.errors import InputError, nearest
+from genebert.errors import InputError, check_range, nearest
 from genebert.genome import Codes, N
 from genebert.peaks import MAX_UNKNOWN
 from genebert.splits import Splits
@@ -54,13 +54,7 @@ class RegionSettings:
             ("max_n_fraction", 0, 1),
             ("max_unknown_contigs", 0, 1),
         ):
-            if not low <= getattr(self, name) <= high:
-                raise InputError(
-                    "value is out of range",
-                    file=f"config regions.{name}",
-                    found=getattr(self, name),
-                    expected=f"{low} to {high}",
-                )
+            check_range(getattr(self, name), low, high, file=f"config regions.{name}")
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> RegionSettings:

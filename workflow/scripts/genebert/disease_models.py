@@ -77,14 +77,13 @@ def starts(job: Job, *, both_strands: bool = True) -> Iterator[Start]:
         If the model has no encoder.
     """
     if frozen(job.model) or job.model == "cnn":
-        import torch
+        from genebert.pretrained import best_device
 
-        torch.set_num_threads(job.threads)
+        device = best_device(job.threads)
     data = openness(job.context.shards, job.seed)
     if frozen(job.model):
         from genebert import finetune
 
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         for start in finetune.starts(job, device):
             assert start.encoders is not None
             head = fit_accessibility(embedder(start.encoders, both_strands), data)

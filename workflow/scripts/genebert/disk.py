@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import re
 import shutil
@@ -48,6 +49,12 @@ def _number(error: BaseException) -> int | None:
                 return number
         seen = seen.__cause__ or seen.__context__
     return None
+
+
+def sha256(path: str | Path) -> str:
+    """Return the sha256 of a file."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def free_bytes(path: str | Path) -> int:

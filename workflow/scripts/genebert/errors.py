@@ -41,6 +41,14 @@ class InputError(ValueError):
         super().__init__(" ".join(text.split()))
 
 
+def check_range(
+    value: float, low: float, high: float, *, file: str, message: str = "value is out of range"
+) -> None:
+    """Raise :class:`InputError` unless ``low <= value <= high``."""
+    if not low <= value <= high:
+        raise InputError(message, file=file, found=value, expected=f"{low} to {high}")
+
+
 @contextmanager
 def reading(path: str | PathLike[str], message: str, *also: type[Exception]) -> Iterator[None]:
     """Within: a file that cannot be read raises :class:`InputError` ``MESSAGE (REASON)``.

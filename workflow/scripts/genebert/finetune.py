@@ -58,7 +58,7 @@ from genebert.items import (
     selection_score,
 )
 from genebert.model import ModelConfig
-from genebert.pretrained import Pretrained
+from genebert.pretrained import Pretrained, best_device
 from genebert.progress import Progress
 from genebert.samples import Corpus, View
 
@@ -272,7 +272,6 @@ def check_motifs(encoders: Pretrained, motifs: Sequence[str], file: str) -> None
 
 def predict_network(job: Job) -> Result:
     """Fine-tune and predict a network for every seed, learning rate and subset of the labels."""
-    torch.set_num_threads(job.threads)
     tuning = Finetuning(job)
     result = tuning.result()
     if job.fitted and tuning.kept is not None:
@@ -285,7 +284,7 @@ class Finetuning:
 
     def __init__(self, job: Job) -> None:
         self.job, self.items = job, job.items
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = best_device(job.threads)
         self.starts = starts(job, self.device)
         encoders = self.starts[0].encoders
         self.with_regions = uses_regions(job, encoders)

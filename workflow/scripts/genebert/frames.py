@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from genebert.errors import InputError, reading
+from genebert.job import as_list
 
 TEXT = (
     "task",
@@ -56,8 +57,7 @@ def read_frames(
     paths: Sequence[str] | str, columns: Sequence[str], only: Sequence[str] | None = None
 ) -> pd.DataFrame:
     """Return several tables below each other (Snakemake gives a single path as a string)."""
-    each = [paths] if isinstance(paths, str) else paths
-    frames = [read_frame(path, columns, only) for path in each]
+    frames = [read_frame(path, columns, only) for path in as_list(paths)]
     full = [frame for frame in frames if len(frame)] or frames[:1]
     return pd.concat(full, ignore_index=True)
 

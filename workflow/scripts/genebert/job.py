@@ -22,7 +22,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -130,6 +130,13 @@ def _last_written(made: list[tuple[Path, Path]]) -> Path:
     """Return the final path of the output that was written last."""
     times = [part.stat().st_mtime_ns if part.exists() else -1 for part, _ in made]
     return made[times.index(max(times))][1]
+
+
+def as_list(value: str | Sequence[str] | None) -> list[str]:
+    """Return a list of paths, whether one (as a string), several or none were given."""
+    if not value:
+        return []
+    return [value] if isinstance(value, str) else list(value)
 
 
 def _named(items: Any) -> dict[str, Any]:

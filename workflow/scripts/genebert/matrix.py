@@ -10,7 +10,6 @@ them by hard links, which HDF5, anndata and scanpy read as if each had its own.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from array import array
 from collections.abc import Iterator, Sequence
@@ -23,8 +22,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from pandas.api.types import is_numeric_dtype
 
+from genebert.disk import sha256
 from genebert.errors import InputError, reading
 from genebert.genome import Genome
+from genebert.job import as_list
 from genebert.lines import text_lines
 from genebert.motifs import VERSION, MotifSet
 from genebert.progress import Progress, progress
@@ -124,12 +125,8 @@ def scan_chunk(
             writer.close()
         file["indptr"] = indptr
         file.attrs["rows"] = [first, end]
-        file.attrs.update({"motif_set": _digest(motif_set), "regions": _digest(regions)})
+        file.attrs.update({"motif_set": sha256(motif_set), "regions": sha256(regions)})
     log.info("%d regions x %d motifs", end - first, len(motifs.columns))
-
-
-def _digest(path: str) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 class _Writer:
@@ -236,10 +233,9 @@ def gather_matrix(
     )
     if not same:
         raise InputError("rows are not those of the table", file=regions, expected=table)
-    paths = [chunks] if isinstance(chunks, str) else chunks
-    parts = [Chunk.read(path, len(motifs.columns)) for path in paths]
+    parts = [Chunk.read(path, len(motifs.columns)) for path in as_list(chunks)]
     parts.sort(key=lambda part: (part.first, part.end))
-    done, digests = 0, (_digest(motif_set), _digest(regions))
+    done, digests = 0, (sha256(motif_set), sha256(regions))
     for part in parts:
         if part.motif_set != digests[0]:
             raise InputError(

@@ -37,6 +37,7 @@ import torch.distributed as dist
 
 from genebert.ahead import Ahead
 from genebert.clock import Clock
+from genebert.disk import sha256
 from genebert.errors import InputError
 from genebert.evaluation import FixedSet, evaluate
 from genebert.mgm_reference import SPANS
@@ -49,7 +50,7 @@ from genebert.run_figures import final_rows
 from genebert.sampler import Rows, Sampler
 from genebert.samples import TRAIN, VALID, Corpus
 from genebert.shards import Shards
-from genebert.train_state import StateDirectory, difference, digest, run_hash
+from genebert.train_state import StateDirectory, difference, run_hash
 from genebert.trainer import Place, Trainer
 
 VERSION = 9
@@ -539,11 +540,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if output is None:
             raise InputError("no output directory", file=options.config, expected="--output")
         index = Path(settings["index"])
-        sha = digest(index) if index.exists() else ""
+        sha = sha256(index) if index.exists() else ""
         beside = None
         if settings["variant"].get("samples") == "background":
             beside = index.with_name("background.safetensors")
-            sha += digest(beside) if beside.exists() else ""
+            sha += sha256(beside) if beside.exists() else ""
         if is_finished(Path(output), hash_of(settings, sha)):
             log.info("%s: this run is finished", output)
             return 0

@@ -30,6 +30,12 @@ VERSION = 1
 FORMAT = 1
 
 
+def best_device(threads: int) -> torch.device:
+    """Return a GPU if there is one, else the CPU, of which torch may use so many threads."""
+    torch.set_num_threads(threads)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def write_atomic(path: Path, data: bytes | str) -> None:
     """Write a file so that it is there as a whole or not at all."""
     with whole_file(path) as part:

@@ -19,6 +19,7 @@ from typing import Any
 import genebert
 from genebert.errors import InputError
 from genebert.fetch import checksums_of
+from genebert.job import as_list
 
 VERSION = 1
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -61,17 +62,12 @@ def write_provenance(
         "python": platform.python_version(),
         "packages": package_versions(REPOSITORY / "requirements.lock"),
         "downloads": sorted(
-            (read_record(path) for path in _listed(records)),
+            (read_record(path) for path in sorted({*as_list(records)})),
             key=lambda record: (record["name"], record["version"], record["source"]),
         ),
-        "local_files": [local_record(path) for path in _listed(local)],
+        "local_files": [local_record(path) for path in sorted({*as_list(local)})],
     }
     Path(provenance).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-
-
-def _listed(paths: str | Sequence[str]) -> list[str]:
-    """Return paths sorted, each once; Snakemake gives a single one as a string."""
-    return sorted({paths} if isinstance(paths, str) else set(paths))
 
 
 def read_record(path: str | Path) -> dict[str, Any]:

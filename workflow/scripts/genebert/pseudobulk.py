@@ -23,7 +23,7 @@ from anndata.io import read_elem
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from genebert.errors import InputError, nearest
+from genebert.errors import InputError, check_range, nearest
 from genebert.progress import Progress
 
 log = logging.getLogger("genebert")
@@ -65,13 +65,7 @@ class PseudobulkSettings:
             ("min_fraction", 0, 1),
             ("min_cells_per_type", 1, 10**9),
         ):
-            if not low <= getattr(self, name) <= high:
-                raise InputError(
-                    "value is out of range",
-                    file=f"config atlas.{name}",
-                    found=getattr(self, name),
-                    expected=f"{low} to {high}",
-                )
+            check_range(getattr(self, name), low, high, file=f"config atlas.{name}")
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> PseudobulkSettings:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from genebert.errors import InputError, reading
+from genebert.job import as_list
 from genebert.overlap import jaccard
 from genebert.region_figures import draw_overlap, draw_regions
 from genebert.region_motifs import read_accessibility
@@ -213,8 +214,7 @@ def describe_regions(
     counts = read_counts(qc, cells)
     regions["breadth"] = opened.getnnz(axis=0)
     regions["tss"] = np.nan
-    listed = [gtf] if isinstance(gtf, str) else list(gtf)
-    if listed:
+    if listed := as_list(gtf):
         sites = transcripts(read_exons(listed[0]))
         regions["tss"] = tss_distance(regions, sites, file=listed[0])
     log.info("comparing %d cell types, %d open regions", len(cells), opened.nnz)

@@ -37,6 +37,7 @@ from genebert.consensus import (
 from genebert.errors import InputError
 from genebert.genome import Genome, encode, gc_content
 from genebert.hints import prefix_hint
+from genebert.job import as_list
 from genebert.overlap import jaccard
 from genebert.peak_lines import Fields, read_columns
 from genebert.progress import Progress
@@ -305,7 +306,7 @@ def write_accessibility(path: str, atlas: Atlas, table: pd.DataFrame, matrix: cs
 
 def _at_most_one(paths: str | Sequence[str], what: str) -> str | None:
     """Return the path of an input that may be missing."""
-    paths = [paths] if isinstance(paths, str) else list(paths)
+    paths = as_list(paths)
     if len(paths) > 1:
         raise ValueError(f"more than one {what}")
     return paths[0] if paths else None
@@ -368,7 +369,7 @@ def build_regions(
         raise InputError("contigs are not those of the genome", file=contigs, expected=genome)
     cells = load_atlas(
         cell_types,
-        [peaks] if isinstance(peaks, str) else peaks,
+        as_list(peaks),
         lengths,
         wanted,
         options.max_unknown_contigs,

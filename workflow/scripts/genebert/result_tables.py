@@ -20,6 +20,7 @@ from genebert.bootstrap import ALL, MIN_IN_PART, MIN_POSITIVES, Bootstrap, Slice
 from genebert.errors import InputError, reading
 from genebert.evaluate import LONG, MIN_BLOCKS, MIN_DRAWS, MIN_SEEDS, WIDE, Row, write_table
 from genebert.html import page
+from genebert.layout import TASKS
 from genebert.metrics import Floats
 from genebert.progress import progress
 from genebert.scores import BOUNDS, Fit, Items, Track, model_rank, read_items, read_tracks
@@ -28,7 +29,6 @@ VERSION = 5
 
 log = logging.getLogger("genebert")
 
-TASK_ORDER = ("promoter", "tfbs", "disease", "splicing", "accessibility")
 COMPARISONS = (
     *("comparison", "kind", "task", "dataset", "stratum", "fraction", "metric", "model", "rival"),
     *("difference", "low", "high", "p", "p_holm", "detectable"),
@@ -152,7 +152,7 @@ def read_table(path: str | Path, columns: Sequence[str]) -> list[Row]:
 
 
 def _task_rank(task: str) -> tuple[int, str]:
-    return (TASK_ORDER.index(task) if task in TASK_ORDER else len(TASK_ORDER), task)
+    return (TASKS.index(task) if task in TASKS else len(TASKS), task)
 
 
 def dataset_key(row: Row) -> tuple[tuple[int, str], str]:

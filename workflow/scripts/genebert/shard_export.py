@@ -21,6 +21,7 @@ from scipy import sparse
 
 from genebert.errors import InputError
 from genebert.genome import Genome, encode, pack
+from genebert.job import as_list
 from genebert.progress import progress
 from genebert.shard_files import FORMAT, REGION_TENSORS, expect, save_tensors
 from genebert.shards import read_region_table, region_names
@@ -65,7 +66,7 @@ def export_shards(
 
     frame, sequence, flank = read_region_table(table), Genome(genome), int(settings["flank"])
     intervals = Splits.from_config(splits)
-    paths = [shards] if isinstance(shards, str) else list(shards)
+    paths = as_list(shards)
     if len(paths) > len(frame):
         raise InputError(
             "more shards than regions",

@@ -19,18 +19,12 @@ from typing import Any
 
 import torch
 
-from genebert.disk import sync, whole_file
+from genebert.disk import sha256, sync, whole_file
 from genebert.errors import InputError
 from genebert.pretrained import write_atomic
 
 log = logging.getLogger("genebert")
 MANIFEST, MARKER = "manifest.json", "diverged.json"
-
-
-def digest(path: str | Path) -> str:
-    """Return the sha256 of a file."""
-    with Path(path).open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def run_hash(settings: Mapping[str, Any]) -> str:
@@ -75,7 +69,7 @@ class StateDirectory:
             left.unlink(missing_ok=True)
         with whole_file(self.path / name) as part:
             torch.save(dict(state), part)
-            checksum = digest(part)
+            checksum = sha256(part)
         sync(self.path)
         record = {"file": name, "step": step, "sha256": checksum, "settings": self.settings}
         write_atomic(self.path / MANIFEST, json.dumps(record) + "\n")
@@ -92,7 +86,7 @@ class StateDirectory:
         try:
             record = json.loads((self.path / MANIFEST).read_text())
             file = self.path / record["file"]
-            if digest(file) != record["sha256"]:
+            if sha256(file) != record["sha256"]:
                 raise ValueError("checksum is wrong")
             state = torch.load(file, map_location=device, weights_only=True)
             if state["step"] != record["step"]:

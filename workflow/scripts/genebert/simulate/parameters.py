@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from genebert.errors import InputError, nearest
+from genebert.errors import InputError, check_range, nearest
 from genebert.tables import check_name
 
 KEY = "config simulate"
@@ -221,11 +221,9 @@ class Settings:
             ("heritability", 0.01, 0.9),
         )
         for key, low, high in ranges:
-            value = getattr(self, key)
-            if not low <= value <= high:
-                raise InputError(
-                    "is out of range", file=f"{KEY}.{key}", found=value, expected=f"{low} to {high}"
-                )
+            check_range(
+                getattr(self, key), low, high, file=f"{KEY}.{key}", message="is out of range"
+            )
 
 
 def stream(seed: int, name: str) -> np.random.Generator:

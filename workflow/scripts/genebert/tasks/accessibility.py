@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 
 from genebert.errors import InputError, nearest
 from genebert.genome import Genome
+from genebert.job import as_list
 from genebert.progress import Progress
 from genebert.splits import SPLITS
 from genebert.tasks import annotation
 from genebert.tasks.dataset import (
-    as_list,
     fair_quota,
     finish,
     region_at,

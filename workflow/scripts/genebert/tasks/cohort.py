@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from genebert.cohort_models import FEATURES, OUTER_FOLDS
 from genebert.errors import InputError
 from genebert.genome import Genome, decode
+from genebert.job import as_list
 from genebert.progress import progress
 from genebert.tasks import dataset as ds
 from genebert.tasks.cohort_files import (
@@ -205,7 +206,7 @@ def build(
         raise InputError("has no genotypes", file=labels, expected="samples after FORMAT")
     if not phenotypes:
         raise InputError("key phenotypes is missing", file=f"config datasets, {row['name']}")
-    table_of_people = ds.as_list(phenotypes)[0]
+    table_of_people = as_list(phenotypes)[0]
     people, unknown = read_phenotypes(table_of_people, samples, labels)
     if unknown:
         log.warning("%s: %d people are not in %s: left out", table_of_people, unknown, labels)
@@ -221,7 +222,7 @@ def build(
     dosage = np.where((alleles < 0).any(axis=2), MISSING, (alleles == 1).sum(axis=2))
     dosage = dosage.T.astype(np.int8)
     inside = haplotypes.variant_row >= 0
-    truths = ds.as_list(truth)
+    truths = as_list(truth)
     oracle = read_oracle(truths[0], samples) if truths else np.full(len(samples), np.nan)
     records = genotypes.records
     contigs = [r.contig for r in records]

@@ -71,13 +71,6 @@ SHARES: Mapping[str, float] = {"train": 0.5, "valid": 0.2, "test": 0.3}
 ANCHOR = ("shown", "hidden")
 
 
-def as_list(value: str | Sequence[str] | None) -> list[str]:
-    """Return a list of paths, whether one, several or none were given."""
-    if not value:
-        return []
-    return [value] if isinstance(value, str) else list(value)
-
-
 def row_option(row: Mapping[str, Any], key: str, known: Sequence[str]) -> str:
     """Return the option of a dataset row, the first known one where it is not given.
 

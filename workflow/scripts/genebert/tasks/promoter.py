@@ -17,12 +17,12 @@ import pandas as pd
 
 from genebert.errors import InputError
 from genebert.genome import Genome
+from genebert.job import as_list
 from genebert.regions import read_blacklist
 from genebert.splits import SPLITS, Splits
 from genebert.tasks import annotation, negatives
 from genebert.tasks.dataset import (
     SHARES,
-    as_list,
     fair_quota,
     finish,
     oriented_window,

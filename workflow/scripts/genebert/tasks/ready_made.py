@@ -24,9 +24,10 @@ import pandas as pd
 
 from genebert.errors import InputError, nearest
 from genebert.genome import Genome
+from genebert.job import as_list
 from genebert.splits import SPLITS
 from genebert.tables import check_header
-from genebert.tasks.dataset import SHARES, as_list, fair_quota, finish, read_regions, row_option
+from genebert.tasks.dataset import SHARES, fair_quota, finish, read_regions, row_option
 from genebert.tasks.promoter import initiator_shares
 from genebert.tasks.variant_files import MISSING
 

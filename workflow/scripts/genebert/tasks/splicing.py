@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 
 from genebert.errors import InputError
 from genebert.genome import Genome, N, decode, reverse_complement
+from genebert.job import as_list
 from genebert.progress import progress
 from genebert.splits import SPLITS, Splits
 from genebert.tasks import annotation, negatives
 from genebert.tasks.dataset import (
     SHARES,
-    as_list,
     fair_quota,
     finish,
     oriented_window,

@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 
 from genebert.errors import InputError, nearest, reading
 from genebert.genome import Genome
+from genebert.job import as_list
 from genebert.progress import progress
 from genebert.splits import SPLITS
 from genebert.tables import check_unique, read_rows
@@ -43,7 +44,6 @@ from genebert.tasks.dataset import (
     ANCHOR,
     BESIDE,
     WHOLE_LOCUS,
-    as_list,
     finish,
     in_pretraining,
     overlaps_any,

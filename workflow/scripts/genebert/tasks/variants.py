@@ -62,6 +62,7 @@ from scipy.sparse.csgraph import connected_components
 from genebert.errors import InputError, nearest
 from genebert.genome import Genome
 from genebert.hints import is_misnamed
+from genebert.job import as_list
 from genebert.splits import Splits
 from genebert.tasks import annotation
 from genebert.tasks import dataset as ds
@@ -492,17 +493,17 @@ def build(
     reference, table = Genome(genome), ds.read_regions(regions)
     width = int(table["end"].iloc[0] - table["start"].iloc[0])
     frame, dropped, n_in = read_items(labels, reference, row, Splits.from_config(splits), width)
-    annotated = bool(frame["tss_distance"].isna().all() and ds.as_list(extra))
+    annotated = bool(frame["tss_distance"].isna().all() and as_list(extra))
     if annotated:
-        frame = add_tss_distance(frame, ds.as_list(extra)[0], reference.lengths)
+        frame = add_tss_distance(frame, as_list(extra)[0], reference.lengths)
     frame["in_pretraining"] = ds.in_pretraining(frame, table)
     frame["region"] = ds.region_at(frame["contig"].tolist(), frame["position"] - 1, table)
     binary = set(frame["label"]) <= {0.0, 1.0}
     if binary and not row.get("positive"):
         frame["effect"] = np.nan  # the label is no measurement
     frame["oracle"] = np.nan
-    if ds.as_list(truth):
-        known = read_truth(ds.as_list(truth)[0], frame)
+    if as_list(truth):
+        known = read_truth(as_list(truth)[0], frame)
         frame["oracle"] = known["probability"]
         frame["effect"] = frame["effect"].fillna(known["effect"])
     before = len(frame)

@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from genebert.accessibility_head import Floats, Ridge, fit_accessibility, openness
+from genebert.disk import sha256
 from genebert.errors import InputError, reading
 from genebert.features import encode_all
-from genebert.pretrained import Pretrained
+from genebert.pretrained import Pretrained, best_device
 from genebert.shards import Shards
 from genebert.tensor_files import write_tensors
 from genebert.use.names import predicted
-from genebert.use.provenance import origin, sha256
+from genebert.use.provenance import origin
 
 log = logging.getLogger("genebert")
 
@@ -124,8 +125,4 @@ def fit_head(
 
 def load_encoders(weights: str | Path, threads: int) -> Pretrained:
     """Load the encoders whose ``model.safetensors`` is given, on a GPU if there is one."""
-    import torch
-
-    torch.set_num_threads(threads)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return Pretrained.load(Path(weights).parent, device=device)
+    return Pretrained.load(Path(weights).parent, device=str(best_device(threads)))

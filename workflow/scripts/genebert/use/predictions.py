@@ -19,7 +19,7 @@ from genebert.classifier import mean_probability
 from genebert.errors import InputError
 from genebert.genome import Codes, Genome, reverse_complement
 from genebert.kept import Fitted
-from genebert.pretrained import INFERENCE_BATCH
+from genebert.pretrained import INFERENCE_BATCH, best_device
 from genebert.progress import Progress
 from genebert.shards import Shards
 from genebert.use.bed import Ints, Rows, blocks, read_bed, windows
@@ -183,8 +183,7 @@ def predict_bed(
     InputError
         If the BED is none, or a cell type is missing or unknown.
     """
-    torch.set_num_threads(threads)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = best_device(threads)
     network, sequence = kept.load(fitted, device), Genome(genome)
     about = network.about
     contexts = Contexts(network, shards, list(cell_types), bed) if about.regions else None
@@ -193,7 +192,7 @@ def predict_bed(
         log.warning("%s: no row has a strand (column 6); all are read on '+'", bed)
     labels = [f"@{cell}" for cell in cell_types] if contexts else [""]
     columns = [f"{output}{label}" for output in about.outputs for label in labels]
-    step = INFERENCE_BATCH[device]
+    step = INFERENCE_BATCH[device.type]
     told = Progress("predicting", len(rows), "rows")
     placed = contexts.placed(rows) if contexts else np.ones(len(rows), dtype=bool)
     nowhere = int((~placed).sum())

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import genebert
+from genebert.disk import sha256
 from genebert.use import VERSION
-
-
-def sha256(path: str | Path) -> str:
-    """Return the SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def origin(weights: str | Path, **more: Any) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from genebert import kept
 from genebert.errors import InputError
 from genebert.genome import Genome
+from genebert.job import as_list
+from genebert.pretrained import best_device
 from genebert.progress import Progress
 from genebert.use.attributions import (
     Floats,
@@ -82,8 +84,7 @@ def network_source(
     InputError
         If it has no such output, or needs one cell type and gets none or several.
     """
-    torch.set_num_threads(threads)
-    fitted = kept.load(path, "cuda" if torch.cuda.is_available() else "cpu")
+    fitted = kept.load(path, best_device(threads))
     about = fitted.about
     name = output or about.outputs[int(about.multiclass)]  # the first class is "none"
     column = output_of(name, about.outputs)
@@ -220,7 +221,7 @@ def attribute_bed(
     InputError
         If the BED is none, or a cell type or an output is unknown.
     """
-    cells, networks = list(cell_types), [fitted] if isinstance(fitted, str) else list(fitted)
+    cells, networks = list(cell_types), as_list(fitted)
     if networks:
         source = network_source(networks[0], shards, cells, output, threads, bed)
     else:
