@@ -43,6 +43,11 @@ def test_summits(tmp_path: Path) -> None:
     assert annotation.read_summits(write(tmp_path / "b", "chr1\t10\t20\n"))["summit"][0] == 15
 
 
+def test_a_contig_may_begin_like_a_head(tmp_path: Path) -> None:
+    path = write(tmp_path / "p", "track name=x\nbrowser hide\ntrack1\t1\t5\nbrowser_x\t2\t8\n")
+    assert annotation.read_summits(path)["contig"].tolist() == ["track1", "browser_x"]
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

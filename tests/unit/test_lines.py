@@ -10,7 +10,7 @@ from genome_toys import bgzipped, block_ends
 
 from genebert import lines
 from genebert.errors import InputError
-from genebert.lines import line_blocks, numbered_lines
+from genebert.lines import is_head, line_blocks, numbered_lines
 
 
 @pytest.mark.parametrize("zipped", [False, True])
@@ -77,3 +77,15 @@ def test_damage_is_told_with_its_line(tmp_path: Path) -> None:
     path.write_bytes(raw[:2000] + b"\xff" * 99 + raw[2099:])
     with pytest.raises(InputError, match=r"line \d+: gzip file is corrupt"):
         list(line_blocks(path))
+
+
+@pytest.mark.parametrize(
+    ("line", "head"),
+    [
+        ("", True), (" \t", True), ("#chr1\t1", True), (" # a", True), ("track", True), ("track name='a\tb'", True),
+        ("browser\thide", True), ("track1\t1\t5", False), ("browser_x 1 5", False), ("tracks", False),
+        ("chr1\t1\t5\t#", False), ("\t#\t1", False), ("1\ttrack\t5", False),
+    ],
+)  # fmt: skip
+def test_heads_of_a_bed_are_whole_words(line: str, head: bool) -> None:
+    assert is_head(line) is head

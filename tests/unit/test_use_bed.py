@@ -27,6 +27,14 @@ def read(tmp_path, genome, text):
     return bed.read_bed(str(path), genome)
 
 
+def test_a_contig_may_begin_like_a_head(tmp_path):
+    path = tmp_path / "a.bed"
+    path.write_text("track name=x\nbrowser hide all\ntrack1\t1\t5\nbrowser_x\t2\t7\n")
+    rows = bed.rows_of(str(path), {"track1": 10, "browser_x": 10})
+    assert [rows.contigs[i] for i in rows.contig] == ["track1", "browser_x"]
+    assert rows.line.tolist() == [3, 4]
+
+
 def test_rows_keep_their_order_and_lines(tmp_path, genome):
     text = "track name=x\n#c\nchr2\t5\t9\tb\t0\t-\nchr1\t1\t2\n\nchrUn\t0\t5\nchr1\t0\t84\ta\n"
     rows = read(tmp_path, genome, text)

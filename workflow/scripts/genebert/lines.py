@@ -11,6 +11,7 @@ import codecs
 import contextlib
 import gzip
 import os
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from genebert.progress import Progress
 
 FIRST_BLOCK = 1 << 16  # bytes: small, for whatever stands at the head of a file
 BLOCK = 1 << 24
+_HEAD = re.compile(r" *(#|(track|browser)(\s|$))")
 # the empty block at the end of a file of bgzip (SAM specification, 4.1.2)
 BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 
@@ -144,6 +146,14 @@ def text_lines(path: str | Path, page: bool = False) -> Iterator[tuple[int, str]
     """
     for number, line in numbered_lines(path, page):
         yield number, text_of(line, path, number)
+
+
+def is_head(line: str) -> bool:
+    """Whether a line of a BED is no row: empty, a comment, or a line ``track`` or ``browser``.
+
+    The whole word counts: ``track1`` may be a contig.
+    """
+    return not line.strip() or _HEAD.match(line) is not None
 
 
 def line_blocks(path: str | Path) -> Iterator[tuple[int, bytes]]:

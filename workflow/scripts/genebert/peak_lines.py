@@ -24,7 +24,7 @@ from pyarrow import csv
 
 from genebert.errors import InputError
 from genebert.hints import line_separator
-from genebert.lines import line_blocks, numbered_lines, text_of
+from genebert.lines import is_head, line_blocks, numbered_lines, text_of
 
 NOT_A_NUMBER, NOT_FINITE = -np.inf, np.inf  # stand for a wrong score; NaN is a missing one
 MISSING = (".", "")
@@ -131,10 +131,6 @@ def refuse_blocks(fields: Sequence[str], path: str | Path, row: int) -> None:
             found=" ".join(fields[9:12]),
             expected="narrowPeak, whose column 10 is the summit",
         )
-
-
-def _is_comment(name: str) -> bool:
-    return name.startswith("#") or name.split()[0:1] in (["track"], ["browser"])
 
 
 def _interval(fields: Sequence[str], what: str, path: str | Path, row: int) -> tuple[int, int]:
@@ -257,11 +253,9 @@ class _Reader:
                     )
                 yield row, fields
                 continue
-            if not line.strip() or line.startswith("#"):
+            if is_head(line):
                 continue
             fields = split_line(line)
-            if _is_comment(fields[0]):
-                continue
             if len(fields) < wanted:
                 raise InputError(
                     "too few columns" + (line_separator(line) if len(fields) == 1 else ""),
@@ -358,7 +352,7 @@ class _Reader:
         if not ((start >= 0) & (start < end) & (end < 10**_MAX_DIGITS)).all():
             return False
         contigs = column[at.place[0]].dictionary.to_pylist()
-        if not at.exact and any(_is_comment(name) for name in contigs):
+        if not at.exact and any(is_head(name) for name in contigs):
             return False
         part = _Part(number + np.arange(len(start)), start=start, end=end)
         if at.cell_type >= 0:

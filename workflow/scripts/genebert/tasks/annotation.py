@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from genebert.errors import InputError, nearest, reading
 from genebert.hints import line_separator, prefix_hint
-from genebert.lines import text_lines
+from genebert.lines import is_head, text_lines
 from genebert.peak_lines import refuse_blocks
 
 log = logging.getLogger("genebert")
@@ -40,7 +40,7 @@ def read_fields(path: str | Path, *, columns: int) -> Iterator[tuple[int, list[s
         than ``columns`` fields.
     """
     for number, line in text_lines(path):
-        if not line.strip() or line.startswith(("#", "track", "browser")):
+        if is_head(line):
             continue
         fields = line.split("\t")
         if len(fields) == 1:

@@ -19,12 +19,11 @@ from numpy.typing import NDArray
 from genebert.errors import InputError
 from genebert.genome import Codes, Genome, reverse_complement
 from genebert.hints import contig_hint
-from genebert.lines import text_lines
+from genebert.lines import is_head, text_lines
 
 log = logging.getLogger("genebert")
 
 BLOCK = 65_536  # rows whose windows are in memory at a time
-_HEADS = ("#", "track", "browser")
 
 Ints = NDArray[np.int64]
 
@@ -88,7 +87,7 @@ def bed_lines(path: str) -> Iterator[tuple[int, list[str], int, int]]:
     """Yield (line, fields, start, end) of the rows of a BED; InputError if it is none, or empty."""
     empty = True
     for number, line in text_lines(path):
-        if not line.strip() or line.startswith(_HEADS):
+        if is_head(line):
             continue
         fields = line.split("\t") if "\t" in line else line.split()
         try:
