@@ -167,6 +167,10 @@ def write_truth(
     def signs(strand: Ints) -> list[str]:
         return ["+" if side > 0 else "-" for side in strand.tolist()]
 
+    def places(region: Ints) -> dict[str, Any]:
+        contig, start = contigs.local(regions.start[region])
+        return {"contig": contig, "start": start, "end": start + regions.width}
+
     contig, local = contigs.local(genome.tss.position)
     writers.write_table(
         truth_promoters,
@@ -195,26 +199,20 @@ def write_truth(
     chip = [panel.index(name) for name in settings.chip_tfs]
     shown = atlas.openness.open[:, :, None] | (atlas.strength[:, None, chip] >= HAS_SITE)
     region, cell, factor = np.nonzero(shown)
-    contig, local = contigs.local(regions.start[region])
     writers.write_table(
         truth_binding,
         {
-            "contig": contig,
-            "start": local,
-            "end": local + regions.width,
+            **places(region),
             "tf": np.array(settings.chip_tfs)[factor],
             "cell_type": np.array(settings.cell_types)[cell],
             "probability": atlas.label_probability[region, cell, factor],
         },
     )
     region, cell = (x.ravel() for x in np.indices(atlas.openness.logit.shape))
-    contig, local = contigs.local(regions.start[region])
     writers.write_table(
         truth_openness,
         {
-            "contig": contig,
-            "start": local,
-            "end": local + regions.width,
+            **places(region),
             "cell_type": np.array(settings.cell_types)[cell],
             "probability": sigmoid(atlas.openness.logit[region, cell]),
         },

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from genebert.errors import InputError, nearest
+from genebert.errors import InputError
 from genebert.genome import Genome
 from genebert.job import as_list
 from genebert.progress import Progress
@@ -31,10 +31,10 @@ from genebert.tasks import annotation
 from genebert.tasks.dataset import (
     fair_quota,
     finish,
-    region_at,
+    row_contigs,
     sequences,
 )
-from genebert.tasks.tfbs import INDUCTIVE, Atlas
+from genebert.tasks.tfbs import INDUCTIVE, Atlas, listed_probability
 
 CLASSES = ["closed", "open"]
 # part -> (split of the chromosome, held-out cell types, share of ``max_items``)
@@ -120,14 +120,7 @@ def build(
 
 def usable_regions(row: Mapping[str, Any], atlas: Atlas, genome: Genome) -> NDArray[np.bool_]:
     """Return bool[R]: the region lies on a contig of the row, or on any where it names none."""
-    names = list(row.get("contigs") or genome.lengths)
-    for contig in names:
-        if contig not in genome.lengths:
-            raise InputError(
-                "contig is not in the genome" + nearest(str(contig), genome.lengths),
-                file=f"config datasets, {row['name']}, contigs",
-                found=contig,
-            )
+    names = row_contigs(row, genome) or list(genome.lengths)
     return atlas.regions["contig"].isin(names).to_numpy(dtype=bool)
 
 
@@ -220,12 +213,8 @@ def oracle(frame: pd.DataFrame, truth: Sequence[str]) -> NDArray[np.float64]:
     columns = ["contig", "start", "end", "cell_type", "probability"]
     table = annotation.read_truth(truth[0], columns)
     unlisted = annotation.unlisted_probability(table)
-    centre = ((frame["start"] + frame["end"]) // 2).to_numpy()
     known = {str(name): part for name, part in table.groupby("cell_type", sort=False)}
     for name, rows in frame.groupby("cell_type").indices.items():
         if str(name) in known:
-            part = known[str(name)].reset_index(drop=True)
-            part["region"] = np.arange(len(part))
-            found = region_at(frame["contig"].iloc[rows].tolist(), centre[rows], part)
-            out[rows] = np.where(found >= 0, part["probability"].to_numpy(float)[found], unlisted)
+            out[rows] = listed_probability(frame.iloc[rows], known[str(name)], unlisted)
     return out

@@ -90,6 +90,25 @@ def row_option(row: Mapping[str, Any], key: str, known: Sequence[str]) -> str:
     return value
 
 
+def row_contigs(row: Mapping[str, Any], genome: Genome) -> list[str]:
+    """Return the contigs that a dataset row names; none if it names none.
+
+    Raises
+    ------
+    InputError
+        If one is not in the genome.
+    """
+    names = list(row.get("contigs") or ())
+    for contig in names:
+        if contig not in genome.lengths:
+            raise InputError(
+                "contig is not in the genome" + nearest(str(contig), genome.lengths),
+                file=f"config datasets, {row['name']}, contigs",
+                found=contig,
+            )
+    return names
+
+
 def region_branch(row: Mapping[str, Any], accessibility: str) -> dict[str, Any]:
     """Return what the description of a sequence task says of the region branch.
 
@@ -323,6 +342,26 @@ def fair_quota(available: Mapping[str, float], shares: Mapping[str, float], tota
             left -= available[key]
         open_keys = [key for key in open_keys if key not in full]
     return quota
+
+
+def cap_by_split(
+    table: pd.DataFrame, most: int, key: Sequence[int], dropped: Counter[str]
+) -> pd.DataFrame:
+    """Return at most ``most`` items, drawn by the shares of the splits, in their order.
+
+    Parameters
+    ----------
+    key : the words that seed the draw.
+    """
+    if len(table) <= most:
+        return table
+    rng = np.random.default_rng(key)
+    rows = {split: np.flatnonzero(table["split"] == split) for split in SPLITS}
+    quota = fair_quota({split: len(own) for split, own in rows.items()}, SHARES, most)
+    drawn = [rng.permutation(own)[: quota[split]] for split, own in rows.items()]
+    kept = np.sort(np.concatenate(drawn))
+    dropped["over_max_items"] += len(table) - len(kept)
+    return table.iloc[kept].reset_index(drop=True)
 
 
 def finish(

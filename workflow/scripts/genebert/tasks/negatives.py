@@ -8,7 +8,7 @@ only, so a negative never leaves the fold of its positive.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import product
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from genebert.genome import Genome
 from genebert.progress import progress
 from genebert.splits import Splits
+from genebert.tasks.dataset import split_of
 
 _UPPER = 32  # bit that tells lower from upper case in ASCII
 _IS_N = np.ones(256, dtype=bool)
@@ -124,6 +125,25 @@ def _composition(raw_NL: NDArray[np.uint8]) -> NDArray[np.float64]:
     gc = _IS_GC[raw_NL].sum(axis=1) / np.maximum(length - unknown, 1)
     repeat = ((raw_NL & _UPPER) > 0).mean(axis=1)
     return np.stack([np.where(unknown < length, gc, 0.5), repeat, unknown / length], axis=1)
+
+
+def usable_windows(
+    items: pd.DataFrame, genome: Genome, splits: Splits, dropped: Counter[str]
+) -> pd.DataFrame:
+    """Return the windows inside their contig and one split, without unknown bases; count the rest.
+
+    Columns split, gc and repeat are added.
+    """
+    inside = (items["start"] >= 0) & (items["end"] <= items["contig"].map(genome.lengths))
+    dropped["off_contig"] += int((~inside).sum())
+    items = items[inside]
+    items = items.assign(split=split_of(items, splits))
+    dropped["outside_splits"] += int((items["split"] == "").sum())
+    items = items[items["split"] != ""].reset_index(drop=True)
+    covariates = composition(genome, items)
+    known = covariates["n"] == 0
+    dropped["unknown_bases"] += int((~known).sum())
+    return items.join(covariates[["gc", "repeat"]])[known].reset_index(drop=True)
 
 
 def genomic_windows(

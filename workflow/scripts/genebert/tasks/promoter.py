@@ -22,8 +22,7 @@ from genebert.regions import read_blacklist
 from genebert.splits import SPLITS, Splits
 from genebert.tasks import annotation, negatives
 from genebert.tasks.dataset import (
-    SHARES,
-    fair_quota,
+    cap_by_split,
     finish,
     oriented_window,
     overlaps_any,
@@ -31,7 +30,6 @@ from genebert.tasks.dataset import (
     region_branch,
     row_option,
     sequences,
-    split_of,
 )
 
 log = logging.getLogger("genebert")
@@ -90,7 +88,7 @@ def build(
     table = table[~repeated].reset_index(drop=True)
     tss_check = initiator_profile(table, fasta)
     items = place_windows(table, fasta, plan, (before, after), dropped)
-    items = _cap(items, max_items // 2, seed, dropped)
+    items = cap_by_split(items, max_items // 2, [seed, 1], dropped)
     reach = MARGIN + max(before, after)
     avoid = Avoid.read(table, as_list(extra), as_list(blacklist), fasta.lengths, reach)
     items, drawn = draw_negatives(kind, items, fasta, plan, avoid, region_table, seed)
@@ -236,17 +234,7 @@ def place_windows(
     ]
     items = table[["contig", "tss", "strand"]].copy()
     items[["start", "end"]] = np.array(spans, dtype=np.int64).reshape(-1, 2)
-    ends = items["contig"].map(genome.lengths)
-    inside = (items["start"] >= 0) & (items["end"] <= ends)
-    dropped["off_contig"] += int((~inside).sum())
-    items = items[inside]
-    items["split"] = split_of(items, splits)
-    dropped["outside_splits"] += int((items["split"] == "").sum())
-    items = items[items["split"] != ""].reset_index(drop=True)
-    covariates = negatives.composition(genome, items)
-    dropped["unknown_bases"] += int((covariates["n"] > 0).sum())
-    items = items.join(covariates)[covariates["n"] == 0]
-    items = items.drop(columns="n").reset_index(drop=True)
+    items = negatives.usable_windows(items, genome, splits, dropped)
     items["sequence"] = sequences(items, genome)
     items["label"] = 1.0
     items["stratum"] = np.where(has_tata(items["sequence"], window[0]), "tata", "non-tata")
@@ -317,21 +305,6 @@ def initiator_shares(windows: Sequence[str], tss: int) -> dict[str, Any]:
         "best_offset": int(offsets[share.argmax()]),
         "ok": bool(ok),
     }
-
-
-def _cap(items: pd.DataFrame, most: int, seed: int, dropped: Counter[str]) -> pd.DataFrame:
-    """Return at most ``most`` items, drawn by the shares of the splits, in their order."""
-    if len(items) <= most:
-        return items
-    rng = np.random.default_rng([seed, 1])
-    sizes = {split: int((items["split"] == split).sum()) for split in SPLITS}
-    quota = fair_quota(sizes, SHARES, most)
-    kept = [
-        rng.permutation(np.flatnonzero(items["split"] == split))[: quota[split]] for split in SPLITS
-    ]
-    rows = np.sort(np.concatenate(kept))
-    dropped["over_max_items"] += len(items) - len(rows)
-    return items.iloc[rows].reset_index(drop=True)
 
 
 def draw_negatives(

@@ -25,9 +25,8 @@ import pandas as pd
 from genebert.errors import InputError, nearest
 from genebert.genome import Genome
 from genebert.job import as_list
-from genebert.splits import SPLITS
 from genebert.tables import check_header
-from genebert.tasks.dataset import SHARES, fair_quota, finish, read_regions, row_option
+from genebert.tasks.dataset import cap_by_split, finish, read_regions, row_option
 from genebert.tasks.promoter import initiator_shares
 from genebert.tasks.variant_files import MISSING
 
@@ -87,7 +86,7 @@ def build(
             found=", ".join(sorted(set(table["split"]))),
             expected="a key test of the dataset, or a column split",
         )
-    table = cap(table, max_items, seed, dropped)
+    table = cap_by_split(table, max_items, [seed, 42], dropped)
     frame = table.assign(
         contig="", start=0, end=table["sequence"].str.len(), strand=".", region=-1, stratum=""
     )
@@ -253,19 +252,6 @@ def draw_valid(table: pd.DataFrame, seed: int) -> pd.Series:
         order = rng.permutation(rows.to_numpy())
         split.loc[order[: max(1, round(VALID_SHARE * len(order)))]] = "valid"
     return split
-
-
-def cap(table: pd.DataFrame, most: int, seed: int, dropped: Counter[str]) -> pd.DataFrame:
-    """Keep at most ``most`` items, by the shares of the splits, drawn in random order."""
-    if len(table) <= most:
-        return table
-    rng = np.random.default_rng([seed, 42])
-    sizes = {split: int((table["split"] == split).sum()) for split in SPLITS}
-    quota = fair_quota(sizes, SHARES, most)
-    rows = [rng.permutation(np.flatnonzero(table["split"] == s))[: quota[s]] for s in SPLITS]
-    kept = np.sort(np.concatenate(rows))
-    dropped["over_max_items"] = len(table) - len(kept)
-    return table.iloc[kept].reset_index(drop=True)
 
 
 def tss_window(frame: pd.DataFrame, row: Mapping[str, Any], file: str) -> dict[str, Any]:

@@ -263,19 +263,9 @@ def place(
     forward = sites["strand"] == "+"
     sites["start"] = sites["position"] - offset.where(forward, LENGTH - 1 - offset)
     sites["end"] = sites["start"] + LENGTH
-    inside = (sites["start"] >= 0) & (sites["end"] <= sites["contig"].map(genome.lengths))
-    dropped["off_contig"] += int((~inside).sum())
-    sites = sites[inside]
-    sites["split"] = split_of(sites, splits)
-    dropped["outside_splits"] += int((sites["split"] == "").sum())
-    sites = sites[sites["split"] != ""].reset_index(drop=True)
-    covariates = negatives.composition(genome, sites)
-    dropped["unknown_bases"] += int((covariates["n"] > 0).sum())
-    sites = sites.assign(gc=covariates["gc"])[covariates["n"] == 0]
+    sites = negatives.usable_windows(sites, genome, splits, dropped).drop(columns="repeat")
     canonical = sites["motif"] == sites["placed"].map(MOTIF)
-    return sites.assign(stratum=np.where(canonical, "canonical", "noncanonical")).reset_index(
-        drop=True
-    )
+    return sites.assign(stratum=np.where(canonical, "canonical", "noncanonical"))
 
 
 def gene_sequences(exons: pd.DataFrame, genome: Genome) -> dict[tuple[str, str, str], str]:

@@ -49,6 +49,7 @@ from genebert.tasks.dataset import (
     overlaps_any,
     read_regions,
     region_at,
+    row_contigs,
     row_option,
     sequences,
 )
@@ -298,15 +299,8 @@ def covered_contigs(
     row: Mapping[str, Any], peaks: Sequence[pd.DataFrame], genome: Genome
 ) -> list[set[str]]:
     """Return the contigs that each assay covers: the row's, else those with a peak of its file."""
-    if row.get("contigs"):
-        for contig in row["contigs"]:
-            if contig not in genome.lengths:
-                raise InputError(
-                    "contig is not in the genome" + nearest(str(contig), genome.lengths),
-                    file=f"config datasets, {row['name']}, contigs",
-                    found=contig,
-                )
-        return [set(row["contigs"])] * len(peaks)
+    if named := row_contigs(row, genome):
+        return [set(named)] * len(peaks)
     return [set(part["contig"]) for part in peaks]
 
 
@@ -512,15 +506,19 @@ def oracle(frame: pd.DataFrame, truth: Sequence[str]) -> NDArray[np.float64]:
         return out
     columns = ["contig", "start", "end", "tf", "cell_type", "probability"]
     table = annotation.read_truth(truth[0], columns)
-    centre = ((frame["start"] + frame["end"]) // 2).to_numpy()
     known = {key: part for key, part in table.groupby(["tf", "cell_type"], sort=False)}
     unlisted = annotation.unlisted_probability(table)
     for key, rows in frame.groupby(["group", "cell_type"]).indices.items():
-        if key not in known:
-            continue
-        part = known[key].reset_index(drop=True)
-        part["region"] = np.arange(len(part))
-        found = region_at(frame["contig"].iloc[rows].tolist(), centre[rows], part)
-        probability = part["probability"].to_numpy(float)
-        out[rows] = np.where(found >= 0, probability[found], unlisted)
+        if key in known:
+            out[rows] = listed_probability(frame.iloc[rows], known[key], unlisted)
     return out
+
+
+def listed_probability(
+    items: pd.DataFrame, truth: pd.DataFrame, unlisted: float
+) -> NDArray[np.float64]:
+    """Return the probability of the listed region that holds each item's centre, else unlisted."""
+    centre = ((items["start"] + items["end"]) // 2).to_numpy()
+    regions = truth.assign(region=np.arange(len(truth)))
+    found = region_at(items["contig"].tolist(), centre, regions)
+    return np.where(found >= 0, truth["probability"].to_numpy(float)[found], unlisted)
