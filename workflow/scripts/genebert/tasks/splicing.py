@@ -45,8 +45,8 @@ LENGTH = 400
 BEFORE = {"donor": LENGTH // 2, "acceptor": LENGTH // 2 - 1}  # bases 5' of the position
 MOTIF = {"donor": "GT", "acceptor": "AG"}
 NEGATIVES = ("matched", "natural")
-# Of the items of a natural set most are for testing: one GT or AG in a hundred is a site, and a metric
-# has an interval from 50 sites of a class on.
+# Of a natural set most items are for testing: one GT or AG in a hundred is a site, and a metric has
+# an interval from 50 sites of a class on.
 NATURAL_SHARES = {"train": 0.2, "valid": 0.1, "test": 0.7}
 APART = 5  # items of different class are further apart than this
 MIN_INTRON = 20
