@@ -444,6 +444,55 @@ def test_where_the_strand_counts_rows_are_read_on_theirs(run, tmp_path):
     np.testing.assert_allclose(table["probability"], expected, rtol=1e-5)
 
 
+def splice_network(run: ToyRun) -> kept.Fitted:
+    about = {"task": "splicing", "strand_specific": True, "focus": (9, 10), "multiclass": True}
+    return make_fitted(run, **about, outputs=("none", "donor", "acceptor"))
+
+
+def sites_of(run: ToyRun) -> tuple[int, int, int]:
+    """Return places of contig a: the G of a GT not after an A, its A in no AG, the G of an AGT."""
+    a = run.genome["a"]
+    donor = next(i for i in range(50, 400) if a[i : i + 2] == "GT" and a[i - 1] != "A")
+    none = next(i for i in range(50, 400) if a[i] == "A")
+    return donor, none, a.index("AGT", 50) + 1
+
+
+def test_rows_without_a_splice_site_in_their_middle_get_na_and_no_track(run, tmp_path, caplog):
+    made = splice_network(run)
+    rows = [f"a\t{p}\t{p + 1}\tx\t0\t+\n" for p in sites_of(run)]
+    table = predicted(run, tmp_path, made, "".join(rows))
+    donor = sites_of(run)[0]
+    window = run.genome["a"][donor - 10 : donor + 10]
+    expected = genebert.predict_sequences(made, [window])["donor"]
+    assert table["donor"][0] == pytest.approx(expected[0], rel=1e-4)
+    assert table[["none", "donor", "acceptor"]].isna().all(axis=1).tolist() == [False, True, True]
+    assert "the middle of 2 rows is no splice site; they get NA" in caplog.text
+    assert json.loads((tmp_path / "p.json").read_text())["rows_without_splice_site"] == 2
+    job: dict[str, Any] = {
+        **run.files("weights", "shards", "head"), "fitted": [fitted_file(tmp_path, made)],
+        "name": "t", "cell_types": [], "output": "", "method": "ism", "threads": 1,
+        "bedgraph": str(tmp_path / "t.bedgraph"), "summary": str(tmp_path / "t.json"),
+    }  # fmt: skip
+    with pytest.raises(InputError, match=r"t\.bed, line 2: the middle of the row is no splice site"):
+        tracks.attribute_bed(**job, bed=run.write("t.bed", "".join(rows)))
+    tracks.attribute_bed(**job, bed=run.write("t.bed", rows[0]))
+    track = pd.read_csv(job["bedgraph"], sep="\t", header=None)
+    assert track[1].tolist() == list(range(donor - 10, donor + 10))
+    assert "donor by genebert" in (tmp_path / "t.json").read_text()  # the first class is "none"
+
+
+def test_both_verbs_warn_where_no_row_has_a_strand(run, tmp_path, caplog):
+    made = splice_network(run)
+    predicted(run, tmp_path, made, "a\t100\t120\n")
+    assert caplog.text.count("no row has a strand (column 6)") == 1
+    tracks.attribute_bed(
+        **run.files("weights", "shards", "head"), bed=run.write("t.bed", "a\t100\t120\n"),
+        fitted=[fitted_file(tmp_path, made)], name="t", cell_types=[], output="", method="ism",
+        threads=1, bedgraph=str(tmp_path / "t.bedgraph"), summary=str(tmp_path / "t.json"),
+    )  # fmt: skip
+    assert caplog.text.count("no row has a strand (column 6)") == 2
+
+
 def test_a_region_branch_predicts_every_cell_type_that_is_named(run, tmp_path):
     made = make_fitted(run, regions=True)
     table = predicted(run, tmp_path, made, "a\t100\t120\na\t300\t310\n", "HSC", "NK")

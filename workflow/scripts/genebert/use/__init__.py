@@ -5,4 +5,4 @@ In: a BED or a VCF, a directory of pre-trained encoders and what the run that tr
 Files are read and written in blocks, so that memory does not grow with them.
 """
 
-VERSION = 3
+VERSION = 4

@@ -24,27 +24,12 @@ from genebert.progress import Progress
 from genebert.shards import Shards
 from genebert.use.bed import Ints, Rows, blocks, read_bed, windows
 from genebert.use.embed import Neighbourhoods
+from genebert.use.placing import first_bases, warn_of_strands
 from genebert.use.provenance import origin, write
 
 log = logging.getLogger("genebert")
 
 Floats = NDArray[np.float64]
-
-
-def first_bases(rows: Rows, fitted: Fitted) -> Ints:
-    """Return int64[N]: the leftmost base of the sequence that stands for each row.
-
-    A row as long as the network's sequences is taken as it is. Of any other the middle counts: it
-    becomes the base that the label is about (the TSS, the splice site) where there is one, on the
-    row's strand; else the middle of the sequence.
-    """
-    about = fitted.about
-    offset = np.full(len(rows), about.length // 2)
-    if about.focus is not None:
-        offset[:] = about.focus[0]
-        offset[rows.strand == "-"] = about.length - 1 - about.focus[0]
-    whole = rows.end - rows.start == about.length
-    return np.where(whole, rows.start, rows.middle - offset)
 
 
 def rows_of_network(codes: Codes, fitted: Fitted) -> list[torch.Tensor]:
@@ -175,7 +160,8 @@ def predict_bed(
         indexed FASTA. fitted : ``fitted.safetensors``. shards : ``index.json`` of its run.
     table : output, TSV: contig, start, end, name, strand and a probability for every output, named
         ``OUTPUT`` or, with a region branch, ``OUTPUT@CELL_TYPE`` (then ``NA`` on contigs without
-        regions). summary : output, JSON.
+        regions); ``NA`` too where a row of odd length has no splice site in its middle
+        (:func:`genebert.use.placing.first_bases`). summary : output, JSON.
     name : of the file in the user's table. cell_types : needed where there is a region branch.
 
     Raises
@@ -188,8 +174,7 @@ def predict_bed(
     about = network.about
     contexts = Contexts(network, shards, list(cell_types), bed) if about.regions else None
     rows = read_bed(bed, sequence)
-    if about.strand_specific and (rows.strand == ".").all():
-        log.warning("%s: no row has a strand (column 6); all are read on '+'", bed)
+    warn_of_strands(rows, about.strand_specific, bed)
     labels = [f"@{cell}" for cell in cell_types] if contexts else [""]
     columns = [f"{output}{label}" for output in about.outputs for label in labels]
     step = INFERENCE_BATCH[device.type]
@@ -198,12 +183,14 @@ def predict_bed(
     nowhere = int((~placed).sum())
     if nowhere:
         log.warning("%s: %d rows lie on contigs without regions and get NA", bed, nowhere)
+    undecided = 0
     with open(table, "w", encoding="utf-8") as out:
         for first, block in blocks(rows):
-            starts = first_bases(block, network)
+            starts, sure = first_bases(block, network, sequence)
+            undecided += int((~sure).sum())
             codes = windows(sequence, block, starts, about.length, oriented=about.strand_specific)
             scores = np.full((len(block), len(columns)), np.nan)
-            known = np.flatnonzero(placed[first : first + len(block)])
+            known = np.flatnonzero(placed[first : first + len(block)] & sure)
             for at in range(0, len(known), step):
                 part = known[at : at + step]
                 given: Sequence[tuple[torch.Tensor, ...] | None] = (None,)
@@ -219,6 +206,8 @@ def predict_bed(
             frame.to_csv(
                 out, sep="\t", index=False, header=first == 0, float_format="%.6g", na_rep="NA"
             )
+    if undecided:
+        log.warning("%s: the middle of %d rows is no splice site; they get NA", bed, undecided)
     write(
         summary,
         origin(
@@ -231,6 +220,7 @@ def predict_bed(
             rows=len(rows),
             rows_on_unknown_contigs=sum(rows.skipped.values()),
             rows_on_contigs_without_regions=nowhere,
+            rows_without_splice_site=undecided,
             cell_types=list(cell_types) if contexts else [],
         ),
     )

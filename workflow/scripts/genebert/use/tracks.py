@@ -31,7 +31,8 @@ from genebert.use.attributions import (
 from genebert.use.bed import Rows, read_bed, windows
 from genebert.use.head import Head, load_encoders
 from genebert.use.names import output_of
-from genebert.use.predictions import Contexts, first_bases
+from genebert.use.placing import around_middle, first_bases, warn_of_strands
+from genebert.use.predictions import Contexts
 from genebert.use.provenance import origin, write
 from genebert.use.sources import region_width
 
@@ -75,14 +76,23 @@ def accessibility_source(
 
 
 def network_source(
-    path: str, shards: str, cell_types: Sequence[str], output: str, threads: int, bed: str
+    path: str,
+    shards: str,
+    cell_types: Sequence[str],
+    output: str,
+    threads: int,
+    bed: str,
+    genome: Genome,
 ) -> Source:
-    """Return one output of a fitted network as a source; the first one if ``output`` is empty.
+    """Return one output of a fitted network as a source.
+
+    If ``output`` is empty it is the first one; of classes the second, as the first is "none".
 
     Raises
     ------
     InputError
-        If it has no such output, or needs one cell type and gets none or several.
+        If it has no such output, or needs one cell type and gets none or several. Of rows: if one
+        lies on a contig without regions, or has no splice site in its middle.
     """
     fitted = kept.load(path, best_device(threads))
     about = fitted.about
@@ -105,7 +115,7 @@ def network_source(
         if contexts is None:
             return [network_target(fitted, column)] * len(rows)
         with torch.inference_mode(False), torch.no_grad():
-            middle = first_bases(rows, fitted) + about.length // 2
+            middle = first(rows) + about.length // 2
             (given,) = contexts.matrices(rows, middle)
         return [
             network_target(fitted, column, tuple(m[i : i + 1] for m in given))
@@ -115,7 +125,18 @@ def network_source(
     def first(rows: Rows) -> NDArray[np.int64]:
         if contexts is not None:
             contexts.check(rows)  # of all rows, before the first is attributed
-        return first_bases(rows, fitted)
+        left, known = first_bases(rows, fitted, genome)
+        if not known.all():
+            row = rows.take(np.flatnonzero(~known)[:1])
+            raise InputError(
+                "the middle of the row is no splice site",
+                file=bed,
+                row=int(row.line[0]),
+                found=around_middle(row, genome)[0],
+                expected="GT or GC from its middle base on, AG up to it, or a row of even length "
+                "whose middle is the border of exon and intron",
+            )
+        return left
 
     return Source(label, about.length, first, about.strand_specific, targets)
 
@@ -222,12 +243,14 @@ def attribute_bed(
         If the BED is none, or a cell type or an output is unknown.
     """
     cells, networks = list(cell_types), as_list(fitted)
+    sequence = Genome(genome)
     if networks:
-        source = network_source(networks[0], shards, cells, output, threads, bed)
+        source = network_source(networks[0], shards, cells, output, threads, bed, sequence)
     else:
         source = accessibility_source(weights, head, shards, cells, threads)
-    sequence = Genome(genome)
-    rows = in_window_order(read_bed(bed, sequence), source)
+    rows = read_bed(bed, sequence)
+    warn_of_strands(rows, source.oriented, bed)
+    rows = in_window_order(rows, source)
     told = Progress("attributing", len(rows), "rows")
 
     def counted() -> Iterator[tuple[int, int, Floats]]:
