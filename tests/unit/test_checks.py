@@ -187,6 +187,17 @@ def test_another_runs_cell_types_are_known_from_its_shards(config: Config) -> No
     assert "no peaks in the atlas of the model" in yours(config, "a\tvcf\ta.vcf\tHSC\t\t")
 
 
+def test_a_model_without_the_files_of_its_run_is_told(config: Config) -> None:
+    results = Path("other/results")
+    for file in ("pretrain/full/config.json", sources.RUN_FILES[0]):
+        (results / file).parent.mkdir(parents=True, exist_ok=True)
+        (results / file).touch()
+    config["pretrained"] = str(results / "pretrain/full")
+    assert "is not whole" in of(config, "model", "error")[0]
+    (results / sources.RUN_FILES[0]).unlink()
+    assert of(config, "model", "ok")  # copied alone, used with this run's genome
+
+
 def test_the_outputs_of_a_network_that_is_there_are_known(config: Config) -> None:
     path = Path("results/tasks/splicing/sites/genebert/fitted.safetensors")
     path.parent.mkdir(parents=True)

@@ -67,6 +67,18 @@ def test_an_unknown_cell_type_names_the_nearest(run, tmp_path):
         embedded(run, tmp_path, "a\t0\t5\n", ("HSCs",))
 
 
+def test_weights_of_other_motifs_are_refused_whether_or_not_a_cell_type_is_named(run, tmp_path):
+    index = json.loads(Path(run.files("shards")["shards"]).read_text())
+    strange = tmp_path / "index.json"
+    strange.write_text(json.dumps(index | {"motifs": index["motifs"][::-1]}))
+    with pytest.raises(InputError, match="pre-trained weights are for other motifs"):
+        embed.embed_bed(
+            bed=run.write("e.bed", "a\t100\t103\n"), **run.files("weights") | {"shards": str(strange)},
+            embeddings=str(tmp_path / "out.h5ad"), name="e", cell_types=(), threads=1,
+        )  # fmt: skip
+    assert not (tmp_path / "out.h5ad").exists()
+
+
 def test_a_cell_type_that_is_named_twice_is_refused(run, tmp_path):
     with pytest.raises(InputError, match="named twice; found 'HSC'"):
         embedded(run, tmp_path, "a\t0\t5\n", ("HSC", "B", "HSC"))

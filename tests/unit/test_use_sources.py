@@ -125,6 +125,38 @@ def test_weights_that_were_copied_alone_are_used_with_this_runs_files(tmp_path):
     assert sources.results(made) == "results"
 
 
+def test_weights_that_were_copied_alone_are_not_used_on_a_simulated_genome(tmp_path):
+    folder = other_run(tmp_path, ())
+    made = config(tmp_path, pretrained=str(folder), genome={"source": "simulated"})
+    with pytest.raises(InputError, match="not beside it, and this run's genome is simulated"):
+        sources.run_file(made, sources.GENOME)
+    made["pretrained"] = "results/pretrain/full"
+    assert sources.results(made) == "results"
+
+
+@pytest.mark.parametrize("level", ["pretrain/full/seed-3", "pretrain/full", "pretrain", "."])
+def test_a_link_leads_to_the_run_of_the_model(tmp_path, monkeypatch, level):
+    folder = other_run(tmp_path)
+    results = tmp_path / "other/results"
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "elsewhere/model"
+    link.symlink_to(results / level)
+    model = link / folder.relative_to(results / level)
+    made = config(tmp_path, pretrained=str(model), genome={"source": "simulated"})
+    assert Path(sources.results(made)).samefile(results)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    made["pretrained"] = str(model.relative_to(tmp_path / "elsewhere"))
+    assert Path(sources.results(made)).samefile(results)
+
+
+def test_a_model_is_found_from_within_its_run(tmp_path, monkeypatch):
+    folder = other_run(tmp_path)
+    monkeypatch.chdir(folder.parent.parent)
+    found = sources.results_beside(Path("full/seed-3"))
+    assert found is not None
+    assert Path(found).samefile(tmp_path / "other/results")
+
+
 def test_half_a_run_is_refused(tmp_path):
     made = config(tmp_path, pretrained=str(other_run(tmp_path, sources.RUN_FILES[:1])))
     with pytest.raises(InputError, match=r"is not whole.*motif_set\.json"):

@@ -31,6 +31,17 @@ def test_an_open_run_knows_its_files(run, tmp_path):
         genebert.open_run(str(lonely))
 
 
+def test_a_run_is_opened_through_a_link_and_from_within(run, tmp_path, monkeypatch):
+    link = tmp_path / "model"
+    link.symlink_to(run.results / "pretrain/full")
+    assert Path(genebert.open_run(str(link)).results).samefile(run.results)
+    monkeypatch.chdir(run.results / "pretrain")
+    opened = genebert.open_run("full")
+    assert Path(opened.results).samefile(run.results)
+    opened.embed_bed(run.write("o.bed", "a\t100\t120\n"), tmp_path / "o.h5ad")
+    assert anndata.read_h5ad(tmp_path / "o.h5ad").n_obs == 1
+
+
 def test_cell_types_may_be_an_array_and_no_single_text(run, tmp_path):
     opened = genebert.open_run(str(run.results / "pretrain/full"))
     bed = run.write("o.bed", "a\t100\t120\n")

@@ -54,7 +54,9 @@ def check(config: Mapping[str, Any], own: Known) -> Iterator[Finding]:
     ours = tuple(Path(config["pretrained"]).parts[:2]) == sources.OWN
     if config.get("user_files") or not ours:
         try:
-            yield Finding("ok", "model", sources.encoders(config))
+            found = sources.encoders(config)
+            sources.results(config)  # of the run that goes with it
+            yield Finding("ok", "model", found)
         except InputError as error:
             yield Finding("error", "model", str(error))
     if not config.get("user_files"):

@@ -23,7 +23,7 @@ from genebert.use.bed import Rows, blocks, read_bed, windows
 from genebert.use.head import load_encoders
 from genebert.use.names import in_atlas
 from genebert.use.provenance import origin
-from genebert.use.sources import region_width
+from genebert.use.sources import motifs_of_run, region_width
 
 log = logging.getLogger("genebert")
 
@@ -151,9 +151,13 @@ def embed_bed(
     Raises
     ------
     InputError
-        If the BED is none, leaves the genome, or a cell type is unknown.
+        If the BED is none, leaves the genome, a cell type is unknown, or the encoders were trained
+        on other motifs than those of the shards, so on another run.
     """
+    from genebert.finetune import check_motifs
+
     encoders, sequence = load_encoders(weights, threads), Genome(genome)
+    check_motifs(encoders, motifs_of_run(shards), shards)
     width = region_width(shards)
     rows = read_bed(bed, sequence)
     places = Neighbourhoods(encoders, shards) if cell_types else None

@@ -16,6 +16,7 @@ from typing import Any
 from genebert.errors import InputError, nearest, reading
 from genebert.layout import (
     dataset_row,
+    is_simulated,
     models,
     pretrain_seeds,
     pretrain_settings,
@@ -160,21 +161,24 @@ def weights(config: Config) -> str:
 def results_beside(directory: Path) -> str | None:
     """Return DIR for encoders in ``DIR/pretrain/...`` if DIR holds shards; None if it does not.
 
+    Where a link leads to the encoders, DIR may be beside the link or beside what it leads to.
+
     Raises
     ------
     InputError
         If DIR holds shards, but not all else that is needed.
     """
-    for parent in directory.parents:
-        if parent.name == OWN[1] and (parent.parent / RUN_FILES[0]).exists():
-            for file in RUN_FILES:
-                if not (parent.parent / file).exists():
-                    raise InputError(
-                        "the run of the pre-trained model is not whole",
-                        file=parent.parent,
-                        expected=f"{file}, as the run that trained it left it",
-                    )
-            return str(parent.parent)
+    for path in (directory, Path(os.path.realpath(directory))):
+        for parent in path.parents:
+            if parent.name == OWN[1] and (parent.parent / RUN_FILES[0]).exists():
+                for file in RUN_FILES:
+                    if not (parent.parent / file).exists():
+                        raise InputError(
+                            "the run of the pre-trained model is not whole",
+                            file=parent.parent,
+                            expected=f"{file}, as the run that trained it left it",
+                        )
+                return str(parent.parent)
     return None
 
 
@@ -183,11 +187,25 @@ def results(config: Config) -> str:
 
     Where only the weights of another run were copied it is this run's own, whose motifs must then
     be those of the weights.
+
+    Raises
+    ------
+    InputError
+        If that run is simulated: its genome is not the one that the weights were trained on.
     """
     folder = Path(encoders(config))
     if folder.parts[:2] == OWN:
         return OWN[0]
-    return results_beside(folder) or OWN[0]
+    found = results_beside(folder)
+    if found is None and is_simulated(config):
+        raise InputError(
+            "the run that trained this model is not beside it, and this run's genome is simulated",
+            file=folder,
+            found="genome.source: simulated",
+            expected="RESULTS/pretrain/VARIANT with RESULTS/shards/index.json, or a configuration "
+            "with the genome that the model was trained on",
+        )
+    return found or OWN[0]
 
 
 def run_file(config: Config, file: str) -> str:
@@ -204,6 +222,11 @@ def _index(path: str | Path, key: str) -> Any:
 def region_width(index: str | Path) -> int:
     """Return the width of the regions of a run from its ``index.json``, without its shards."""
     return int(_index(index, "width"))
+
+
+def motifs_of_run(index: str | Path) -> list[str]:
+    """Return the motifs of a run in their order from its ``index.json``, without its shards."""
+    return list(_index(index, "motifs"))
 
 
 def cell_types_of_run(index: str | Path) -> tuple[list[str], list[str]]:
