@@ -276,6 +276,30 @@ def test_motif_model_sees_the_broken_site(variants: Path) -> None:
         assert area(frame, track) > 0.95
 
 
+@pytest.mark.parametrize("model", ["motif-lr", "context-lr"])
+def test_an_indel_changes_no_site_that_it_does_not_touch(variants: Path, model: str) -> None:
+    """A site at the end of the window, pushed out of it by insertions and into it by deletions."""
+    frame = pd.read_parquet(variants / "dataset.parquet")
+    middle, size = WIDTH // 2, 6
+    for row in frame.index:
+        text = frame.loc[row, "sequence"].replace(SITE, "C" * len(SITE)).replace("GATA", "CCCC")
+        if row % 2:
+            text = plant(text, WIDTH - len(SITE) - 1)
+            ref, alt = text[middle], text[middle] + "C" * size
+            other = text[:middle] + alt + text[middle + 1 : -size]
+        else:
+            longer = plant(text + "C" * size, WIDTH - 4)
+            text, ref, alt = longer[:WIDTH], longer[middle : middle + size + 1], longer[middle]
+            other = longer[: middle + 1] + longer[middle + size + 1 :]
+        assert (SITE in text) != (SITE in other)
+        frame.loc[row, ["sequence", "alternative", "ref", "alt"]] = [text, other, ref, alt]
+    frame["cell_type"], frame["region"] = "B", 0  # which is open there
+    frame.to_parquet(variants / "dataset.parquet", index=False)
+    found, _ = run(variants, model, "variants")
+    zero = found[found["track"].isin(["zeroshot:motif", "zeroshot:accessibility"])]
+    assert np.allclose(zero["score"], 0, atol=1e-9)
+
+
 def test_effects_keep_their_sign(variants: Path) -> None:
     info = json.loads((variants / "dataset.json").read_text())
     frame = pd.read_parquet(variants / "dataset.parquet")

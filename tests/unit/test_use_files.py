@@ -173,6 +173,45 @@ def test_every_allele_has_a_row_with_scores_or_a_reason(run, tmp_path, monkeypat
     assert sum(summary["skipped"].values()) == summary["alleles"] - 4
 
 
+@pytest.mark.parametrize("kind", ["insertion", "deletion"])
+def test_a_site_that_an_indel_pushes_past_the_end_is_not_changed(run, kind):
+    motifs = genebert.load_motifs(run.files("motif_set")["motif_set"])
+    if kind == "insertion":
+        text = "C" * 52 + "TGACTCA" + "C" * 30
+        alleles = text[:60], text[:30] + "AAAAA" + text[30:55]
+    else:
+        text = "C" * 30 + "AAAAA" + "C" * 20 + "TGACTCA" + "C" * 30  # the site enters at the end
+        alleles = text[:60], text[:30] + text[35:65]
+    assert [len(window) for window in alleles] == [60, 60]
+    assert "TGACTCA" in alleles[kind == "deletion"]
+    assert "TGACTCA" not in alleles[kind == "insertion"]
+    scores = genebert.score_variants(run.encoders, *([x] for x in alleles), motifs=motifs)
+    assert scores["motif"][0] == 0
+    assert scores["motif_top"][0] is None
+    site = text[:30] + "TGACTCA" + text[30:]  # one that the insertion itself makes
+    scores = genebert.score_variants(run.encoders, [text[:60]], [site[:60]], motifs=motifs)
+    assert scores["motif_top"][0] == "+SPI1"
+
+
+def test_the_motif_rows_of_an_indel_are_those_of_haplotypes_with_one_end(run, tmp_path):
+    a, half = run.genome["a"], WIDTH // 2
+    motifs = genebert.load_motifs(run.files("motif_set")["motif_set"])
+    lines, expected = [], []
+    for at in range(60, 1000, 5):
+        deletion, end = at % 2 == 0, at + half
+        ref, alt = (a[at : at + 6], a[at]) if deletion else (a[at], a[at] + "TGACTCA")
+        lines.append(f"a\t{at + 1}\t.\t{ref}\t{alt}\t.\t.\t.\n")
+        end -= 0 if deletion else 7
+        texts = a[at - half : end], a[at - half : at] + alt + a[at + len(ref) : end]
+        rows = motifs.scan([encode(text) for text in texts]).sum.toarray()
+        expected.append(float(np.linalg.norm(rows[1] - rows[0])))
+    table, _ = score(run, tmp_path, HEAD + "".join(lines))
+    assert 0 in expected
+    assert max(expected) > 1
+    assert table["motif"].tolist() == pytest.approx(expected, rel=1e-4, abs=1e-4)
+    assert (table["motif_top"].isna() == (table["motif"] < 1e-6)).all()
+
+
 def test_a_head_for_bases_that_nothing_trained_gives_no_ratio(run):
     encoders = run.encoders
     alleles = ["ACGTACGTACGTACGTACGT"], ["ACGTACGTACTTACGTACGT"]

@@ -146,3 +146,52 @@ def test_change_in_the_named_cell_type_else_the_largest() -> None:
     delta = np.array([[0.1, -0.5], [0.1, -0.5], [0.1, -0.5], [0.7, -0.5]])
     found = variant_scores.in_cell_type(delta, ["B", "HSC"], ["B", "NK", "", "HSC"])
     assert found.tolist() == [0.1, -0.5, -0.5, -0.5]
+
+
+def haplotypes(text: str, first: int, length: int, ref: int, alt: str) -> tuple[str, str]:
+    """Return the windows of both alleles as the tasks cut them: of one length."""
+    start = first - length // 2
+    whole = text[start:first] + alt + text[first + ref :]
+    return text[start : start + length], whole[:length]
+
+
+@pytest.mark.parametrize("length", [100, 101])
+def test_windows_of_both_alleles_end_on_one_base_of_the_genome(length: int) -> None:
+    rng = np.random.default_rng(4)
+    for _ in range(60):
+        text = "".join(rng.choice(list("ACGT"), 400))
+        ref, alt = (int(n) for n in rng.integers(1, 51, 2))
+        if rng.random() < 0.5:  # most indels keep one base
+            ref, alt = rng.permutation([1, max(ref, alt)]).tolist()
+        new = "".join(rng.choice(list("ACGT"), alt))
+        pair = haplotypes(text, 200, length, ref, new)
+        one, other = variant_scores.on_one_end([pair[0]], [pair[1]], [alt - ref])
+        end = 200 - length // 2 + len(one[0])
+        assert end >= 200 + ref
+        assert one[0] == text[200 - length // 2 : end]
+        assert other[0] == text[200 - length // 2 : 200] + new + text[200 + ref : end]
+
+
+@pytest.mark.parametrize(("ref", "alt"), [(1, 45), (45, 1), (2, 60)])
+def test_alleles_that_fill_the_window_end_where_it_does(ref: int, alt: int) -> None:
+    text = "".join(np.random.default_rng(5).choice(list("ACGT"), 400))
+    pair = haplotypes(text, 200, 50, ref, "A" * alt)
+    one, other = variant_scores.on_one_end([pair[0]], [pair[1]], [alt - ref])
+    assert one[0] == (pair[0] if alt < ref else text[175:201])
+    assert other[0] == (pair[1] if alt > ref else text[175:200] + "A")
+
+
+def test_the_shift_of_an_indel_is_found_from_its_windows() -> None:
+    rng = np.random.default_rng(6)
+    text = "".join(rng.choice(list("ACGT"), 400))
+    sizes = [(1, 1), (3, 3), (1, 6), (6, 1), (1, 31), (31, 1), (2, 5), (5, 2), (1, 2), (2, 1)]
+    pairs, expected = [], []
+    for ref, alt in sizes:
+        kept = text[200] if 1 in (ref, alt) and ref != alt else ""  # as a VCF writes an indel
+        new = kept + "".join(rng.choice(list("ACGT"), alt - len(kept)))
+        pairs.append(haplotypes(text, 200, 100, ref, new))
+        expected.append(alt - ref)
+    one, other = (np.array([encode(pair[i]) for pair in pairs]) for i in (0, 1))
+    assert variant_scores.shifts(one, other).tolist() == expected
+    same = np.zeros((1, 100), dtype=np.uint8)
+    assert variant_scores.shifts(same, same).tolist() == [0]

@@ -25,12 +25,13 @@ from genebert.errors import InputError, reading
 from genebert.items import Job, Result
 from genebert.layout import variant_of
 from genebert.tasks.dataset import read_dataset
+from genebert.tasks.variant_files import length_change
 from genebert.variant_models import Features, Problem, sequence_change
 
 if TYPE_CHECKING:
     from genebert.pretrained import Pretrained
 
-VERSION = 7
+VERSION = 8
 
 AXIS_REGIONS = 2500  # that the axes of a cohort's features are made from, four fifths of them
 
@@ -214,10 +215,17 @@ def predict_variants(job: Job) -> Result:
 def context_changes(job: Job, frame: pd.DataFrame) -> variant_context.Changes:
     """Return what the variants change in the sites, activities and openness of a cell type."""
     reference, alternative = (
-        variant_context.site_margins(frame[column].tolist(), job.motifs)
-        for column in ("sequence", "alternative")
+        variant_context.site_margins(sequences, job.motifs) for sequences in alleles_on_one_end(frame)
     )
     return variant_context.changes(job.context, frame, reference, alternative)
+
+
+def alleles_on_one_end(frame: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """Return the windows of both alleles, cut where motifs must not count bases beside an indel."""
+    shift = [length_change(*alleles) for alleles in zip(frame["ref"], frame["alt"], strict=True)]
+    return variant_scores.on_one_end(
+        frame["sequence"].tolist(), frame["alternative"].tolist(), shift
+    )
 
 
 def with_median(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
@@ -249,6 +257,8 @@ def score_variants(
     Where the label has no direction, scores are absolute: a variant may act by gain or by loss.
     """
     reference, alternative = frame["sequence"].tolist(), frame["alternative"].tolist()
+    if job.model == "motif-lr":  # networks and k-mers read windows of one length
+        reference, alternative = alleles_on_one_end(frame)
     ref_features, ref_open = start.model(reference)
     alt_features, alt_open = start.model(alternative)
     delta = alt_open - ref_open

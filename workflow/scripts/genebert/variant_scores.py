@@ -8,7 +8,7 @@ row, or the change of the predicted accessibility.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from genebert.pretrained import Pretrained
 
 Floats = NDArray[np.floating]
+Haplotype = TypeVar("Haplotype", str, Codes)
 
 
 def substitutions(
@@ -39,6 +40,64 @@ def substitutions(
     """
     differs = reference != alternative
     return differs.sum(axis=1) == 1, differs.argmax(axis=1)
+
+
+def shifts(reference: Codes, alternative: Codes) -> NDArray[np.int64]:
+    """Return int64[B]: bases that ALT is longer than REF, as far as two windows tell.
+
+    It is the one by which fewest bases change: those between the beginning and the end that both
+    windows share, and those inserted or deleted; of several the one nearest to 0.
+
+    Parameters
+    ----------
+    reference, alternative : uint8[B, L], which begin at the same base of the genome.
+    """
+    length = reference.shape[1]
+    out = np.zeros(len(reference), dtype=np.int64)
+    for row in np.flatnonzero((reference != alternative).sum(axis=1) > 1):
+        one, other = reference[row], alternative[row]
+        begin = int((one != other).argmax())
+        fewest = length
+        for shift in sorted(range(-(length // 2), length // 2 + 1), key=abs):
+            if abs(shift) >= fewest:
+                break
+            shorter = length - abs(shift)
+            a = one[: length - max(shift, 0)][::-1][:shorter]
+            b = other[: length + min(shift, 0)][::-1][:shorter]
+            differs = a != b
+            end = int(differs.argmax()) if differs.any() else shorter
+            changed = max(0, shorter - begin - end) + abs(shift)
+            if changed < fewest:
+                fewest, out[row] = changed, shift
+    return out
+
+
+def on_one_end(
+    reference: Sequence[Haplotype], alternative: Sequence[Haplotype], shift: Sequence[int]
+) -> tuple[list[Haplotype], list[Haplotype]]:
+    """Cut windows so that both end on the same base of the genome.
+
+    Windows of one length do not: an insertion pushes bases out of the right end and a deletion
+    brings in others, which the variant does not touch. What is said to change would be theirs.
+
+    Parameters
+    ----------
+    reference, alternative : windows of L bases that begin at the same base of the genome; the
+        variant begins at offset L // 2.
+    shift : bases that ALT is longer than REF (:func:`shifts`, where nobody knows).
+
+    Returns
+    -------
+    reference, alternative : the first of them without its last ``shift`` bases (insertions) or the
+        second without its last ``-shift`` (deletions). The variant's first base stays: alleles that
+        fill the window end where it does.
+    """
+    ref, alt = [], []
+    for one, other, d in zip(reference, alternative, shift, strict=True):
+        least = len(one) // 2 + 1
+        ref.append(one[: max(len(one) - max(d, 0), least)])
+        alt.append(other[: max(len(other) + min(d, 0), least)])
+    return ref, alt
 
 
 def nucleotide_log_probabilities(

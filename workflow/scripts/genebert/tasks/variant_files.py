@@ -391,6 +391,11 @@ def disagrees(there: str, ref: str) -> bool:
     return any(base not in ("N", own) for base, own in zip(there, ref, strict=True))
 
 
+def length_change(ref: str, alt: str) -> int:
+    """Return how many bases ALT is longer than REF; ``-`` is no base."""
+    return len(alt.replace("-", "")) - len(ref)
+
+
 def windows(genome: Genome, record: Record, width: int) -> tuple[int, str, str]:
     """Return (start, reference window, alternative window), both ``width`` bases long.
 

@@ -22,7 +22,7 @@ from genebert.genome import Codes, Genome
 from genebert.motifs import MotifSet
 from genebert.pretrained import Pretrained
 from genebert.progress import Progress
-from genebert.tasks.variant_files import windows
+from genebert.tasks.variant_files import length_change, windows
 from genebert.use.head import Head, load_encoders
 from genebert.use.provenance import origin, write
 from genebert.use.sources import region_width
@@ -60,12 +60,17 @@ class Scorer:
     columns: NDArray[np.int64] | None = None
     motifs: MotifSet | None = None
 
-    def __call__(self, reference: Codes, alternative: Codes) -> pd.DataFrame:
+    def __call__(
+        self, reference: Codes, alternative: Codes, shift: Sequence[int] | None = None
+    ) -> pd.DataFrame:
         """Score variants.
 
         Parameters
         ----------
-        reference, alternative : uint8[B, L] windows with either allele.
+        reference, alternative : uint8[B, L] windows with either allele, which begin at the same
+            base of the genome; the variant is in the middle.
+        shift : bases that each ALT is longer than its REF; found from the windows
+            (:func:`genebert.variant_scores.shifts`) if None.
 
         Returns
         -------
@@ -86,7 +91,10 @@ class Scorer:
             "embedding": variant_scores.row_distance(ref, alt),
         }
         if self.motifs is not None:
-            rows = [self.motifs.scan(list(x)).sum.toarray() for x in (reference, alternative)]
+            if shift is None:
+                shift = variant_scores.shifts(reference, alternative).tolist()
+            alleles = variant_scores.on_one_end(list(reference), list(alternative), shift)
+            rows = [self.motifs.scan(x).sum.toarray() for x in alleles]
             change = rows[1] - rows[0]
             top = np.abs(change).argmax(axis=1)
             value = change[np.arange(len(top)), top]
@@ -207,12 +215,14 @@ def score_sites(scorer: Scorer, genome: Genome, sites: Sequence[Site], width: in
     """Return a row per ALT of some sites: the variant, why it is skipped, and its scores."""
     rows: list[dict[str, Any]] = []
     pairs: list[tuple[str, str]] = []
+    shift: list[int] = []
     at: list[int] = []
     for site in sites:
         for allele, reason in zip(site.alleles, site.reasons, strict=True):
             if not reason:
                 at.append(len(rows))
                 pairs.append(windows(genome, allele, width)[1:])
+                shift.append(length_change(allele.ref, allele.alt))
             rows.append(
                 {
                     "contig": site.fields[0],
@@ -225,8 +235,8 @@ def score_sites(scorer: Scorer, genome: Genome, sites: Sequence[Site], width: in
             )
     frame = pd.DataFrame(rows)
     # one row too many, so that blocks without a usable allele have the same columns
-    pairs = pairs or [("A" * width, "A" * width)]
-    scores = scorer(encode_all([p[0] for p in pairs]), encode_all([p[1] for p in pairs]))
+    pairs, shift = pairs or [("A" * width, "A" * width)], shift or [0]
+    scores = scorer(encode_all([p[0] for p in pairs]), encode_all([p[1] for p in pairs]), shift)
     scores = scores.iloc[: len(at)].set_axis(at, axis=0)
     return frame.join(scores)
 
