@@ -123,6 +123,7 @@ rule attribute_bed:
         **USED,
         bed=user_path("bed"),
         weights=encoders_used,
+        motif_set=of_run("motifs/motif_set.json"),
         head="results/use/accessibility_head.safetensors",
         fitted=fitted_explained,
     output:

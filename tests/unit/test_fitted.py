@@ -13,7 +13,7 @@ import pytest
 import torch
 from task_toys import WordMotifs, binary_frame, cell_frame, job, splice_frame, toy_shards, write
 
-from genebert import baselines, finetune, fitted, kept
+from genebert import baselines, finetune, fitted, interpret, kept
 from genebert.classifier import place_matrices
 from genebert.context import Context
 from genebert.errors import InputError
@@ -22,7 +22,7 @@ from genebert.items import Job
 from genebert.model import GeneBert, ModelConfig
 from genebert.pretrained import save
 from genebert.samples import Corpus
-from genebert.use import predictions
+from genebert.use import attributions, predictions
 
 PRETRAIN = {
     "tokens": {"k": 4, "stride": 2},
@@ -163,3 +163,32 @@ def test_the_kept_network_gives_the_scores_of_the_tables(
     if not items.multiclass:
         found = found[np.arange(len(rows)), items.group[rows]][:, None]
     np.testing.assert_allclose(found, tables(frame, made)[:8], atol=1e-6)
+
+
+def test_a_track_of_a_region_is_the_mutagenesis_of_the_tables(tmp_path: Path) -> None:
+    """What a base does through the motif row of its own region is in both."""
+    path, shards = str(tmp_path / "fitted.safetensors"), toy_shards(80)
+    made = replace(network_job(tmp_path, "genebert"), fitted=path)
+    made.__dict__["context"] = Context(shards)  # type: ignore[arg-type]
+    made.__dict__["motifs"] = motifs = CountMotifs()
+    finetune.predict_network(made)
+    network, items, row = kept.load(path), made.items, first(made)[:1]
+    corpus = Corpus.from_shards(shards)  # type: ignore[arg-type]
+    assert network.encoders is not None
+    cells = made.context.cells(items.cell_type[row])
+    places = place_matrices(corpus, corpus.view(), items, cells, row, network.encoders)
+    codes, column = items.codes[items.sequence[row[0]]], int(items.group[row[0]])
+
+    def counted(codes: np.ndarray) -> torch.Tensor:
+        return corpus.rows_of(motifs.scan(list(codes)).sum.toarray())
+
+    found, fixed = (
+        attributions.attribute(
+            attributions.network_target(network, column, places.of(places.row), rows), codes
+        )
+        for rows in (counted, None)
+    )
+    changes = interpret.changes(fitted.network_scorer(made), int(row[0]), codes, 0)
+    expected = interpret.contributions(changes)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert np.abs(found - fixed).max() > 1e-3 * np.abs(found).max()

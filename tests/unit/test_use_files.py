@@ -19,6 +19,7 @@ import genebert
 from genebert import kept
 from genebert.errors import InputError
 from genebert.genome import encode
+from genebert.shards import Shards
 from genebert.use import attributions, embed, predictions, tracks, variants
 from genebert.use.bigwig import write_bigwig
 from genebert.use.head import Head
@@ -390,6 +391,64 @@ def test_unknown_bases_have_no_contribution(run):
         genebert.attribute(run.encoders, Head.load(run.head), text, method="gradients")
 
 
+@pytest.mark.parametrize(("multiclass", "regions"), [(False, False), (True, False), (False, True)])
+def test_a_confident_network_has_the_same_gradient(run, multiclass, regions):
+    made = make_fitted(run, multiclass=multiclass, regions=regions)
+    given = None
+    if regions:
+        places = predictions.Contexts(made, run.files("shards")["shards"], ["B"], "bed").places
+        given = places.matrices(0, np.zeros(1, dtype=np.int64), np.array([110]))
+    codes = encode(run.genome["a"][100 : 100 + WIDTH])
+    target = attributions.network_target(made, 1, given)
+    plain = attributions.attribute(target, codes, "gradient")
+    with torch.no_grad():
+        next(p for p in reversed(list(made.network.parameters())) if p.shape == (2,))[1] += 16
+    sure = attributions.attribute(target, codes, "gradient")
+    assert target.score(codes[None])[0] > 14
+    assert np.abs(plain).max() > 0
+    np.testing.assert_allclose(sure, plain, atol=0.02 * np.abs(plain).max())
+
+
+def test_a_track_of_a_region_follows_its_motif_row(run, tmp_path):
+    made = make_fitted(run, regions=True)
+    shards = Shards.open(run.files("shards")["shards"])
+    start, end = int(shards.start[3]), int(shards.start[3]) + WIDTH
+    job: dict[str, Any] = {
+        **run.files("weights", "shards", "motif_set", "head"), "fitted": [fitted_file(tmp_path, made)],
+        "name": "t", "cell_types": ["B"], "output": "SPI1", "threads": 1, "method": "ism",
+        "bedgraph": str(tmp_path / "t.bedgraph"), "summary": str(tmp_path / "t.json"),
+    }  # fmt: skip
+    bed = {
+        "region": run.write("t.bed", f"a\t{start}\t{end}\na\t{start + 40}\t{end + 40}\n"),
+        "beside": run.write("u.bed", f"a\t{start + 1}\t{end + 1}\n"),
+    }
+    for name, method, matrix, rows in (
+        ("region", "ism", "anchor follows", 1),
+        ("beside", "ism", "fixed", 0),
+        ("region", "gradient", "fixed", 0),
+    ):
+        tracks.attribute_bed(**job | {"method": method}, bed=bed[name])
+        record = json.loads((tmp_path / "t.json").read_text())
+        assert (record["matrix"], record["rows_whose_anchor_follows"]) == (matrix, rows)
+    tracks.attribute_bed(**job, bed=bed["region"])
+    track = pd.read_csv(job["bedgraph"], sep="\t", header=None).set_index(1)[3]
+    contexts = predictions.Contexts(made, job["shards"], ["B"], "bed")
+    motifs = genebert.load_motifs(job["motif_set"])
+    given = contexts.places.matrices(1, *(np.array([x]) for x in (0, start + WIDTH // 2, 3)))
+    codes = encode(run.genome["a"][start:end])
+
+    def scanned(codes: Any) -> Any:
+        return contexts.places.corpus.rows_of(motifs.scan(list(codes)).sum.toarray())
+
+    target = attributions.network_target(made, 1, given, scanned)
+    expected = attributions.attribute(target, codes)
+    np.testing.assert_allclose(track.loc[start : end - 1], expected, rtol=1e-3, atol=1e-6)
+    hidden = make_fitted(run, regions=True, anchor_hidden=True)
+    job["fitted"] = [fitted_file(tmp_path, hidden)]
+    tracks.attribute_bed(**job, bed=bed["region"])
+    assert json.loads((tmp_path / "t.json").read_text())["matrix"] == "fixed"
+
+
 def test_overlapping_pieces_are_averaged_and_gaps_kept():
     pieces = [
         (0, 5, np.array([1.0, 2, 3])),
@@ -414,7 +473,7 @@ def test_a_track_is_sorted_and_a_browser_reads_it(run, tmp_path):
     )
     out = {"bedgraph": str(tmp_path / "t.bedgraph"), "summary": str(tmp_path / "t.json")}
     job: dict[str, Any] = {
-        **run.files("weights", "shards", "head"), "bed": bed, "fitted": [], "name": "t",
+        **run.files("weights", "shards", "motif_set", "head"), "bed": bed, "fitted": [], "name": "t",
         "cell_types": ["B"], "output": "", "method": "gradient", "threads": 1, **out,
     }  # fmt: skip
     tracks.attribute_bed(**job)
@@ -520,7 +579,7 @@ def test_rows_without_a_splice_site_in_their_middle_get_na_and_no_track(run, tmp
     assert "the middle of 2 rows is no splice site; they get NA" in caplog.text
     assert json.loads((tmp_path / "p.json").read_text())["rows_without_splice_site"] == 2
     job: dict[str, Any] = {
-        **run.files("weights", "shards", "head"), "fitted": [fitted_file(tmp_path, made)],
+        **run.files("weights", "shards", "motif_set", "head"), "fitted": [fitted_file(tmp_path, made)],
         "name": "t", "cell_types": [], "output": "", "method": "ism", "threads": 1,
         "bedgraph": str(tmp_path / "t.bedgraph"), "summary": str(tmp_path / "t.json"),
     }  # fmt: skip
@@ -537,7 +596,7 @@ def test_both_verbs_warn_where_no_row_has_a_strand(run, tmp_path, caplog):
     predicted(run, tmp_path, made, "a\t100\t120\n")
     assert caplog.text.count("no row has a strand (column 6)") == 1
     tracks.attribute_bed(
-        **run.files("weights", "shards", "head"), bed=run.write("t.bed", "a\t100\t120\n"),
+        **run.files("weights", "shards", "motif_set", "head"), bed=run.write("t.bed", "a\t100\t120\n"),
         fitted=[fitted_file(tmp_path, made)], name="t", cell_types=[], output="", method="ism",
         threads=1, bedgraph=str(tmp_path / "t.bedgraph"), summary=str(tmp_path / "t.json"),
     )  # fmt: skip
@@ -575,7 +634,7 @@ def test_rows_on_contigs_without_regions_get_na_and_no_track(run, tmp_path, monk
     assert "1 rows lie on contigs without regions and get NA" in caplog.text
     with pytest.raises(InputError, match=r"t\.bed, line 2: row lies on a contig without regions"):
         tracks.attribute_bed(
-            **run.files("weights", "shards", "head"), bed=run.write("t.bed", text), name="t",
+            **run.files("weights", "shards", "motif_set", "head"), bed=run.write("t.bed", text), name="t",
             fitted=[fitted_file(tmp_path, made)], cell_types=["NK"], output="SPI1", method="ism",
             threads=1, bedgraph=str(tmp_path / "t.bedgraph"), summary=str(tmp_path / "t.json"),
         )  # fmt: skip
@@ -584,7 +643,7 @@ def test_rows_on_contigs_without_regions_get_na_and_no_track(run, tmp_path, monk
 def test_tracks_of_a_network(run, tmp_path):
     made = make_fitted(run, regions=True)
     job: dict[str, Any] = {
-        **run.files("weights", "shards", "head"), "bed": run.write("t.bed", "a\t100\t120\n"),
+        **run.files("weights", "shards", "motif_set", "head"), "bed": run.write("t.bed", "a\t100\t120\n"),
         "fitted": [fitted_file(tmp_path, made)], "name": "t", "cell_types": ["NK"],
         "output": "SPI1", "method": "ism", "threads": 1,
         "bedgraph": str(tmp_path / "t.bedgraph"), "summary": str(tmp_path / "t.json"),

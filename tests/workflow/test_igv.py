@@ -80,7 +80,7 @@ def test_igv_shows_what_the_files_hold(run: ToyRun, tmp_path: Path) -> None:
         pytest.skip("no igv-notebook in this environment: pip install --no-deps igv-notebook")
     bed = run.write("t.bed", "a\t100\t103\tone\na\t110\t112\ttwo\nb\t40\t60\tthree\n")
     job: dict[str, Any] = {
-        **run.files("weights", "shards", "head"), "bed": bed, "fitted": [], "name": "t",
+        **run.files("weights", "shards", "motif_set", "head"), "bed": bed, "fitted": [], "name": "t",
         "cell_types": ["B"], "output": "", "method": "gradient", "threads": 1,
         "bedgraph": str(tmp_path / "t.bedgraph"), "summary": str(tmp_path / "t.json"),
     }  # fmt: skip

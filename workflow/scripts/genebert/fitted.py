@@ -151,8 +151,7 @@ def region_vectors(
     own = codes.shape[1] == corpus.width and tuning.items.start[row] == int(corpus.start[region])
     if bool(hidden_1[0]) or not own:
         return network.embed_region(matrix_1FC, hidden_1, *state).expand(len(codes), -1)
-    rows = torch.from_numpy(tuning.job.motifs.scan(list(codes)).sum.toarray()).to(tuning.device)
-    rows = rows.half().float().div_(corpus.normaliser).clamp_(max=1.0)  # as the shards hold them
+    rows = corpus.rows_of(tuning.job.motifs.scan(list(codes)).sum.toarray())
     middle = matrix_1FC.shape[2] // 2
     vectors = []
     for part in rows.split(INFERENCE_BATCH[tuning.device.type]):

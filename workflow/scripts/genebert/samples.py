@@ -201,6 +201,16 @@ class Corpus:
         )  # fmt: skip
         return torch.from_numpy(np.pad(state, ((0, 0), (0, 1)))).to(self.device)
 
+    def rows_of(self, sums: ArrayLike) -> Tensor:
+        """Return float32[n, M] motif rows of scanned sequences as the encoders see the shards' own.
+
+        Parameters
+        ----------
+        sums : float[n, M], summed log-odds of hits (``MotifSet.scan(codes).sum``).
+        """
+        rows = torch.as_tensor(np.asarray(sums)).to(self.device)
+        return rows.half().float().div_(self.normaliser).clamp_(max=1.0)
+
     def view(
         self, splits: Sequence[int] = (TRAIN, VALID, TEST), held_out_only: bool = True
     ) -> View:

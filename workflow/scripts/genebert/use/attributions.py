@@ -73,31 +73,44 @@ def accessibility_target(
 
 
 def network_target(
-    fitted: Fitted, column: int, matrices: tuple[Tensor, ...] | None = None
+    fitted: Fitted,
+    column: int,
+    matrices: tuple[Tensor, ...] | None = None,
+    anchor_rows: Callable[[Codes], Tensor] | None = None,
 ) -> Target:
-    """Return the log-odds of one output of a network as a target; the neighbourhood stays.
+    """Return the log-odds of one output of a network as a target; the neighbours stay.
 
     Parameters
     ----------
     column : the output. matrices : arguments of ``embed_region`` for one place, or None.
+    anchor_rows : codes uint8[M, L] -> float32[M, motifs], where the sequence is that of the
+        anchor: the motif rows that the anchor has in the matrix with them. So does
+        :func:`genebert.fitted.region_vectors`. None: its row stays. It always does in ``gradient``.
     """
     batch = INFERENCE_BATCH[next(fitted.network.parameters()).device.type]
 
-    def of(rows: int) -> Sequence[tuple[Tensor, ...] | None]:
-        return (matrices and tuple(m.expand(rows, *m.shape[1:]) for m in matrices),)
+    def of(codes: Codes) -> Sequence[tuple[Tensor, ...] | None]:
+        if matrices is None:
+            return (None,)
+        matrix_BFC, *rest = (m.expand(len(codes), *m.shape[1:]) for m in matrices)
+        if anchor_rows is not None:
+            matrix_BFC = matrix_BFC.clone()
+            matrix_BFC[:, :-1, matrix_BFC.shape[2] // 2] = anchor_rows(codes)
+        return ((matrix_BFC, *rest),)
 
     def score(codes: Codes) -> Floats:
         parts = [codes[at : at + batch] for at in range(0, len(codes), batch)]
-        found = [probabilities(fitted, part, of(len(part)))[:, column, 0] for part in parts]
+        found = [probabilities(fitted, part, of(part))[:, column, 0] for part in parts]
         return log_odds(np.concatenate(found))
 
     def gradient(rows: Sequence[Tensor]) -> Tensor:
         network, region = fitted.network, None
         if matrices is not None:
             region = network.embed_region(*matrices)
-        logits = [network.logits(network.embed_sequence(row), region) for row in rows]
+        logits = [network.logits(network.embed_sequence(row), region).double() for row in rows]
         chances_1K = mean_probability(logits, fitted.about.multiclass)
-        return torch.logit(chances_1K[0, column], eps=1e-6)
+        # as interpret.log_odds; in float32 a confident network had no gradient
+        return torch.logit(chances_1K[0, column], eps=1e-12)
 
     if fitted.encoders is None:
         return Target(score, both_strands=not fitted.about.strand_specific)

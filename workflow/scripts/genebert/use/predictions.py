@@ -123,6 +123,20 @@ class Contexts:
                 expected="a contig of one of the splits",
             )
 
+    def own_regions(self, rows: Rows, first_B: Ints) -> NDArray[np.bool_]:
+        """Return bool[B]: the sequence is that of the anchor, whose motif row the branch sees.
+
+        Parameters
+        ----------
+        first_B : leftmost bases of the rows' sequences. The rows are :meth:`placed`.
+        """
+        shards = self.places.shards
+        if self.about.anchor_hidden or self.about.length != shards.width:
+            return np.zeros(len(rows), dtype=bool)
+        contig_B = self.places.contig_codes(rows.contigs)[rows.contig]
+        anchor_B = anchors(shards, contig_B, first_B + self.about.length // 2)
+        return (anchor_B >= 0) & (shards.start[anchor_B] == first_B)
+
     def matrices(self, rows: Rows, position_B: Ints) -> list[tuple[torch.Tensor, ...]]:
         """Return per cell type the arguments of ``embed_region`` around the rows' places.
 

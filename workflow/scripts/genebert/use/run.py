@@ -323,6 +323,7 @@ class Run:
             **self._genome,
             "weights": self.weights,
             "shards": self.file("shards/index.json"),
+            "motif_set": self.file("motifs/motif_set.json"),
             "head": str(head),
         }
         outputs = {"bedgraph": str(bedgraph), "summary": str(summary)}

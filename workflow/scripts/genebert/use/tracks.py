@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 
 from genebert import kept
 from genebert.errors import InputError
-from genebert.genome import Genome
+from genebert.finetune import check_motifs
+from genebert.genome import Codes, Genome
 from genebert.job import as_list
+from genebert.motifs import MotifSet
 from genebert.pretrained import best_device
 from genebert.progress import Progress
 from genebert.use.attributions import (
@@ -50,6 +52,8 @@ class Source:
     label : what is explained, in words. length : bases of a sequence.
     first : rows -> int64[n], leftmost base of each. oriented : '-' rows are read reversed.
     targets : rows -> the target of each row.
+    matrix : whether there is a matrix of the neighbourhood. anchored : rows -> bool[n], those
+        in which the anchor's motif row follows the mutated sequence (``ism``).
     """
 
     label: str
@@ -57,6 +61,8 @@ class Source:
     first: Callable[[Rows], NDArray[np.int64]]
     oriented: bool
     targets: Callable[[Rows], list[Target]]
+    matrix: bool = False
+    anchored: Callable[[Rows], NDArray[np.bool_]] = lambda rows: np.zeros(len(rows), dtype=bool)
 
 
 def accessibility_source(
@@ -83,10 +89,12 @@ def network_source(
     threads: int,
     bed: str,
     genome: Genome,
+    motif_set: str,
 ) -> Source:
     """Return one output of a fitted network as a source.
 
     If ``output`` is empty it is the first one; of classes the second, as the first is "none".
+    Where a region branch sees the row's own region its motif row is that of the mutated sequence.
 
     Raises
     ------
@@ -99,7 +107,7 @@ def network_source(
     name = output or about.outputs[int(about.multiclass)]  # the first class is "none"
     column = output_of(name, about.outputs)
     label = f"{name} by {about.model} of {about.task}/{about.dataset}"
-    contexts = None
+    contexts, motifs = None, None
     if about.regions:
         if len(cell_types) > 1:
             raise InputError(
@@ -109,18 +117,32 @@ def network_source(
                 expected="one name; a further row of the table for every other one",
             )
         contexts = Contexts(fitted, shards, cell_types, bed)
+        motifs = MotifSet.read(motif_set)
+        assert fitted.encoders is not None
+        check_motifs(fitted.encoders, motifs.names, motif_set)
         label += f" in {cell_types[0]}"
 
     def targets(rows: Rows) -> list[Target]:
         if contexts is None:
             return [network_target(fitted, column)] * len(rows)
         with torch.inference_mode(False), torch.no_grad():
-            middle = first(rows) + about.length // 2
-            (given,) = contexts.matrices(rows, middle)
+            (given,) = contexts.matrices(rows, first(rows) + about.length // 2)
         return [
-            network_target(fitted, column, tuple(m[i : i + 1] for m in given))
-            for i in range(len(rows))
+            network_target(
+                fitted, column, tuple(m[i : i + 1] for m in given), scanned if own else None
+            )
+            for i, own in enumerate(anchored(rows))
         ]
+
+    def scanned(codes: Codes) -> torch.Tensor:
+        assert contexts is not None
+        assert motifs is not None
+        return contexts.places.corpus.rows_of(motifs.scan(list(codes)).sum.toarray())
+
+    def anchored(rows: Rows) -> NDArray[np.bool_]:
+        if contexts is None:
+            return np.zeros(len(rows), dtype=bool)
+        return contexts.own_regions(rows, first(rows))
 
     def first(rows: Rows) -> NDArray[np.int64]:
         if contexts is not None:
@@ -138,7 +160,9 @@ def network_source(
             )
         return left
 
-    return Source(label, about.length, first, about.strand_specific, targets)
+    return Source(
+        label, about.length, first, about.strand_specific, targets, contexts is not None, anchored
+    )
 
 
 def in_window_order(rows: Rows, source: Source) -> Rows:
@@ -214,6 +238,7 @@ def attribute_bed(
     block_index: str,
     weights: str,
     shards: str,
+    motif_set: str,
     head: str,
     fitted: Sequence[str],
     bedgraph: str,
@@ -230,6 +255,7 @@ def attribute_bed(
     ----------
     bed : the rows, in any order. genome, index, block_index : indexed FASTA.
     weights, head, shards : encoders, their accessibility read-out, ``index.json`` of their run.
+    motif_set : ``motif_set.json`` of that run: rows of a network's matrix that change with a base.
     fitted : a fine-tuned network in a list, which is explained instead; or an empty list.
     bedgraph : output, sorted, a line per base; where windows overlap, the mean.
     summary : output, JSON.
@@ -245,7 +271,9 @@ def attribute_bed(
     cells, networks = list(cell_types), as_list(fitted)
     sequence = Genome(genome)
     if networks:
-        source = network_source(networks[0], shards, cells, output, threads, bed, sequence)
+        source = network_source(
+            networks[0], shards, cells, output, threads, bed, sequence, motif_set
+        )
     else:
         source = accessibility_source(weights, head, shards, cells, threads)
     rows = read_bed(bed, sequence)
@@ -267,6 +295,7 @@ def attribute_bed(
                 f"{label}\t{start + i}\t{start + i + 1}\t{values[i]:.5g}\n" for i in known.tolist()
             )
             bases += len(known)
+    followed = int(source.anchored(rows).sum()) if method == "ism" else 0
     record = origin(
         networks[0] if networks else weights,
         name=name,
@@ -274,6 +303,8 @@ def attribute_bed(
         genome=str(genome),
         explains=source.label,
         method=method,
+        matrix="none" if not source.matrix else "anchor follows" if followed else "fixed",
+        rows_whose_anchor_follows=followed,
         rows=len(rows),
         bases=bases,
         rows_on_unknown_contigs=sum(rows.skipped.values()),
