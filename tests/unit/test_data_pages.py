@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import yaml
 
 from genebert import data_pages
 from genebert.errors import InputError
@@ -85,6 +86,19 @@ def test_data_card(arguments, tmp_path):
     assert "<td>7 people without genotypes</td>" in text
     assert "genotypes: 11 calls missing, 2 heterozygous calls without phase" in text
     assert "href=" not in text
+
+
+def test_bases_of_a_split_are_those_of_its_intervals(arguments, tmp_path, root):
+    """Of contigs that lie in a split in part, too; others of a contig are in no split."""
+    splits = yaml.safe_load((root / "config/hg19_test.yaml").read_text())["splits"]
+    contigs = "chr1 3000000 0 valid\nchr17 2000000 0 valid\nchr20 1500000 0 test\n"
+    contigs += "chr22 51304566 0 mixed\nchrM 16571 0 none\n"
+    arguments["contigs"] = tsv(tmp_path / "c.tsv", f"contig length n_bases split\n{contigs}")
+    data_pages.data_pages(**arguments | {"splits": splits})
+    text = (tmp_path / "card.html").read_text()
+    for name, bases in (("train", 3350000), ("valid", 5000000), ("test", 3900000)):
+        row = f"<td>{name}</td><td>{', '.join(splits[name])}</td>"
+        assert f"{row}<td class=number>{bases}</td>" in text
 
 
 def test_leakage_page(arguments, tmp_path):

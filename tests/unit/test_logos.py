@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 
 from genebert import interpret, logos
+from genebert.genome import decode, encode, reverse_complement
 from genebert.logos import best_window, draw_logos, instances, is_own, letters, views
 from genebert.motif_files import Motif
 from genebert.motifs import MotifSet
@@ -33,7 +35,9 @@ def motif_set() -> MotifSet:
     return MotifSet.build([motif("GATA1_HUMAN.H11MO", WORD), motif("CTCF", "TTGGCCAC")])
 
 
-def frame(models: tuple[str, ...] = ("good", "bad"), items: int = 2) -> pd.DataFrame:
+def frame(
+    models: tuple[str, ...] = ("good", "bad"), items: int = 2, strand: str = "."
+) -> pd.DataFrame:
     sequence = "A" * 60 + WORD + "C" * 20 + "TTGGCCAC" + "T" * 60
     site = np.zeros(len(sequence))
     site[60 : 60 + len(WORD)] = 1
@@ -41,8 +45,9 @@ def frame(models: tuple[str, ...] = ("good", "bad"), items: int = 2) -> pd.DataF
     for model in models:
         for number in range(items):
             item: Any = SimpleNamespace(
-                item=f"i{number}", group="GATA1", contig="chr1", start=1000, sequence=sequence
-            )
+                item=f"i{number}", group="GATA1", contig="chr1", start=1000, sequence=sequence,
+                end=1000 + len(sequence), strand=strand,
+            )  # fmt: skip
             change = np.zeros((len(sequence), 4)) - (site[:, None] if model == "good" else 0.1)
             part = interpret.item_rows(item, change, site == 1)
             parts.append(part.assign(model=model, task="tfbs", dataset="chip"))
@@ -99,6 +104,26 @@ def test_views_show_every_model_and_some_items(motif_set: MotifSet) -> None:
     assert view.heights["good"][60] == pytest.approx(4 / 3)  # the toy changes all four bases
     assert view.instances[0].own
     assert "GATA1" in view.title
+
+
+@pytest.mark.parametrize("strand", [".", "+", "-"])
+def test_the_title_is_the_place_of_the_bases_in_a_browser(motif_set: MotifSet, strand: str) -> None:
+    table = frame(items=1, strand=strand)
+    (view,) = views(table, motif_set)
+    found = re.fullmatch(r"tfbs/chip GATA1 chr1:([\d,]+)-([\d,]+)( \(-\))?", view.title)
+    assert found is not None
+    assert (found[3] is not None) == (strand == "-")
+    first, last = (int(text.replace(",", "")) for text in found.groups()[:2])
+    genome = "N" * 1000 + (
+        view.sequence if strand != "-" else decode(reverse_complement(encode(view.sequence)))
+    )
+    shown = genome[first - 1 : last]  # 1-based, the last base included
+    if strand == "-":
+        shown = decode(reverse_complement(encode(shown)))
+    assert shown == view.sequence[view.first : view.first + logos.WINDOW]
+    assert len(shown) == logos.WINDOW
+    (view,) = views(table.assign(contig=""), motif_set)
+    assert view.title == "tfbs/chip GATA1"  # sequences without coordinates
 
 
 def test_figure_is_svg_and_the_same_every_time(motif_set: MotifSet, tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from typing import Any
 
 from genebert import html
 from genebert.errors import InputError, reading
-from genebert.splits import SPLITS
+from genebert.splits import SPLITS, Splits
 
-VERSION = 4
+VERSION = 5
 
 Fields = dict[str, str]
 DISCORDANT = 0.3  # share of discordant loci from which a TF can show what context is worth
@@ -142,11 +142,14 @@ def _what_it_is(record: Mapping[str, Any], genome: Mapping[str, Any]) -> list[st
 def _splits(
     contigs: Sequence[Fields], cells: Sequence[Fields], splits: Mapping[str, Any]
 ) -> list[str]:
+    lengths, plan = (
+        {row["contig"]: int(row["length"]) for row in contigs},
+        Splits.from_config(splits),
+    )
     rows = []
-    for name in ("train", "valid", "test"):
-        own = [row for row in contigs if row["split"] == name]
-        length = sum(int(row["length"]) for row in own)
-        rows.append([name, _listed(splits[name]), str(length) if own else "NA"])
+    for name in SPLITS:
+        bases = sum(i.end - i.start for i in plan.clipped(name, lengths))
+        rows.append([name, _listed(splits[name]), str(bases)])
     held = [row for row in cells if row["held_out"] == "1"]
     near = [[row["cell_type"], row["nearest"], row["jaccard"], row["n_open"]] for row in held]
     columns = ["held-out cell type", "nearest training cell type", "Jaccard index", "open regions"]

@@ -215,7 +215,8 @@ def predict_variants(job: Job) -> Result:
 def context_changes(job: Job, frame: pd.DataFrame) -> variant_context.Changes:
     """Return what the variants change in the sites, activities and openness of a cell type."""
     reference, alternative = (
-        variant_context.site_margins(sequences, job.motifs) for sequences in alleles_on_one_end(frame)
+        variant_context.site_margins(sequences, job.motifs)
+        for sequences in alleles_on_one_end(frame)
     )
     return variant_context.changes(job.context, frame, reference, alternative)
 

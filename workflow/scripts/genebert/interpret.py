@@ -30,13 +30,16 @@ from genebert.progress import Progress
 from genebert.tables import read_rows
 from genebert.tasks.dataset import read_dataset
 
-VERSION = 1
+VERSION = 2
 log = logging.getLogger("genebert")
 
 BASES = "ACGT"
 SHUFFLED, MIDDLE = "shuffled-positions", "distance-to-middle"  # controls
 MIN_ITEMS = 5  # no interval over fewer items
-COLUMNS = ("task", "dataset", "model", "item", "group", "contig", "start", "position", "site")
+COLUMNS = (
+    *("task", "dataset", "model", "item", "group", "contig", "start", "end", "strand", "position"),
+    "site",
+)
 SITE_COLUMNS = ("contig", "start", "end", "motif", "class")
 
 Floats = NDArray[np.float64]
@@ -229,6 +232,8 @@ def item_rows(item: Any, changes_L4: Floats, own: NDArray[np.bool_] | None) -> p
             "group": item.group,
             "contig": item.contig,
             "start": item.start,
+            "end": item.end,
+            "strand": item.strand,
             "position": np.arange(length),
             "site": np.full(length, np.nan) if unknown else np.asarray(own, dtype=np.float64),
             "reference": list(item.sequence),

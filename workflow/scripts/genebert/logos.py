@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -132,6 +133,20 @@ def instances(
     return ordered[:LANES]
 
 
+def place_of(item: Any, first: int, width: int) -> str:
+    """Return where a part of an item lies, 1-based with its last base; empty without coordinates.
+
+    Parameters
+    ----------
+    item : contig, start, end, strand. first : offset of the part, along the strand.
+    """
+    if not item.contig:
+        return ""
+    minus = item.strand == "-"
+    left = item.end - first - width if minus else item.start + first
+    return f"{item.contig}:{left + 1:,}-{left + width:,}" + (" (-)" if minus else "")
+
+
 def views(frame: pd.DataFrame, motif_set: MotifSet) -> list[View]:
     """Return what is drawn: the first MAX_ITEMS items of each dataset.
 
@@ -151,7 +166,7 @@ def views(frame: pd.DataFrame, motif_set: MotifSet) -> list[View]:
             sequence, group = "".join(one["reference"]), str(one["group"].iloc[0])
             heights = {m: rows["contribution"].to_numpy(float) for m, rows in models.items()}
             first = best_window(next(iter(heights.values())), WINDOW)
-            place = f"{one['contig'].iloc[0]}:{one['start'].iloc[0] + first:,}"
+            place = place_of(one.iloc[0], first, min(WINDOW, len(sequence)))
             title = " ".join(filter(None, [f"{task}/{dataset}", group, place]))
             site = one["site"].to_numpy(float) == 1
             hits = instances(sequence, motif_set, group, first, WINDOW)
