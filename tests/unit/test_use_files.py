@@ -16,14 +16,15 @@ import pytest
 import torch
 
 import genebert
-from genebert import kept
+from genebert import kept, pretrained
 from genebert.errors import InputError
 from genebert.genome import encode
+from genebert.model import GeneBert
 from genebert.shards import Shards
 from genebert.use import attributions, embed, predictions, tracks, variants
 from genebert.use.bigwig import write_bigwig
 from genebert.use.head import Head
-from use_toys import HEAD, WIDTH, ToyRun, fitted_file, make_fitted, make_run, other, some_variants
+from use_toys import CONFIG, HEAD, WIDTH, ToyRun, fitted_file, make_fitted, make_run, other, some_variants
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +224,34 @@ def test_a_head_for_bases_that_nothing_trained_gives_no_ratio(run):
     assert np.isfinite(scores["embedding"][0])
 
 
+@pytest.mark.parametrize(("base", "new"), [("N", "A"), ("C", "N")])
+def test_a_substitution_to_or_from_n_has_no_ratio(run, base, new):
+    window = "ACGTACGTAC{}TACGTACGT".format
+    table = genebert.score_variants(
+        run.encoders, [window(base), window("C")], [window(new), window("G")]
+    )
+    assert np.isnan(table["llr"]).tolist() == [True, False]
+    beside = [window("C").replace("TAC", "TNN", 1)], [window("G").replace("TAC", "TNN", 1)]
+    assert np.isfinite(genebert.score_variants(run.encoders, *beside)["llr"][0])
+
+
+def test_alleles_stand_in_the_table_as_in_the_vcf(run, tmp_path):
+    a = run.genome["a"]
+    fields = [
+        (51, a[50], "<ins:me>"),
+        (61, a[60], f"]c:10]{a[60]}"),
+        (71, a[70], f"{a[70]}[c:20["),
+        (81, a[80].lower(), f"{other(a[80])},{other(a[80]).lower()}{a[81]}"),
+    ]
+    lines = [f"a\t{position}\t.\t{ref}\t{alt}\t.\t.\t.\n" for position, ref, alt in fields]
+    table, _ = score(run, tmp_path, HEAD + "".join(lines))
+    assert table["alt"].tolist() == [
+        alt for _, _, some in fields for alt in some.split(",")
+    ]
+    assert table["ref"].tolist() == [*(ref for _, ref, _ in fields), a[80].lower()]
+    assert table["skipped"].fillna("").tolist() == [*["symbolic allele"] * 3, "", ""]
+
+
 def test_the_annotated_vcf_keeps_every_record_and_declares_its_keys(run, tmp_path):
     text, lines = some_variants(run)
     table, folder = score(run, tmp_path, text)
@@ -329,6 +358,27 @@ def test_a_read_out_of_other_weights_is_refused(run, tmp_path):
         Head.load(run.head, strange)
     with pytest.raises(InputError, match="no accessibility read-out"):
         Head.load(strange)
+
+
+def test_a_read_out_of_another_seed_is_refused_in_python(run, tmp_path):
+    pretrained.save(tmp_path / "seed-2", GeneBert(CONFIG, 4), motifs=run.encoders.record["motifs"])
+    others, head = genebert.load(str(tmp_path)), genebert.load_head(run.head)
+    window = run.genome["a"][100 : 100 + WIDTH]
+    alleles = [window], [window[:10] + other(window[10]) + window[11:]]
+    for given, refused in (
+        (run.encoders, False),
+        (others, True),
+        (replace(others, sha256=None), False),  # nobody knows
+    ):
+        for call in (
+            lambda given=given: genebert.score_variants(given, *alleles, head=head),
+            lambda given=given: genebert.attribute(given, head, window, method="gradient"),
+        ):
+            if refused:
+                with pytest.raises(InputError, match="fitted on other weights than these encoders"):
+                    call()
+            else:
+                call()
 
 
 # attributions

@@ -91,7 +91,8 @@ def score_variants(
     Raises
     ------
     InputError
-        If there is no variant, not one alternative for each reference, or windows differ in length.
+        If there is no variant, not one alternative for each reference, or windows differ in length;
+        or the head was fitted on other weights.
     """
     from genebert.use.run import allele_codes
     from genebert.use.variants import Scorer
@@ -113,6 +114,11 @@ def attribute(
     ----------
     cell_types : mean over these; over all that the head was fitted on if none is named.
     method : ``ism``, every substitution, or ``gradient``, its first order.
+
+    Raises
+    ------
+    InputError
+        If the sequence is no DNA, the head was fitted on other weights, or not on a cell type.
     """
     from genebert.use.attributions import accessibility_target
     from genebert.use.attributions import attribute as contributions

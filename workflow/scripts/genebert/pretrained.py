@@ -6,6 +6,7 @@ vectors = encoders.embed_sequences(codes)  # uint8[B, L] -> float32[B, D]
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -76,11 +77,14 @@ class Pretrained:
     config : sizes of the model.
     model : on ``device``, in evaluation mode.
     record : everything that `config.json` holds.
+    sha256 : of ``model.safetensors``, where it was read from one: a read-out (head) of other weights
+        says nothing of these.
     """
 
     config: ModelConfig
     model: GeneBert
     record: Mapping[str, Any] = field(default_factory=dict)
+    sha256: str | None = None
 
     @classmethod
     def load(
@@ -121,6 +125,8 @@ class Pretrained:
         model = GeneBert(config)
         try:
             weights = load_file(directory / WEIGHTS)
+            with open(directory / WEIGHTS, "rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         except (OSError, SafetensorError) as error:
             raise InputError(f"cannot be read ({error})", file=directory / WEIGHTS) from None
         expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
@@ -134,7 +140,7 @@ class Pretrained:
                     expected=expected.get(name, "no such tensor"),
                 )
         model.load_state_dict(weights)
-        return cls(config, model.to(device).eval(), record)
+        return cls(config, model.to(device).eval(), record, sha256)
 
     @classmethod
     def random(cls, config: ModelConfig, seed: int, *, device: str = "cpu") -> Pretrained:

@@ -53,7 +53,14 @@ class Target:
 def accessibility_target(
     encoders: Pretrained, head: Head, cell_types: Sequence[str] = ()
 ) -> Target:
-    """Return predicted openness, the mean over some cell types (all by default), as a target."""
+    """Return predicted openness, the mean over some cell types (all by default), as a target.
+
+    Raises
+    ------
+    InputError
+        If the head was fitted on other weights, or not on one of the cell types.
+    """
+    head.check(encoders)
     columns = head.columns(cell_types)
     ridge = head.ridge
     slope_D = ridge.weights[:, columns].mean(axis=1) / ridge.scale

@@ -58,6 +58,16 @@ class Head:
         """
         return np.array(predicted(names, self.cell_types, file=file), dtype=np.int64)
 
+    def check(self, encoders: Pretrained) -> None:
+        """Raise :class:`InputError` if the head is known to be of other weights than encoders."""
+        if encoders.sha256 not in (None, self.weights_sha256):
+            raise InputError(
+                "the accessibility read-out was fitted on other weights than these encoders",
+                file="head",
+                found=f"sha256 {self.weights_sha256[:12]}",
+                expected=f"{encoders.sha256[:12]}, or the encoders of the read-out's run",
+            )
+
     @classmethod
     def load(cls, path: str | Path, weights: str | Path | None = None) -> Head:
         """Read a head.

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from genebert import variant_scores
 from genebert.features import encode_all
-from genebert.genome import Codes, Genome
+from genebert.genome import Codes, Genome, N
 from genebert.motifs import MotifSet
 from genebert.pretrained import Pretrained
 from genebert.progress import Progress
@@ -60,6 +60,11 @@ class Scorer:
     columns: NDArray[np.int64] | None = None
     motifs: MotifSet | None = None
 
+    def __post_init__(self) -> None:
+        """Raise :class:`InputError` if the head was fitted on other weights."""
+        if self.head is not None:
+            self.head.check(self.encoders)
+
     def __call__(
         self, reference: Codes, alternative: Codes, shift: Sequence[int] | None = None
     ) -> pd.DataFrame:
@@ -74,13 +79,14 @@ class Scorer:
 
         Returns
         -------
-        A row per variant. ``llr``: NaN unless one base is substituted, and of encoders that MGM did
-        not train, whose head for bases tells nothing; ``embedding``; with motifs
+        A row per variant. ``llr``: NaN unless one known base is substituted by another, and of
+        encoders that MGM did not train, whose head for bases tells nothing; ``embedding``; with motifs
         ``motif`` and ``motif_top`` (``+NAME`` or ``-NAME``, None where no row changes); with a
         head ``accessibility`` (the largest change, with its sign), ``cell_type`` (where) and
         ``accessibility:CELL`` for every reported cell type.
         """
         single, _ = variant_scores.substitutions(reference, alternative)
+        single &= ((reference == N) == (alternative == N)).all(axis=1)  # none to or from N
         ratio = np.full(len(single), np.nan)
         if self.encoders.trained_on("mgm"):
             ratio = variant_scores.log_likelihood_ratio(self.encoders, reference, alternative)
@@ -218,7 +224,8 @@ def score_sites(scorer: Scorer, genome: Genome, sites: Sequence[Site], width: in
     shift: list[int] = []
     at: list[int] = []
     for site in sites:
-        for allele, reason in zip(site.alleles, site.reasons, strict=True):
+        texts = site.fields[4].split(",")  # as they stand: names of symbolic alleles have a case
+        for allele, alt, reason in zip(site.alleles, texts, site.reasons, strict=True):
             if not reason:
                 at.append(len(rows))
                 pairs.append(windows(genome, allele, width)[1:])
@@ -228,8 +235,8 @@ def score_sites(scorer: Scorer, genome: Genome, sites: Sequence[Site], width: in
                     "contig": site.fields[0],
                     "position": allele.position,
                     "id": site.fields[2],
-                    "ref": allele.ref,
-                    "alt": allele.alt,
+                    "ref": site.fields[3],
+                    "alt": alt,
                     "skipped": reason,
                 }
             )
