@@ -12,9 +12,11 @@ from sklearn import metrics as sk
 
 from genebert import figures
 from genebert.curves import pr_curve, roc_curve
+from genebert.drawing import model_styles
 from genebert.errors import InputError
 from genebert.evaluate import LONG, WIDE, evaluate, write_table
 from genebert.result_tables import COMPARISONS, PRIMARY, ablation_table
+from genebert.scores import MODEL_ORDER
 
 SVG = "{http://www.w3.org/2000/svg}"
 NAMES = ("roc_pr", "calibration", "forest", "ablation", "comparisons", "few_shot", "similarity")
@@ -74,6 +76,18 @@ def texts(path):
     parser = ElementTree.XMLParser(target=ElementTree.TreeBuilder(insert_comments=True))
     tree = ElementTree.parse(path, parser)
     return [e.text.strip() for e in tree.iter() if e.tag is ElementTree.Comment]
+
+
+def test_models_that_no_order_lists_can_be_told_apart():
+    names = ["CADD", "phyloP", "allele-frequency", "genebert-odd"]
+    styles = model_styles([*names, "genebert", "oracle", "CADD", "tss-distance"])
+    looks = {(s["color"], str(s["linestyle"]), s["marker"]) for s in styles.values()}
+    assert len(looks) == len(styles) == 7
+    every = model_styles([*MODEL_ORDER, *names])
+    assert {name: every[name] for name in styles} == styles
+    looks = {(s["color"], str(s["linestyle"]), s["marker"]) for s in every.values()}
+    assert len(looks) == len(MODEL_ORDER) + len(names)
+    assert "tss-distance" in MODEL_ORDER
 
 
 def test_figures_are_svg_and_equal_byte_for_byte(drawn, tables, tmp_path):

@@ -6,7 +6,7 @@ carry meaning alone: dashes and markers change with them. A model looks the same
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,13 +59,25 @@ def series(index: int) -> dict[str, Any]:
     }
 
 
-def model_style(model: str) -> dict[str, Any]:
-    """Return colour, dashes, marker and width of a model, the same in every figure."""
-    if model == "oracle":
-        return {"color": BLACK, "linestyle": ":", "marker": "*", "linewidth": 1.4}
-    others = [name for name in MODEL_ORDER if name != "oracle"]
-    number = others.index(model) if model in others else len(others)
-    return series(number) | {"linewidth": 2.2 if model == "genebert" else 1.3}
+def model_styles(models: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return colour, dashes, marker and width of each model.
+
+    A model of ``MODEL_ORDER`` looks the same in every figure; others (variants, scores that a label
+    file brings along) are numbered by name, so that they look the same where the models are.
+
+    Parameters
+    ----------
+    models : all names of a figure, or of some figures; a name may come more than once.
+    """
+    listed = [name for name in MODEL_ORDER if name != "oracle"]
+    names = sorted(set(models))
+    others = listed + [name for name in names if name not in MODEL_ORDER]
+    out = {
+        name: series(others.index(name)) | {"linewidth": 2.2 if name == "genebert" else 1.3}
+        for name in names
+        if name != "oracle"
+    }
+    return out | {"oracle": {"color": BLACK, "linestyle": ":", "marker": "*", "linewidth": 1.4}}
 
 
 def is_variant(model: str) -> bool:

@@ -22,7 +22,7 @@ from genebert.drawing import (
     STYLE,
     heading,
     is_variant,
-    model_style,
+    model_styles,
     nothing,
     panels,
     save,
@@ -35,9 +35,10 @@ from genebert.frames import by_dataset, read_frame, read_frames
 from genebert.result_tables import COMPARISONS
 from genebert.scores import model_rank
 
-VERSION = 2
+VERSION = 3
 
 PROBE = "-probe"  # ends the name of a dataset in the track of frozen encoders
+Styles = Mapping[str, dict[str, Any]]  # of every model
 _GUIDE: dict[str, Any] = {"color": FAINT, "linewidth": 0.8, "zorder": 0}
 
 
@@ -78,28 +79,29 @@ def evaluation_figures(
     columns = ("task", "dataset", "stratum", "model", "pretrain_seed", "metric")
     summary = read_frame(long, LONG, (*columns, "value", "low", "high", "n"))
     summary = summary[(summary["pretrain_seed"] == ALL) & ~summary["model"].map(is_variant)]
+    styles = model_styles([*points["model"], *summary["model"]])
     with mpl.rc_context(STYLE):
-        draw_roc_pr(points, roc_pr)
-        draw_calibration(points, calibration)
+        draw_roc_pr(points, styles, roc_pr)
+        draw_calibration(points, styles, calibration)
         draw_forest(wide, forest)
         draw_ablation(variants, ablation)
         draw_differences(paired, comparisons)
-        draw_few_shot(summary, wide, few_shot)
-        draw_similarity(summary, similarity)
+        draw_few_shot(summary, wide, styles, few_shot)
+        draw_similarity(summary, styles, similarity)
 
 
 def _models(table: pd.DataFrame) -> list[str]:
     return sorted(set(table["model"]), key=model_rank)
 
 
-def draw_roc_pr(points: pd.DataFrame, path: str) -> None:
+def draw_roc_pr(points: pd.DataFrame, styles: Styles, path: str) -> None:
     """Draw, of every dataset, the ROC curves (left) and the precision-recall curves (right)."""
     names = by_dataset(points)
     drawing, axes = panels(max(2, 2 * len(names)), columns=4, height=2.9)
     for row, (name, part) in enumerate(names.items()):
         pair = axes[2 * row : 2 * row + 2]
         for ax, curve in zip(pair, ("roc", "pr"), strict=True):
-            _draw_curves(ax, part[part["curve"] == curve], every=5 + (curve == "roc"))
+            _draw_curves(ax, part[part["curve"] == curve], styles, every=5 + (curve == "roc"))
             ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
         pair[0].plot([0, 1], [0, 1], **_GUIDE)
         pair[0].set(xlabel="false positive rate", ylabel="true positive rate")
@@ -112,13 +114,13 @@ def draw_roc_pr(points: pd.DataFrame, path: str) -> None:
     save(drawing, path)
 
 
-def draw_calibration(points: pd.DataFrame, path: str) -> None:
+def draw_calibration(points: pd.DataFrame, styles: Styles, path: str) -> None:
     """Draw the share of positives against the mean predicted probability of ten equal bins."""
     names = by_dataset(points[points["curve"] == "reliability"])
     drawing, axes = panels(max(1, len(names)), columns=3, height=3.4)
     for ax, (name, part) in zip(axes, names.items(), strict=False):
         ax.plot([0, 1], [0, 1], **_GUIDE)
-        _draw_curves(ax, part, every=1)
+        _draw_curves(ax, part, styles, every=1)
         heading(ax, name)
         ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
         ax.set(xlabel="mean predicted probability", ylabel="share of positives")
@@ -128,24 +130,25 @@ def draw_calibration(points: pd.DataFrame, path: str) -> None:
     save(drawing, path)
 
 
-def _draw_curves(ax: Axes, part: pd.DataFrame, *, every: int) -> None:
+def _draw_curves(ax: Axes, part: pd.DataFrame, styles: Styles, *, every: int) -> None:
     """Draw one line a model, a marker at every so many points, shifted from model to model."""
     for number, model in enumerate(_models(part)):
         curve = part[part["model"] == model]
         marks = (number * 3 % every, every) if every > 1 else 1
         ax.plot(
             curve["x"], curve["y"], label=model, markevery=marks, markersize=3.2,
-            **model_style(model),
+            **styles[model],
         )  # fmt: skip
 
 
-def draw_few_shot(summary: pd.DataFrame, wide: pd.DataFrame, path: str) -> None:
+def draw_few_shot(summary: pd.DataFrame, wide: pd.DataFrame, styles: Styles, path: str) -> None:
     """Draw the AUROC against the number of labels, one row a dataset: both tracks.
 
     Parameters
     ----------
     summary : rows of ``metrics.tsv`` over all seeds.
     wide : the result tables, for the number of training items.
+    styles : of every model.
     """
     curves = few_shot_points(summary, wide)
     bases = dict.fromkeys(
@@ -162,7 +165,7 @@ def draw_few_shot(summary: pd.DataFrame, wide: pd.DataFrame, path: str) -> None:
             if track.empty:
                 nothing(ax, "no curve in this track")
             else:
-                _draw_few_shot(ax, track)
+                _draw_few_shot(ax, track, styles)
         both = curves[(curves["task"] == task) & curves["dataset"].isin([base, base + PROBE])]
         ends = both[["low", "high", "value"]].to_numpy()
         for ax in pair:
@@ -196,12 +199,12 @@ def few_shot_points(summary: pd.DataFrame, wide: pd.DataFrame) -> pd.DataFrame:
     return rows.sort_values("labels", kind="stable")[columns]
 
 
-def _draw_few_shot(ax: Axes, track: pd.DataFrame) -> None:
+def _draw_few_shot(ax: Axes, track: pd.DataFrame, styles: Styles) -> None:
     models = _models(track)
     for number, model in enumerate(models):
         curve = track[track["model"] == model]
         shifted = curve["labels"] * 1.025 ** (number - (len(models) - 1) / 2)
-        style = model_style(model)
+        style = styles[model]
         ax.plot(shifted, curve["value"], label=model, markersize=4, **style)
         ax.vlines(shifted, curve["low"], curve["high"], color=style["color"], linewidth=0.9)
     ax.axhline(0.5, **_GUIDE)
@@ -212,7 +215,7 @@ def _draw_few_shot(ax: Axes, track: pd.DataFrame) -> None:
     ax.set(xlabel="labels that a model is fitted to", ylabel="AUROC")
 
 
-def draw_similarity(summary: pd.DataFrame, path: str) -> None:
+def draw_similarity(summary: pd.DataFrame, styles: Styles, path: str) -> None:
     """Draw the AUROC by the similarity of a test item to its nearest train or valid item."""
     rows = summary[(summary["metric"] == "auroc") & summary["value"].notna()]
     rows = rows[rows["stratum"].str.startswith("similarity=")]
@@ -228,9 +231,8 @@ def draw_similarity(summary: pd.DataFrame, path: str) -> None:
         for number, model in enumerate(models):
             own = part[part["model"] == model]
             place = own["bin"].map(bins.index) + 0.7 * ((number + 0.5) / len(models) - 0.5)
-            style = model_style(model)
+            style = styles[model] | {"linestyle": "none"}
             ax.vlines(place, own["low"], own["high"], color=style["color"], linewidth=0.9)
-            style["linestyle"] = "none"
             ax.plot(place, own["value"], label=model, markersize=4, **style)
         ax.axhline(0.5, **_GUIDE)
         ax.set_xticks(range(len(bins)), [f"{text}\n{size[text]:,.0f} items" for text in bins])

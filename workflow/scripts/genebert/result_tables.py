@@ -25,7 +25,7 @@ from genebert.metrics import Floats
 from genebert.progress import progress
 from genebert.scores import BOUNDS, Fit, Items, Track, model_rank, read_items, read_tracks
 
-VERSION = 5
+VERSION = 6
 
 log = logging.getLogger("genebert")
 

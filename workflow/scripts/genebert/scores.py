@@ -34,7 +34,7 @@ MODEL_ORDER = (
     *("genebert", "genebert-sequence", "scratch", "cnn", "kmer-lr", "motif-lr", "gc", "oracle"),
     *("accessibility", "context-lr", "cell-average", "cell-average-pred", "genebert-wrongcell"),
     *("mean-breadth", "nearest-type", "gt-ag", "pwm"),
-    *("covariates", "dosage-lr", "dosage-lr-weighted"),
+    *("covariates", "dosage-lr", "dosage-lr-weighted", "tss-distance"),
 )
 
 
