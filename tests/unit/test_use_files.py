@@ -24,7 +24,17 @@ from genebert.shards import Shards
 from genebert.use import attributions, embed, predictions, tracks, variants
 from genebert.use.bigwig import write_bigwig
 from genebert.use.head import Head
-from use_toys import CONFIG, HEAD, WIDTH, ToyRun, fitted_file, make_fitted, make_run, other, some_variants
+from use_toys import (
+    CONFIG,
+    HEAD,
+    WIDTH,
+    ToyRun,
+    fitted_file,
+    make_fitted,
+    make_run,
+    other,
+    some_variants,
+)
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +72,24 @@ def test_embeddings_are_those_of_the_windows_in_the_order_of_the_file(run, tmp_p
     assert not np.allclose(near, found.obsm["region_NK"])
     assert found.uns["genebert"]["weights_sha256"]
     assert found.uns["genebert"]["width"] == WIDTH
+
+
+def test_places_without_neighbours_can_be_told(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(embed, "STEP", 2)
+    shards = Shards.open(run.files("shards")["shards"])
+    cell, middles = (
+        list(shards.cell_types).index("HSC"),
+        [2, 30, 300, 700, len(run.genome["a"]) - 3],
+    )
+    found = embedded(run, tmp_path, "".join(f"a\t{m - 1}\t{m + 1}\n" for m in middles), ("HSC",))
+    opened = shards.open_regions[shards.indptr[cell] : shards.indptr[cell + 1]]
+    starts = shards.start[opened[shards.contig[opened] == 0]].astype(int)
+    expected = [
+        min(2, (starts + WIDTH <= m - 10).sum()) + min(2, (starts >= m + 10).sum()) for m in middles
+    ]
+    assert found.obs["neighbours_HSC"].tolist() == expected
+    assert min(expected) < max(expected) == found.uns["genebert"]["neighbours"] == 4
+    assert "neighbours_NK" not in found.obs
 
 
 def test_an_unknown_cell_type_names_the_nearest(run, tmp_path):
@@ -245,9 +273,7 @@ def test_alleles_stand_in_the_table_as_in_the_vcf(run, tmp_path):
     ]
     lines = [f"a\t{position}\t.\t{ref}\t{alt}\t.\t.\t.\n" for position, ref, alt in fields]
     table, _ = score(run, tmp_path, HEAD + "".join(lines))
-    assert table["alt"].tolist() == [
-        alt for _, _, some in fields for alt in some.split(",")
-    ]
+    assert table["alt"].tolist() == [alt for _, _, some in fields for alt in some.split(",")]
     assert table["ref"].tolist() == [*(ref for _, ref, _ in fields), a[80].lower()]
     assert table["skipped"].fillna("").tolist() == [*["symbolic allele"] * 3, "", ""]
 
@@ -633,7 +659,9 @@ def test_rows_without_a_splice_site_in_their_middle_get_na_and_no_track(run, tmp
         "name": "t", "cell_types": [], "output": "", "method": "ism", "threads": 1,
         "bedgraph": str(tmp_path / "t.bedgraph"), "summary": str(tmp_path / "t.json"),
     }  # fmt: skip
-    with pytest.raises(InputError, match=r"t\.bed, line 2: the middle of the row is no splice site"):
+    with pytest.raises(
+        InputError, match=r"t\.bed, line 2: the middle of the row is no splice site"
+    ):
         tracks.attribute_bed(**job, bed=run.write("t.bed", "".join(rows)))
     tracks.attribute_bed(**job, bed=run.write("t.bed", rows[0]))
     track = pd.read_csv(job["bedgraph"], sep="\t", header=None)

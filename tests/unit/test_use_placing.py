@@ -93,7 +93,9 @@ def test_a_base_that_is_no_site_or_could_be_two_has_no_sequence(tmp_path):
         text = text[: 400 + 10 * i] + word + text[405 + 10 * i :]
     genome = genome_of(tmp_path, text)
     places = [402 + 10 * i for i in range(len(words))]
-    _, known = first_bases(read(tmp_path, genome, [(p, p + 1, "+") for p in places]), SPLICING, genome)
+    _, known = first_bases(
+        read(tmp_path, genome, [(p, p + 1, "+") for p in places]), SPLICING, genome
+    )
     assert known.tolist() == list(words.values())
     # of even length, or as long as the network's sequences: whatever the bases are
     rows = read(tmp_path, genome, [(p - 1, p + 1, "+") for p in places])

@@ -142,10 +142,8 @@ def _what_it_is(record: Mapping[str, Any], genome: Mapping[str, Any]) -> list[st
 def _splits(
     contigs: Sequence[Fields], cells: Sequence[Fields], splits: Mapping[str, Any]
 ) -> list[str]:
-    lengths, plan = (
-        {row["contig"]: int(row["length"]) for row in contigs},
-        Splits.from_config(splits),
-    )
+    lengths = {row["contig"]: int(row["length"]) for row in contigs}
+    plan = Splits.from_config(splits)
     rows = []
     for name in SPLITS:
         bases = sum(i.end - i.start for i in plan.clipped(name, lengths))

@@ -77,8 +77,8 @@ class Pretrained:
     config : sizes of the model.
     model : on ``device``, in evaluation mode.
     record : everything that `config.json` holds.
-    sha256 : of ``model.safetensors``, where it was read from one: a read-out (head) of other weights
-        says nothing of these.
+    sha256 : of ``model.safetensors``, where it was read from one; a read-out (head) of other
+        weights says nothing of these.
     """
 
     config: ModelConfig

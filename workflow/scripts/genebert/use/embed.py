@@ -108,6 +108,31 @@ class Neighbourhoods:
             return matrix_BFC, hidden_B
         return matrix_BFC, hidden_B, self.corpus.cell_state[cell_B]
 
+    def found(self, cell: int, contig_N: Ints, position_N: Ints) -> Ints:
+        """Return int64[N]: neighbours that places have in a cell type; 0 on other contigs.
+
+        At most ``n_columns - 1``, half of them on each side. Pre-training matched only matrices
+        that were full.
+        """
+        import torch
+
+        from genebert.samples import neighbours
+
+        out = np.zeros(len(contig_N), dtype=np.int64)
+        known = np.flatnonzero(contig_N >= 0)
+        for at in range(0, len(known), STEP):
+            rows = known[at : at + STEP]
+            cell_B, contig_B, position_B = (
+                torch.as_tensor(values).to(self.corpus.device)
+                for values in (np.full(len(rows), cell), contig_N[rows], position_N[rows])
+            )
+            count, width = self.encoders.config.n_columns - 1, self.corpus.width
+            _, there_BR = neighbours(
+                self.view, width, cell_B, contig_B, position_B, count, width // 2
+            )
+            out[rows] = there_BR.sum(dim=1).cpu().numpy()
+        return out
+
     def embed(self, cell: int, contig_N: Ints, position_N: Ints) -> Floats:
         """Return float32[N, D]: the neighbourhood of places, the anchor's column hidden.
 
@@ -144,8 +169,9 @@ def embed_bed(
     ----------
     bed : the rows; sorted or not. genome, index, block_index : indexed FASTA.
     weights : ``model.safetensors``. shards : ``index.json`` of the run that trained it.
-    embeddings : output, ``.h5ad``: X float32[N, D]; obs in the order of the file; obsm
-        ``region_CELL`` float32[N, D]; ``uns["genebert"]`` says what it was made with.
+    embeddings : output, ``.h5ad``: X float32[N, D]; obs in the order of the file, with
+        ``neighbours_CELL`` int64[N], how many the region branch saw; obsm ``region_CELL``
+        float32[N, D]; ``uns["genebert"]`` says what it was made with.
     name : of the file in the user's table. cell_types : of the region branch; may be empty.
 
     Raises
@@ -172,6 +198,7 @@ def embed_bed(
         cell_types=list(cell_types),
         rows=len(rows),
         rows_on_unknown_contigs=sum(rows.skipped.values()),
+        neighbours=encoders.config.n_columns - 1,
         pretraining=str(encoders.record.get("pretrain", {}).get("name", "")),
     )
     with Writer(embeddings, rows, encoders.config.d_model, cell_types, record) as out:
@@ -184,6 +211,7 @@ def embed_bed(
             contig = places.contig_codes(rows.contigs)[rows.contig]
             total = Progress("embedding neighbourhoods", len(rows) * len(cells), "pairs")
             for number, (label, cell) in enumerate(zip(cell_types, cells, strict=True)):
+                out.columns[f"neighbours_{label}"] = places.found(int(cell), contig, rows.middle)
                 for at in range(0, len(rows), STEP):
                     part = slice(at, at + STEP)
                     vectors = places.embed(int(cell), contig[part], rows.middle[part])
@@ -220,6 +248,7 @@ class Writer:
         self.arrays = ["X", *(f"obsm/region_{name}" for name in cell_types)]
         self.record = record
         self.unknown = np.zeros(len(rows), dtype=np.float32)
+        self.columns: dict[str, Ints] = {}  # more of obs
 
     def __enter__(self) -> Writer:
         """Make the file and its arrays."""
@@ -246,7 +275,7 @@ class Writer:
             from anndata.utils import make_index_unique
 
             file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
-            obs = self.rows.frame().assign(unknown=self.unknown)
+            obs = self.rows.frame().assign(unknown=self.unknown, **self.columns)
             places = zip(obs["contig"], obs["start"], obs["end"], strict=True)
             labels = pd.Index([f"{c}:{s}-{e}" for c, s, e in places])
             obs.index = make_index_unique(labels).astype(object)  # text as AnnData writes it

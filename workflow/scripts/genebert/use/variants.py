@@ -80,9 +80,9 @@ class Scorer:
         Returns
         -------
         A row per variant. ``llr``: NaN unless one known base is substituted by another, and of
-        encoders that MGM did not train, whose head for bases tells nothing; ``embedding``; with motifs
-        ``motif`` and ``motif_top`` (``+NAME`` or ``-NAME``, None where no row changes); with a
-        head ``accessibility`` (the largest change, with its sign), ``cell_type`` (where) and
+        encoders that MGM did not train, whose head for bases tells nothing; ``embedding``; with
+        motifs ``motif`` and ``motif_top`` (``+NAME`` or ``-NAME``, None where no row changes); with
+        a head ``accessibility`` (the largest change, with its sign), ``cell_type`` (where) and
         ``accessibility:CELL`` for every reported cell type.
         """
         single, _ = variant_scores.substitutions(reference, alternative)
