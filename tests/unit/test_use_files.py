@@ -391,14 +391,16 @@ def test_a_read_out_of_another_seed_is_refused_in_python(run, tmp_path):
     others, head = genebert.load(str(tmp_path)), genebert.load_head(run.head)
     window = run.genome["a"][100 : 100 + WIDTH]
     alleles = [window], [window[:10] + other(window[10]) + window[11:]]
-    for given, refused in (
-        (run.encoders, False),
-        (others, True),
-        (replace(others, sha256=None), False),  # nobody knows
+    nobody_knows = replace(head, weights_sha256="")
+    for given, read_out, refused in (
+        (run.encoders, head, False),
+        (others, head, True),
+        (replace(others, sha256=None), head, False),
+        (others, nobody_knows, False),
     ):
         for call in (
-            lambda given=given: genebert.score_variants(given, *alleles, head=head),
-            lambda given=given: genebert.attribute(given, head, window, method="gradient"),
+            lambda e=given, h=read_out: genebert.score_variants(e, *alleles, head=h),
+            lambda e=given, h=read_out: genebert.attribute(e, h, window, method="gradient"),
         ):
             if refused:
                 with pytest.raises(InputError, match="fitted on other weights than these encoders"):

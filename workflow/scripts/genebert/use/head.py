@@ -39,10 +39,12 @@ class Head:
     ----------
     ridge : float[n, D] -> float64[n, C].
     cell_types : names of the C columns: the training cell types.
+    weights_sha256 : of the encoders that it was fitted on; empty where nobody knows.
     """
 
     ridge: Ridge
     cell_types: tuple[str, ...]
+    weights_sha256: str
 
     def __call__(self, vectors: Floats) -> NDArray[np.float64]:
         """Return float64[n, C]: predicted openness, nearly 0 to 1."""
@@ -59,13 +61,14 @@ class Head:
         return np.array(predicted(names, self.cell_types, file=file), dtype=np.int64)
 
     def check(self, encoders: Pretrained) -> None:
-        """Raise :class:`InputError` if the head is known to be of other weights than encoders."""
-        if encoders.sha256 not in (None, self.weights_sha256):
+        """Raise :class:`InputError` if the head and the encoders are known to differ in weights."""
+        known = bool(self.weights_sha256) and encoders.sha256 is not None
+        if known and encoders.sha256 != self.weights_sha256:
             raise InputError(
                 "the accessibility read-out was fitted on other weights than these encoders",
                 file="head",
                 found=f"sha256 {self.weights_sha256[:12]}",
-                expected=f"{encoders.sha256[:12]}, or the encoders of the read-out's run",
+                expected=f"{str(encoders.sha256)[:12]}, or the encoders of the read-out's run",
             )
 
     @classmethod
@@ -92,7 +95,7 @@ class Head:
                 "was fitted on other weights", file=path, found=record["weights"], expected=weights
             )
         ridge = Ridge(**arrays, alpha=float(record["alpha"]))
-        return cls(ridge, tuple(record["cell_types"]))
+        return cls(ridge, tuple(record["cell_types"]), record["weights_sha256"])
 
 
 def fit_head(
