@@ -36,7 +36,7 @@ def files(realdata: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
         out.write(packed.read())
     pysam.faidx(genome)
     save(folder / "model", GeneBert(CONFIG, 1))
-    (folder / "index.json").write_text(json.dumps({"width": 500}))
+    (folder / "index.json").write_text(json.dumps({"width": 500, "motifs": ["A", "B", "C"]}))
     return {
         "genome": genome, "index": f"{genome}.fai", "block_index": f"{genome}.gzi",
         "weights": str(folder / "model/model.safetensors"), "shards": str(folder / "index.json"),
