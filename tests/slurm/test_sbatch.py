@@ -155,6 +155,7 @@ def test_all_gpus_of_a_training_are_in_one_task(submit):
         GENEBERT_CPUS_PER_GPU="6",
         GENEBERT_GPU_MINUTES="2880",
     )
+    assert "--nodes=1 " in line  # else the GPUs may be of two nodes
     assert "--gpus=8 " in line
     assert "--cpus-per-task=48 " in line
     assert "--mem 96000 " in line
@@ -163,6 +164,13 @@ def test_all_gpus_of_a_training_are_in_one_task(submit):
     assert "-t 2880 " in line
     assert "--signal=TERM@300 " in line
     assert "--ntasks-per-gpu" not in line  # else the rule would be run once per GPU
+
+
+@pytest.mark.parametrize("target", [WEIGHTS, PREDICTIONS])
+def test_gpu_jobs_have_no_constraint_of_cpu_nodes(submit, target):
+    line = submit(target, GENEBERT_CONSTRAINT="avx2", GENEBERT_GPU_PARTITION="gpuq")
+    assert "-p gpuq " in line
+    assert " -C " not in line
 
 
 def test_a_training_on_two_nodes(submit):
