@@ -268,6 +268,10 @@ def test_every_rule_that_can_use_a_gpu_gets_one(root, monkeypatch):
                 declared.add(block.split()[1].rstrip(":"))
     assert "pretrain" in declared
     monkeypatch.setenv("GENEBERT_GPUS", "2")
-    with open(root / "profiles/slurm/config.v8+.yaml") as handle:
-        resources = yte.process_yaml(handle)["set-resources"]
-    assert declared == {rule for rule, values in resources.items() if values.get("gpu")}
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.delenv("SNAKEMAKE_PROFILE", raising=False)
+    monkeypatch.setattr(sys, "argv", ["snakemake"])
+    for profile in ("slurm", "default"):
+        with open(root / "profiles" / profile / "config.v8+.yaml") as handle:
+            resources = yte.process_yaml(handle)["set-resources"]
+        assert declared == {rule for rule, values in resources.items() if values.get("gpu")}

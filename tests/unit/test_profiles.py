@@ -39,6 +39,7 @@ def profile(root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
         ("--profile mine", True),  # without an executor
         ("--profile site", False),
         ("--profile nowhere", False),  # of another system, perhaps
+        ("--profile none", True),
     ],
 )
 def test_cores_are_given_where_no_cluster_is(
@@ -53,10 +54,36 @@ def test_cores_are_given_where_no_cluster_is(
     assert ("cores" in made, "resources" in made) == (local, local)
 
 
-def test_trainings_share_a_local_gpu_one_by_one(profile):
+def test_what_can_use_a_local_gpu_shares_it_one_by_one(profile):
     made = profile("default", CUDA_VISIBLE_DEVICES="0,1")
     assert made["resources"] == {"gpu": 1}
-    assert made["set-resources"]["pretrain"] == {"gpu": 1}
+    for rule in ("pretrain", "predict"):
+        assert made["set-resources"][rule] == {"gpu": 1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text", "left"),
+    [
+        ("", "", {"cores", "resources", "set-resources"}),
+        ("", "cores: 1\nresources: {mem_mb: 8000}\n", {"set-resources"}),
+        ("", "jobs: 4\n", {"resources", "set-resources"}),  # cores, where all is local
+        ("", "keep-going: true\nset-resources:\n  regions: {mem_mb: 9}\n", {"cores", "resources"}),
+        ("-j 3", "", {"resources", "set-resources"}),
+        ("-j3", "", {"resources", "set-resources"}),
+        ("--jobs=3", "", {"resources", "set-resources"}),
+    ],
+)
+def test_keys_of_the_users_own_profile_hold(profile, tmp_path, arguments, text, left):
+    place = tmp_path / ".config/snakemake/mine"
+    place.mkdir(parents=True)
+    (place / "config.yaml").write_text(text)
+    made = profile("default", arguments, SNAKEMAKE_PROFILE="mine", CUDA_VISIBLE_DEVICES="0")
+    assert {"cores", "resources", "set-resources"} & set(made) == left
+
+
+def test_the_profile_none_undoes_that_of_the_environment(profile):
+    made = profile("default", "--profile none", SNAKEMAKE_PROFILE="slurm")
+    assert made["cores"] == "all"
 
 
 def test_names_of_a_site_are_texts_for_snakemake(profile):
