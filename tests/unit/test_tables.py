@@ -126,6 +126,23 @@ def test_unique_and_expand(monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("/x/dl/", "/x/dl"),
+        ("./dl", "dl"),
+        ("a//b/./c/", "a/b/c"),
+        ("~/dl", "/home/me/dl"),
+        ("../a/../b", "../a/../b"),  # `a` may be a link
+        ("", ""),
+        *((same, same) for same in ("resource:catlas/a.bed", "https://x.org/a//b/", "listing:catlas")),
+    ],
+)
+def test_paths_are_as_snakemake_wants_them(monkeypatch, text, path):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert expand_path(text, file="f") == path
+
+
+@pytest.mark.parametrize(
     ("label", "name"),
     [
         ("K562", "K562"),

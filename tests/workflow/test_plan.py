@@ -255,6 +255,23 @@ def test_a_resource_of_the_manifest_is_downloaded(snakemake, root, tmp_path):
     assert "Downloading hg19.fa.gz" in text
 
 
+@pytest.mark.parametrize(
+    ("clean", "same"), [("{tmp}/dl", "{tmp}/dl/"), ("dl", "./dl"), ("{tmp}/dl", "~/dl")]
+)
+def test_a_folder_of_downloads_may_be_written_in_any_way(snakemake, tmp_path, clean, same):
+    plans = []
+    for text in (clean, same):
+        folder = text.format(tmp=tmp_path)
+        target = f"{clean.format(tmp=tmp_path)}/hg19.fa.gz"
+        changes = ("--config", f"resources_dir={folder}", "--", target)
+        done = snakemake("-n", "--quiet", "host", *changes, HOME=str(tmp_path))
+        assert done.returncode == 0, done.stderr
+        jobs = re.sub(r"^\[.*\]$", "", done.stdout.partition("DAG of jobs")[2], flags=re.MULTILINE)
+        plans.append((jobs, done.stderr))  # without the time
+    assert "hg19.fa.gz" in plans[0][0]
+    assert plans[0] == plans[1]
+
+
 def test_offline_makes_no_request_and_says_so(snakemake, root, tmp_path):
     done = snakemake(
         "--cores", "1", "--retries", "0", "--config", "offline=true",

@@ -89,7 +89,10 @@ def declare_home(repository: str | Path) -> None:
 
 
 def expand_path(value: str, *, file: str, row: int | None = None) -> str:
-    """Replace ``$VAR`` and ``${VAR}`` in a path by environment variables.
+    """Return a path as Snakemake wants it: ``$VAR``, ``${VAR}`` and ``~`` replaced, no idle slash.
+
+    ``./dl`` and ``dl/`` are ``dl``; ``..`` stays, since it may follow a link. What is no path
+    (``resource:NAME``, a URL, nothing at all) keeps its slashes.
 
     Raises
     ------
@@ -104,7 +107,9 @@ def expand_path(value: str, *, file: str, row: int | None = None) -> str:
         ) from None
     if "{" in path or "}" in path:
         raise InputError("a path cannot have braces", file=file, row=row, found=path)
-    return path
+    if not path or re.match("[A-Za-z]+:", path):
+        return path
+    return str(Path(os.path.expanduser(path)))
 
 
 def check_header(header: Sequence[str], file: str | Path, row: int = 1) -> None:
