@@ -48,6 +48,11 @@ def row_of(wildcards):
     return layout.dataset_row(config, wildcards.task, wildcards.dataset)
 
 
+def dataset_settings(wildcards):
+    """Return what a dataset is built by of its configuration."""
+    return layout.dataset_settings(config, wildcards.task, wildcards.dataset)
+
+
 def dataset_version(wildcards):
     """Return the versions of what builds a dataset; those of disease have one more, their own."""
     kind = row_of(wildcards)["kind"]

@@ -33,7 +33,7 @@ rule dataset:
         mem_mb=dataset_mb,
         runtime=runtime(240),
     params:
-        row=row_of,
+        row=dataset_settings,
         splits=config["splits"],
         seed=config["seed"],
         max_items=dataset_items,
@@ -143,7 +143,7 @@ rule variant_scores:
     conda:
         "../envs/genomics.yaml"
     params:
-        row=row_of,
+        row=dataset_settings,
         version=version("variant_export"),
     message:
         "Scores of all models on the variants {wildcards.dataset}, in the form of TraitGym"

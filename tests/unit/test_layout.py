@@ -330,6 +330,15 @@ def test_a_dataset_can_have_a_few_shot_curve_of_its_own(config):
     assert own == shared | {"label_fractions": [50, 1.0]}
 
 
+def test_a_dataset_is_built_again_for_nothing_that_is_fitted_on_it(config):
+    row = config["datasets"][0]
+    before = layout.dataset_settings(config, row["task"], row["name"])
+    row |= {"variants": ["full"], "label_fractions": [50, 1.0]}
+    assert layout.dataset_settings(config, row["task"], row["name"]) == before
+    row["copies"] = "keep"
+    assert layout.dataset_settings(config, row["task"], row["name"]) != before
+
+
 def test_a_prediction_is_made_again_for_what_it_reads_of_the_effort_alone(config):
     row, before = config["datasets"][0], {}
     models = ("scratch", "cnn", "genebert")

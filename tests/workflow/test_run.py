@@ -25,6 +25,8 @@ TINY = {
     "interpret": {"items": 1, "models": ["genebert", "motif-lr"]},
 }
 TABLE = "results/splicing.tsv"
+SMALL = {"task": "splicing", "name": "sites", "kind": "gtf"}  # the dataset of TABLE
+TRUTH = "results/simulated/truth/splicing.tsv"
 
 
 def snakemake_in(
@@ -98,6 +100,10 @@ def test_more_draws_or_one_more_variant_fit_no_model_again(finished, root):
     variants = {"effort": {"variants": ["full", "sequence", "shuffled_matrix"]}}
     again = rules_planned(snakemake_in(finished, root, "-n", "--", TABLE, more=variants))
     assert (again["predict"], again["pretrain"]) == (1, 1)
+    names = variants["effort"]["variants"]
+    own = {"datasets": [SMALL | {"truth": TRUTH, "variants": names}], **variants}
+    again = rules_planned(snakemake_in(finished, root, "-n", "--", TABLE, more=own))
+    assert (again["predict"], again["pretrain"], again.get("dataset", 0)) == (1, 1, 0)
 
 
 def rules_planned(done: subprocess.CompletedProcess[str]) -> dict[str, int]:
@@ -136,7 +142,6 @@ def test_interpretation_scores_the_models_of_the_tables(run, root):
     assert (run / "results/figures/logos.svg").read_text().startswith("<?xml")
 
 
-SMALL = {"task": "splicing", "name": "sites", "kind": "gtf"}  # the dataset of TABLE
 MEDIA = {".svg": "img", ".html": "html"}
 
 
@@ -149,8 +154,7 @@ def test_report_opens_in_a_browser(run, root, tmp_path):
     if program is None:
         pytest.skip("no chromium here: apt install chromium")
     config = yaml.safe_load((run / "tiny.yaml").read_text())
-    truth = "results/simulated/truth/splicing.tsv"
-    config |= {"datasets": [SMALL | {"truth": truth}], "interpret": {"items": 0}}
+    config |= {"datasets": [SMALL | {"truth": TRUTH}], "interpret": {"items": 0}}
     (run / "tiny.yaml").write_text(yaml.safe_dump(config))
     done = snakemake_in(run, root, "--rerun-triggers", "mtime")
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]

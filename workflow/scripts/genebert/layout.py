@@ -36,6 +36,7 @@ SEQUENCE_TASKS = {  # task -> models that see a cell type, where its region bran
 }
 DATASET_FILES = ("path", "valid", "test", "phenotypes", "truth")  # keys that name files
 HOW = ("checkpoint_seconds", "keep_state", "processes", "micro_batch", "memory_gb")
+FITTED = ("variants", "label_fractions")  # keys of a dataset that say what is fitted on it
 HEADS = ("mrm", "motif")  # objectives whose heads belong to the model
 FITTING = (  # keys of `effort` that fine-tuning and the models beside it read
     *("finetune_seeds", "finetune_steps", "finetune_batch", "learning_rates"),
@@ -242,6 +243,12 @@ def dataset_row(config: Config, task: str, name: str) -> Row:
         file="config datasets",
         found=f"{task}/{name}",
     )
+
+
+def dataset_settings(config: Config, task: str, name: str) -> Row:
+    """Return what a dataset is built by of its row; what is fitted on it is no reason to build it."""
+    row = dataset_row(config, task, name)
+    return {key: value for key, value in row.items() if key not in FITTED}
 
 
 def dataset_labels(config: Config, row: Row) -> str:
