@@ -124,6 +124,16 @@ def test_runs_that_are_to_show_something_report_mgm_at_three_spans(root):
         ("effort.variants", ["ful"], "did you mean 'full'?"),
         ("datasets.0.variants", ["ful"], "key datasets[0].variants names an unknown variant; did"),
         ("datasets.0.variants", [], "key datasets[0].variants"),
+        (
+            "pretrain.variants",
+            [{"name": "mgm", "objectives": ["mgm"]}],
+            "key pretrain.variants has no row 'full', whose shapes all models share; found 'mgm'",
+        ),
+        (
+            "pretrain.variants",
+            [{"name": "full"}, {"name": "Full"}],
+            "key pretrain.variants[1] differs from an earlier name in its case only; found 'Full'",
+        ),
         ("effort.pretrain_seeds", 0, "at least 1"),
         ("effort.label_fractions", [1.5], "a share up to 1.0 or a whole number above 1"),
         ("motifs.p_value", 0, "more than 0"),
@@ -215,6 +225,13 @@ def test_offline_of_another_kind(config, schema):
 def test_missing_key_is_named(config, schema):
     del config["splits"]
     with pytest.raises(InputError, match="'splits' is a required property"):
+        check_config(config, schema)
+
+
+def test_two_datasets_of_a_task_are_two_folders_on_every_disk(config, schema):
+    first = config["datasets"][0]
+    config["datasets"].append(first | {"name": first["name"].upper()})
+    with pytest.raises(InputError, match="differs from an earlier name in its case only"):
         check_config(config, schema)
 
 

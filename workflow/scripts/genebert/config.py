@@ -282,6 +282,14 @@ def _check_names(config: Mapping[str, Any], file: str) -> None:
         for number, name in enumerate(names):
             if name in names[:number]:
                 raise InputError(f"key {key}[{number}] repeats a name", file=file, found=name)
+            alike = [str(name).lower() == str(other).lower() for other in names[:number]]
+            if any(alike) and key in ("datasets", "pretrain.variants"):  # are folders
+                raise InputError(
+                    f"key {key}[{number}] differs from an earlier name in its case only",
+                    file=file,
+                    found=name,
+                    expected="another name: on some disks both were one folder",
+                )
     shares = {"effort": config["effort"]["label_fractions"]}
     for number, row in enumerate(config["datasets"]):
         shares[f"datasets[{number}]"] = row.get("label_fractions", [])
@@ -295,6 +303,12 @@ def _check_names(config: Mapping[str, Any], file: str) -> None:
                     expected="a share up to 1.0 or a whole number above 1",
                 )
     defined = [row["name"] for row in config["pretrain"]["variants"]]
+    if "full" not in defined:
+        raise InputError(
+            "key pretrain.variants has no row 'full', whose shapes all models share",
+            file=file,
+            found=", ".join(defined),
+        )
     wanted = [("effort.variants", config["effort"]["variants"], defined)]
     for number, row in enumerate(config["datasets"]):
         key = f"datasets[{number}].variants"
