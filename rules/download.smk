@@ -17,7 +17,7 @@ rule download:
     params:
         row=lambda wildcards, output: manifest_row(wildcards.resource),
         checksums=lambda wildcards, output: str(ROOT / "resources/checksums.tsv"),
-        part_directory=lambda wildcards, output: f"{RESOURCES}/.partial",
+        part_directory=lambda wildcards, output: part_directory(output.file),
         offline=lambda wildcards, output: config["offline"],
         version=lambda wildcards: manifest_row(wildcards.resource)["version"],
     message:
@@ -36,7 +36,9 @@ use rule download as download_listed with:
     params:
         row=lambda wildcards, output: listed_row(wildcards),
         checksums=lambda wildcards, output: str(ROOT / "resources/checksums.tsv"),
-        part_directory=lambda wildcards, output: f"{RESOURCES}/.partial/{wildcards.listing}",
+        part_directory=lambda wildcards, output: part_directory(
+            output.file, wildcards.listing
+        ),
         offline=lambda wildcards, output: config["offline"],
         version=lambda wildcards: listed_row(wildcards)["version"],
 
@@ -79,7 +81,8 @@ rule provenance:
     conda:
         "../envs/workflow.yaml"
     params:
-        config_hash=layout.config_hash(config, sorted(config)),
+        config_hash=layout.run_hash(config),
+        code=lambda wildcards: pipeline_commit(),  # of this job alone: a plan without it asks no git
         versions=layout.versions(LIBRARY),
         version=version("provenance"),
     message:

@@ -1,5 +1,9 @@
 # Input functions: from wildcards to paths, by the pure functions of genebert/layout.py.
 
+import functools
+
+from genebert import provenance
+
 
 def manifest_row(name):
     """Return the row of the manifest of a download."""
@@ -9,6 +13,18 @@ def manifest_row(name):
 def listed_row(wildcards):
     """Return the row of a download that a listing names."""
     return or_exit(downloads.listed_row, config, wildcards.listing, wildcards.resource)
+
+
+def part_directory(file, listing=""):
+    """Return where the parts of a download lie: beside it, those of a listing's files below its name."""
+    folder = Path(file).parents[1 if listing else 0]
+    return str(folder / ".partial" / listing)
+
+
+@functools.cache
+def pipeline_commit():
+    """Return the git commit of the pipeline, and whether its code differs from it; asked once."""
+    return provenance.commit(ROOT)
 
 
 def wait_for(value):

@@ -288,6 +288,15 @@ def test_only_a_known_assembly_is_compared_with_the_genome(config, source, name,
     assert layout.assembly(config) == passed
 
 
+def test_hash_of_a_run_sees_what_its_results_depend_on(config):
+    before = layout.run_hash(config)
+    config |= {"offline": True, "torch_threads": 8, "resources_dir": "/data"}
+    config["pretrain"] |= {"processes": 2, "micro_batch": 4, "keep_state": True}
+    assert layout.run_hash(config) == before
+    config["pretrain"]["neighbours"] += 2
+    assert layout.run_hash(config) != before
+
+
 def test_cell_type_table_errors(config, tmp_path):
     config["genome"]["source"] = "files"
     table = tmp_path / "cells.tsv"

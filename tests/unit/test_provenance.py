@@ -44,6 +44,7 @@ def test_everything_is_there(tmp_path):
             provenance=str(path),
             config_hash="abc",
             versions={"regions": 3, "atlas": 1},
+            code={"commit": "c0ffee", "modified": False},
         )
     assert out[0].read_bytes() == out[1].read_bytes()
     found = json.loads(out[0].read_text())
@@ -57,6 +58,7 @@ def test_everything_is_there(tmp_path):
     assert found["stages"] == {"atlas": 1, "regions": 3}
     assert found["config_hash"] == "abc"
     assert found["genebert"]["version"]
+    assert found["genebert"]["commit"] == "c0ffee"
     assert found["packages"]["numpy"][0].isdigit()
 
 
@@ -68,6 +70,7 @@ def test_one_file_and_none(tmp_path):
         provenance=str(out),
         config_hash="",
         versions={},
+        code={},
     )
     assert len(json.loads(out.read_text())["downloads"]) == 1
 

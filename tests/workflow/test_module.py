@@ -93,6 +93,21 @@ def test_a_stage_runs_between_rules_of_theirs(theirs: Path, root: Path) -> None:
     assert (theirs / "encoders/logs/regions.log").exists()
 
 
+def test_nothing_of_a_download_lies_outside_the_prefix(theirs: Path, root: Path) -> None:
+    (theirs / "other.bed").write_text("chr1\t1\t2\n")
+    head = (root / "resources/manifest.tsv").read_text().split("\n")[0].split("\t")
+    row = {"name": "other.bed", "version": "1", "url": str(theirs / "other.bed"), "licence": "CC0"}
+    lines = ("\t".join(head), "\t".join(row.get(column, "") for column in head))
+    (theirs / "manifest.tsv").write_text("\n".join(lines) + "\n")
+    config = yaml.safe_load((theirs / "config.yaml").read_text())
+    config["genebert"]["manifest"] = str(theirs / "manifest.tsv")
+    (theirs / "config.yaml").write_text(yaml.safe_dump(config))
+    before = {path.name for path in theirs.iterdir()}
+    done = snakemake(theirs, "encoders/resources/downloads/other.bed")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {path.name for path in theirs.iterdir()} - before == {"encoders", ".snakemake"}
+
+
 def test_a_mistake_in_their_configuration_is_one_line(theirs: Path) -> None:
     path = theirs / "config.yaml"
     path.write_text(path.read_text().replace("held_out_cell_types", "held_out_cells"))

@@ -283,6 +283,37 @@ def test_offline_makes_no_request_and_says_so(snakemake, root, tmp_path):
     assert not (tmp_path / "resources/downloads/hg19.fa.gz").exists()
 
 
+GIT = """\
+#!/bin/sh
+echo "$3" >> "$ASKED"
+case "$*" in *--show-toplevel) echo "$TOP" ;; *HEAD) echo "$COMMIT" ;; esac
+"""
+
+
+def test_provenance_is_of_the_commit_and_of_what_results_depend_on(snakemake, root, tmp_path):
+    target, how = "results/provenance.json", ("offline=true", "torch_threads=2")
+    programs, asked = tmp_path / "bin", tmp_path / "asked.txt"
+    programs.mkdir()
+    (programs / "git").write_text(GIT)
+    (programs / "git").chmod(0o755)
+    path = f"{programs}:{os.environ['PATH']}"
+
+    def run(*words: str, commit: str = "a" * 40) -> str:
+        asked.write_text("")
+        site = {"PATH": path, "ASKED": str(asked), "TOP": str(root), "COMMIT": commit}
+        done = snakemake("--cores", "1", *words, **site)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    run("--", target)
+    assert f'"commit": "{"a" * 40}"' in (tmp_path / target).read_text()
+    assert "Nothing to be done" in run("-n", "--config", *how, "--", target)
+    assert asked.read_text().split() == ["rev-parse", "rev-parse", "status"]  # once
+    assert "Nothing to be done" not in run("-n", "--", target, commit="b" * 40)
+    run("-n", "--", "results/simulated/genome.fa")
+    assert asked.read_text() == ""
+
+
 def test_an_unknown_resource_is_named(snakemake, root, tmp_path):
     done = snakemake("-n", "resources/downloads/hg19.fa.gzz")
     assert done.returncode != 0

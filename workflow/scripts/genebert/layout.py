@@ -37,6 +37,7 @@ SEQUENCE_TASKS = {  # task -> models that see a cell type, where its region bran
 DATASET_FILES = ("path", "valid", "test", "phenotypes", "truth")  # keys that name files
 HOW = ("checkpoint_seconds", "keep_state", "processes", "micro_batch", "memory_gb")
 FITTED = ("variants", "label_fractions")  # keys of a dataset that say what is fitted on it
+PLACE = ("torch_threads", "offline", "resources_dir")  # keys that no result depends on, HOW beside them
 HEADS = ("mrm", "motif")  # objectives whose heads belong to the model
 FITTING = (  # keys of `effort` that fine-tuning and the models beside it read
     *("finetune_seeds", "finetune_steps", "finetune_batch", "learning_rates"),
@@ -122,6 +123,14 @@ def assembly(config: Config) -> str:
     """
     name = str(config["genome"]["name"])
     return name if is_simulated(config) or lengths_of(name) else ""
+
+
+def run_hash(config: Config) -> str:
+    """Return the hash of everything in the configuration that a result depends on."""
+    settings = {key: value for key, value in config.items() if key not in PLACE}
+    block = settings["pretrain"]
+    settings["pretrain"] = {key: value for key, value in block.items() if key not in HOW}
+    return config_hash(settings, sorted(settings))
 
 
 def source(config: Config, value: str) -> str:

@@ -37,6 +37,7 @@ def write_provenance(
     provenance: str,
     config_hash: str,
     versions: Mapping[str, int],
+    code: Mapping[str, Any],
 ) -> None:
     """Write the record of a run.
 
@@ -47,8 +48,9 @@ def write_provenance(
     provenance : output, JSON with the keys ``genebert`` (version, commit, modified),
         ``config_hash``, ``stages`` (VERSION of each), ``python``, ``packages``, ``downloads`` (the
         records, by name) and ``local_files`` (path, bytes, sha256, by path).
-    config_hash : of the whole configuration.
+    config_hash : of everything in the configuration that a result depends on.
     versions : ``VERSION`` of every stage of the library.
+    code : of the pipeline, as :func:`commit` returns it.
 
     Raises
     ------
@@ -56,7 +58,7 @@ def write_provenance(
         If a record is damaged.
     """
     document = {
-        "genebert": {"version": genebert.__version__, **commit(REPOSITORY)},
+        "genebert": {"version": genebert.__version__, **code},
         "config_hash": config_hash,
         "stages": dict(sorted(versions.items())),
         "python": platform.python_version(),
