@@ -134,7 +134,10 @@ def test_unique_and_expand(monkeypatch):
         ("~/dl", "/home/me/dl"),
         ("../a/../b", "../a/../b"),  # `a` may be a link
         ("", ""),
-        *((same, same) for same in ("resource:catlas/a.bed", "https://x.org/a//b/", "listing:catlas")),
+        *(
+            (same, same)
+            for same in ("resource:catlas/a.bed", "https://x.org/a//b/", "listing:catlas")
+        ),
     ],
 )
 def test_paths_are_as_snakemake_wants_them(monkeypatch, text, path):

@@ -37,7 +37,7 @@ SEQUENCE_TASKS = {  # task -> models that see a cell type, where its region bran
 DATASET_FILES = ("path", "valid", "test", "phenotypes", "truth")  # keys that name files
 HOW = ("checkpoint_seconds", "keep_state", "processes", "micro_batch", "memory_gb")
 FITTED = ("variants", "label_fractions")  # keys of a dataset that say what is fitted on it
-PLACE = ("torch_threads", "offline", "resources_dir")  # keys that no result depends on, HOW beside them
+PLACE = ("torch_threads", "offline", "resources_dir")  # no result depends on them, nor on HOW
 HEADS = ("mrm", "motif")  # objectives whose heads belong to the model
 FITTING = (  # keys of `effort` that fine-tuning and the models beside it read
     *("finetune_seeds", "finetune_steps", "finetune_batch", "learning_rates"),
@@ -255,7 +255,7 @@ def dataset_row(config: Config, task: str, name: str) -> Row:
 
 
 def dataset_settings(config: Config, task: str, name: str) -> Row:
-    """Return what a dataset is built by of its row; what is fitted on it is no reason to build it."""
+    """Return what a dataset is built by of its row; what is fitted on it is no part of that."""
     row = dataset_row(config, task, name)
     return {key: value for key, value in row.items() if key not in FITTED}
 
