@@ -12,17 +12,26 @@ from pathlib import Path
 import pytest
 
 
-def commands(root: Path) -> list[list[str]]:
-    """Return the words of every snakemake command in the pages' blocks of code."""
+def lines(root: Path) -> list[str]:
+    """Return the lines of the pages' blocks of bash."""
     found = []
-    for path in [*(root / "docs").rglob("*.md"), root / "README.md"]:
+    for path in [*(root / "docs").rglob("*.md"), root / "README.md", root / "config/README.md"]:
         text = path.read_text()
         for block in re.findall(r"^```bash[^\n]*\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
-            for line in block.replace("\\\n", " ").splitlines():
-                words = shlex.split(line, comments=True)
-                if words[:1] == ["snakemake"]:
-                    found.append(words[1:])
+            found += block.replace("\\\n", " ").splitlines()
     return found
+
+
+def commands(root: Path) -> list[list[str]]:
+    """Return the words of every snakemake command in the pages' blocks of code."""
+    words = [shlex.split(line, comments=True) for line in lines(root)]
+    return [line[1:] for line in words if line[:1] == ["snakemake"]]
+
+
+def test_no_command_has_a_comment(root):
+    """An interactive zsh, as on macOS, takes one for words of the command."""
+    assert lines(root)
+    assert [line for line in lines(root) if re.search(r"(^|\s)#", line)] == []
 
 
 def test_targets_of_the_default_configuration_can_be_planned(root, snakemake):
