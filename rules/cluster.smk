@@ -1,4 +1,5 @@
-# On a cluster: what can be known before the first job is said in one line.
+# On a cluster: what can be known before the first job is said in one line. (Which executor runs the jobs
+# is known at the start, not while rules are read.)
 
 from genebert import slurm
 
@@ -8,6 +9,7 @@ or_exit(slurm.check_numbers, os.environ)
 # (remote_exec) must not repeat it on its own: rules carry their retries there too.
 RESUMES = or_exit(slurm.whole, os.environ, "GENEBERT_RESUMES", 20, 0)
 TRAINING_RETRIES = 0 if workflow.remote_exec else RESUMES
+LOCAL_RESUMES = 2  # without a cluster nothing ends a training but what may end it again
 
 
 # What reads no file of the user's, or tells by itself which are missing.
@@ -36,5 +38,8 @@ onstart:
     asked = {job.rule.name for job in workflow.dag.needrun_jobs()}
     if asked - FETCHING:
         or_exit(downloads.check_local_files, config)
+    if workflow.local_exec and not os.environ.get("GENEBERT_RESUMES"):
+        training = workflow.get_rule("pretrain")
+        training.restart_times = min(training.restart_times, LOCAL_RESUMES)
     if workflow.executor_plugin.name == "slurm":
         or_exit(slurm.check_site, os.environ)
