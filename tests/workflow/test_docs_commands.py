@@ -34,6 +34,19 @@ def test_no_command_has_a_comment(root):
     assert [line for line in lines(root) if re.search(r"(^|\s)#", line)] == []
 
 
+def test_a_page_that_sets_up_activates_the_environment(root):
+    written = lines(root)
+    for number, line in enumerate(written):
+        if "genebert && make setup" in line:
+            assert written[number + 1] == "source .venv/bin/activate"
+
+
+@pytest.mark.parametrize("page", ["slurm", "troubleshooting"])
+def test_pages_say_what_delete_all_output_deletes(root, page):
+    text = " ".join((root / f"docs/{page}.md").read_text().split())
+    assert re.search("--delete-all-output` also deletes what [^.;]+ `resources_dir`", text)
+
+
 def test_targets_of_the_default_configuration_can_be_planned(root, snakemake):
     targets: set[str] = set()
     for words in commands(root):

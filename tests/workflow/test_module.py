@@ -131,3 +131,6 @@ def test_the_catalog_finds_what_it_wants(root: Path) -> None:
     assert set(usage) == {"mandatory-flags", "software-stack-deployment", "report"}
     for name in ("workflow/Snakefile", "config/README.md", "README.md", "LICENSE"):
         assert (root / name).exists()
+    for text in (usage["mandatory-flags"]["desc"], (root / "docs/module.md").read_text()):
+        assert "submodule" in text
+        assert "`github(...)`" in text or "github(...), which snakedeploy writes, cannot" in text
