@@ -344,6 +344,8 @@ def test_a_dataset_is_built_again_for_nothing_that_is_fitted_on_it(config):
     before = layout.dataset_settings(config, row["task"], row["name"])
     row |= {"variants": ["full"], "label_fractions": [50, 1.0]}
     assert layout.dataset_settings(config, row["task"], row["name"]) == before
+    config["datasets"][0] = row = dict(reversed(row.items()))  # the order of keys says nothing
+    assert str(layout.dataset_settings(config, row["task"], row["name"])) == str(before)
     row["copies"] = "keep"
     assert layout.dataset_settings(config, row["task"], row["name"]) != before
 

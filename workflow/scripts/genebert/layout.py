@@ -255,9 +255,12 @@ def dataset_row(config: Config, task: str, name: str) -> Row:
 
 
 def dataset_settings(config: Config, task: str, name: str) -> Row:
-    """Return what a dataset is built by of its row; what is fitted on it is no part of that."""
+    """Return what a dataset is built by of its row; what is fitted on it is no part of that.
+
+    Sorted, because Snakemake compares texts: in another order the keys were other parameters.
+    """
     row = dataset_row(config, task, name)
-    return {key: value for key, value in row.items() if key not in FITTED}
+    return {key: row[key] for key in sorted(row) if key not in FITTED}
 
 
 def dataset_labels(config: Config, row: Row) -> str:
