@@ -64,7 +64,16 @@ def test_several_nodes_are_started_by_srun_one_launcher_each(monkeypatch):
 
 @pytest.mark.parametrize(
     ("processes", "gpus", "nodes", "expected"),
-    [(1, 0, 1, 1), (3, 0, 1, 3), (1, 8, 1, 8), (3, 8, 1, 8), (1, 16, 2, 8), (2, 0, 2, 2)],
+    [
+        (1, 0, 1, 1),
+        (3, 0, 1, 3),
+        (1, 1, 1, 1),
+        (4, 1, 1, 4),
+        (1, 8, 1, 8),
+        (3, 8, 1, 8),
+        (1, 16, 2, 8),
+        (2, 0, 2, 2),
+    ],
 )
 def test_a_process_per_gpu(processes, gpus, nodes, expected):
     assert launch.Layout.of(processes, gpus, nodes, 4) == launch.Layout(expected, nodes, 4)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yte
+
+from genebert.predict import MODELS
 
 
 @pytest.fixture
@@ -57,8 +60,15 @@ def test_cores_are_given_where_no_cluster_is(
 def test_what_can_use_a_local_gpu_shares_it_one_by_one(profile):
     made = profile("default", CUDA_VISIBLE_DEVICES="0,1")
     assert made["resources"] == {"gpu": 1}
-    for rule in ("pretrain", "predict"):
-        assert made["set-resources"][rule] == {"gpu": 1}
+    assert made["set-resources"]["pretrain"] == {"gpu": 1}
+
+
+def test_only_predictions_of_networks_wait_for_the_local_gpu(profile):
+    asked = profile("default", CUDA_VISIBLE_DEVICES="0")["set-resources"]["predict"]["gpu"]
+    for name, model in MODELS.items():
+        wildcards = SimpleNamespace(model=name)
+        assert eval(asked, {"wildcards": wildcards}) == model.function.startswith("finetune:"), name
+    assert eval(asked, {"wildcards": SimpleNamespace(model="genebert-sequence")}) == 1
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,9 @@ class Layout:
 
     @classmethod
     def of(cls, processes: int, gpus: int, nodes: int, threads: int) -> Layout:
-        """Return the layout of a job: a process per GPU, or ``processes`` where it has none.
+        """Return the layout of a job: a process per GPU, ``processes`` where it has one or none.
+
+        One GPU is also what a training takes of a machine's own pool, however many it uses.
 
         Raises
         ------
@@ -92,7 +94,8 @@ class Layout:
                 "the GPUs of a training must be the same number on every node",
                 found=f"gpu={gpus}, nodes={nodes}",
             )
-        return cls(gpus // nodes or processes, nodes, threads)
+        each = gpus // nodes
+        return cls(each if each > 1 else processes, nodes, threads)
 
 
 def free_port() -> int:
