@@ -37,6 +37,20 @@ OBJECTIVES = (
     ("srm", "n2", "auroc_minus_p0"), ("srm", "n1", "auroc_minus_matrix"),
     ("srm", "n2", "auroc_minus_matrix"), ("motif", "", "mse_minus_mean"),
 )  # fmt: skip
+OVERVIEW = {  # table -> columns: dataset, stratum, metric
+    "Promoters": (
+        ("epd", "fraction=0.1", "auprc"), ("epd", "all", "auprc"), ("epd-probe", "fraction=0.1", "auprc"),
+        ("epd-open", "all", "auprc"), ("epd-legacy", "all", "auprc"),
+    ),
+    "TF binding": (
+        ("chip", "all", "auprc"), ("chip-natural", "all", "auprc"), ("chip", "both;discordant", "auprc"),
+        ("chip", "within-locus", "auroc"),
+    ),
+    "Splice sites, disease, accessibility": (
+        ("sites", "all", "auprc"), ("sites-natural", "all", "auprc"), ("sites-natural", "all", "top_k"),
+        ("variants:supervised", "all", "auroc"), ("cohort", "all", "auroc"), ("atlas", "all", "auroc"),
+    ),
+}  # fmt: skip
 # SRM's model, also beside another locus' sequence, and probes
 MATCHING = ("auroc", "auroc_foreign", "auroc_p0", "auroc_p1", "auroc_matrix")
 
@@ -66,9 +80,15 @@ def show(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None
 
 
 def in_order(rows: list[Row]) -> list[Row]:
-    """Return the rows in the order of MODELS, unknown models last."""
-    rank = {name: i for i, name in enumerate(MODELS)}
-    return sorted(rows, key=lambda row: rank.get(row["model"], len(rank)))
+    """Return the rows in the order of MODELS, other variants before ``scratch``, the unknown last."""
+    rank = {name: float(i) for i, name in enumerate(MODELS)}
+    variant, unknown = rank["scratch"] - 0.5, float(len(rank))
+
+    def place(row: Row) -> float:
+        name = row["model"]
+        return rank.get(name, variant if name.startswith("genebert-") else unknown)
+
+    return sorted(rows, key=place)
 
 
 def wide(results: Path, task: str, dataset: str) -> None:
@@ -109,33 +129,31 @@ def few_shot(results: Path, task: str, dataset: str) -> None:
             show(f"{task} {dataset}: AUPRC by labels, {title}", ("model", *head), rows)
 
 
-def ablation(results: Path) -> None:
-    """Print every variant of pre-training beside ``scratch`` where there are many, a row each."""
-    table = read(results / "metrics.tsv")
-    models = dict.fromkeys(r["model"] for r in table if r["model"].startswith("genebert"))
-    models.pop("genebert-wrongcell", None)
-    if len(models) <= MANY:
-        return
+def overview(results: Path) -> None:
+    """Print the figures of OVERVIEW for every model, from the datasets that are finished."""
+    rows = [r for path in sorted(results.glob("tasks/*/*/metrics.tsv")) for r in read(path)]
     known = {
-        (row["model"], row["dataset"], row["stratum"]): row
-        for row in table
-        if row["pretrain_seed"] == row["finetune_seed"] == "all" and row["metric"] == "auprc"
+        (row["dataset"], row["stratum"], row["metric"], row["model"]): row
+        for row in rows
+        if row["pretrain_seed"] == row["finetune_seed"] == "all"
     }
-    columns = list(
-        dict.fromkeys(
-            (dataset, stratum)
-            for model, dataset, stratum in known
-            if model in models and ":" not in dataset
-            and (stratum == "all" or stratum.startswith(("fraction=", "labels=")))
-        )
-    )  # fmt: skip
-    rows = [
-        (model, *(interval(row, "value", "low", "high") if row else "" for row in cells))
-        for model in (*models, "scratch")
-        if any(cells := [known.get((model, *column)) for column in columns])
+    models = [
+        row["model"]
+        for row in in_order([{"model": name} for name in sorted({key[3] for key in known})])
     ]
-    head = [name if part == "all" else f"{name}, {part}" for name, part in columns]
-    show("Every variant of pre-training: AUPRC", ("model", *head), rows)
+    for title, columns in OVERVIEW.items():
+        columns = [column for column in columns if any(key[:3] == column for key in known)]
+        body = [
+            (model, *(interval(row, "value", "low", "high") if row else "" for row in cells))
+            for model in models
+            if any(cells := [known.get((*column, model)) for column in columns])
+        ]
+        if body:
+            show(
+                title,
+                ("model", *(" ".join(column).replace(" all ", " ") for column in columns)),
+                body,
+            )
 
 
 def zero_shot(rows: list[Row]) -> None:
@@ -259,6 +277,7 @@ def main() -> None:
     if options.pretraining:
         objectives(results)
         return
+    overview(results)
     for task in TASKS:
         if not (results / f"{task}.tsv").exists():
             continue
@@ -268,7 +287,6 @@ def main() -> None:
         if task == "disease":
             zero_shot(read(results / "disease.tsv"))
     for name, table in (
-        ("ablation", ablation),
         ("comparisons", comparisons),
         ("chosen", chosen),
         ("interpretation", interpretation),

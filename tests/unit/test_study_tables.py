@@ -80,24 +80,34 @@ def test_counts_and_shares_of_the_labels_have_a_column_each(study_tables, tmp_pa
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("variants", "shown"), [(6, False), (7, True)])
-def test_many_variants_are_rows_beside_scratch(study_tables, tmp_path, capsys, variants, shown):
-    every = {"pretrain_seed": "all", "finetune_seed": "all", "metric": "auprc", "n": 9}
-    models = ["scratch", "cnn", "genebert-wrongcell", *(f"genebert-{i}" for i in range(variants))]
-    rows = [
-        {**every, "task": "promoter", "pretraining": "x", "model": model, "dataset": dataset,
-         "stratum": stratum, "value": 0.5 + number / 100, "low": 0.4, "high": 0.9}
-        for number, model in enumerate(models)
-        for dataset, stratum in (("epd", "fraction=0.1"), ("epd", "all"), ("epd", "tata"), ("epd:x", "all"))
-    ]  # fmt: skip
-    write_table(str(tmp_path / "metrics.tsv"), LONG, rows)
-    study_tables.ablation(tmp_path)
-    lines = capsys.readouterr().out.splitlines()
-    found = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
-    if not shown:
-        assert not found
-        return
-    head, *body = found
-    assert head == ["model", "epd, fraction=0.1", "epd"]
-    assert [cells[0] for cells in body] == [*models[3:], "scratch"]
-    assert body[-1][1:] == ["0.500 (0.400-0.900)"] * 2
+def test_the_overview_has_a_row_per_model_and_the_columns_of_finished_datasets(
+    study_tables, tmp_path, capsys
+):
+    every = {"pretrain_seed": "all", "finetune_seed": "all", "pretraining": "x", "n": 9}
+    models = ["scratch", "cnn", "genebert", "genebert-mgm"]
+    for task, dataset, metrics in (("promoter", "epd", ("auprc",)), ("tfbs", "chip", ("auroc",))):
+        rows = [
+            {**every, "task": task, "model": model, "dataset": dataset, "stratum": stratum,
+             "metric": metric, "value": 0.5 + number / 100, "low": 0.4, "high": 0.9}
+            for number, model in enumerate(models)
+            for stratum in ("fraction=0.1", "all", "tata", "within-locus")
+            for metric in metrics
+            if model != "cnn" or stratum == "all"
+        ]  # fmt: skip
+        path = tmp_path / "tasks" / task / dataset / "metrics.tsv"
+        path.parent.mkdir(parents=True)
+        write_table(str(path), LONG, rows)
+    study_tables.overview(tmp_path)
+    lines = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines() if "|" in line]
+    cells = [[cell.strip()[:18] for cell in line] for line in lines if "---" not in line[0]]
+    assert cells == [
+        ["model", "epd fraction=0.1 a", "epd auprc"],
+        ["genebert", "0.520 (0.400-0.900", "0.520 (0.400-0.900"],
+        ["genebert-mgm", "0.530 (0.400-0.900", "0.530 (0.400-0.900"],
+        ["scratch", "0.500 (0.400-0.900", "0.500 (0.400-0.900"],
+        ["cnn", "", "0.510 (0.400-0.900"],
+        ["model", "chip within-locus "],
+        ["genebert", "0.520 (0.400-0.900"],
+        ["genebert-mgm", "0.530 (0.400-0.900"],
+        ["scratch", "0.500 (0.400-0.900"],
+    ]
