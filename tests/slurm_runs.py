@@ -165,11 +165,6 @@ def ask(*command: str) -> list[str]:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
 
 
-def age(process: int) -> int:
-    """Return the seconds since a process was started."""
-    return int(ask("ps", "-o", "etimes=", "-p", str(process))[0])
-
-
 def accounts(jobs: list[str], *columns: str, steps: bool = False) -> list[list[str]]:
     """Return what SLURM's accounting knows of jobs."""
     command = ["sacct", "-n", "-P", "-D", "-j", ",".join(jobs), "-o", ",".join(columns)]

@@ -26,7 +26,6 @@ from slurm_runs import (
     WEIGHTS,
     Run,
     accounts,
-    age,
     ask,
     checkpointed,
     copied,
@@ -61,7 +60,7 @@ def interrupted(local: Run, tmp_path_factory: pytest.TempPathFactory) -> Interru
         minutes = ["--set-resources", "pretrain:runtime=2"] if limited else []
         runs[name] = launch(directory, *minutes, "--", WEIGHTS, steps=STEPS)
     waiting = {**runs}
-    asleep: dict[str, int] = {}
+    asleep: dict[str, tuple[int, float]] = {}  # process, since when
     end = time.monotonic() + 300
     while waiting and time.monotonic() < end:
         for name, run in list(waiting.items()):
@@ -70,7 +69,7 @@ def interrupted(local: Run, tmp_path_factory: pytest.TempPathFactory) -> Interru
             pids = run.processes("genebert/pretrain.py")
             if name in ("limit", "itself") and pids:  # sleeps, so that its limit comes early
                 os.kill(pids[0], signal.SIGSTOP)
-                asleep[name] = pids[0]
+                asleep[name] = pids[0], time.monotonic()
             elif name == "requeued":
                 subprocess.run(["scontrol", "requeue", run.jobs[0]], check=True)
             elif name == "cancelled":
@@ -85,9 +84,12 @@ def interrupted(local: Run, tmp_path_factory: pytest.TempPathFactory) -> Interru
         copied(local, tmp_path_factory.mktemp("whole")), "--", WEIGHTS, profile=False, steps=STEPS
     )
     if "itself" in asleep:
-        with contextlib.suppress(ProcessLookupError, subprocess.CalledProcessError):
-            until(lambda: age(asleep["itself"]) > 91, "a training of 91 seconds")
-            os.kill(asleep["itself"], signal.SIGCONT)
+        process, since = asleep[
+            "itself"
+        ]  # its clock ran on for 90 seconds, however slow its start was
+        until(lambda: time.monotonic() - since > 91, "a sleep of 91 seconds")
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGCONT)
     reference.well()
     weights = (reference.directory / WEIGHTS).read_bytes()
     assert not waiting, f"never had a checkpoint to be interrupted at: {list(waiting)}"
