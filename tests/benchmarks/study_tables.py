@@ -48,7 +48,7 @@ OVERVIEW = {  # table -> columns: dataset, stratum, metric
     ),
     "Splice sites, disease, accessibility": (
         ("sites", "all", "auprc"), ("sites-natural", "all", "auprc"), ("sites-natural", "all", "top_k"),
-        ("variants:supervised", "all", "auroc"), ("cohort", "all", "auroc"), ("atlas", "all", "auroc"),
+        ("variants-supervised", "all", "auroc"), ("cohort", "all", "auroc"), ("atlas", "all", "auroc"),
     ),
 }  # fmt: skip
 # SRM's model, also beside another locus' sequence, and probes

@@ -80,11 +80,8 @@ def test_methods_tell_the_rates_and_warm_up_that_configurations_have(root):
 
 SHORT = ("config.yaml", "hg19_test.yaml", "tutorial.yaml")  # of the smoke run, a test, a tutorial
 ON_TOP = {  # a configuration -> what it is on top of
-    **dict.fromkeys(
-        ("study_replicate.yaml", "study_wide.yaml", "all_variants.yaml", "neighbours.yaml"),
-        "study_small.yaml",
-    ),
-    **dict.fromkeys(("study_once.yaml", "study_primary.yaml", "study_variants.yaml"), "study.yaml"),
+    **dict.fromkeys(("all_variants.yaml", "neighbours.yaml"), "study_small.yaml"),
+    **dict.fromkeys(("study_once.yaml", "study_primary.yaml"), "study.yaml"),
 }
 
 
