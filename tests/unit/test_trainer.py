@@ -109,9 +109,10 @@ def test_a_row_without_a_fair_negative_counts_nothing_in_matching(loss):
     some[:4] = NONE
     used = int((some != NONE).sum())
     assert 0 < used < len(some)
-    expected = trainer.forward(rows)[2]
-    per_row = trainer.losses.match_loss(*vectors_of(trainer, rows), rows.tensors()).flatten()
-    assert float(per_row.detach().sum()) == pytest.approx(float(expected), rel=1e-5)
+    expected = trainer.forward(rows)[2].detach()
+    vectors = vectors_of(trainer, rows)
+    per_row = trainer.losses.match_loss(*vectors, rows.tensors()).flatten().detach()
+    assert float(per_row.sum()) == pytest.approx(float(expected), rel=1e-5)
     trainer._count(trainer.backward(replace(rows, contrast=some)), replace(rows, contrast=some))
     total, count = trainer.totals[2].tolist()
     assert count == used
