@@ -6,7 +6,6 @@ vectors = encoders.embed_sequences(codes)  # uint8[B, L] -> float32[B, D]
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from genebert import tokens
-from genebert.disk import whole_file
+from genebert.disk import sha256, whole_file
 from genebert.errors import InputError
 from genebert.model import GeneBert, ModelConfig
 from genebert.model_files import CONFIG, WEIGHTS, model_directory
@@ -125,8 +124,7 @@ class Pretrained:
         model = GeneBert(config)
         try:
             weights = load_file(directory / WEIGHTS)
-            with open(directory / WEIGHTS, "rb") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = sha256(directory / WEIGHTS)
         except (OSError, SafetensorError) as error:
             raise InputError(f"cannot be read ({error})", file=directory / WEIGHTS) from None
         expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
@@ -140,7 +138,7 @@ class Pretrained:
                     expected=expected.get(name, "no such tensor"),
                 )
         model.load_state_dict(weights)
-        return cls(config, model.to(device).eval(), record, sha256)
+        return cls(config, model.to(device).eval(), record, digest)
 
     @classmethod
     def random(cls, config: ModelConfig, seed: int, *, device: str = "cpu") -> Pretrained:

@@ -113,6 +113,11 @@ class Neighbourhoods:
 
         At most ``n_columns - 1``, half of them on each side. Pre-training matched only matrices
         that were full.
+
+        Parameters
+        ----------
+        cell : row of the shards' cell types. contig_N : code of the contig, -1 for one without
+            regions. position_N : 0-based base around which the neighbours lie.
         """
         import torch
 
