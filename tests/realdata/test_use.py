@@ -70,7 +70,7 @@ def test_sites_of_the_1000_genomes(realdata, files, tmp_path, monkeypatch):
     motifs.write(tmp_path / "motif_set.json")
     d = CONFIG.d_model
     ridge = Ridge(np.zeros(d), np.ones(d), np.ones((d, 1)), np.zeros(1), 1.0)
-    monkeypatch.setattr(Head, "load", lambda *_: Head(ridge, ("HSC",)))
+    monkeypatch.setattr(Head, "load", lambda *_: Head(ridge, ("HSC",), ""))
     paths: dict[str, Any] = {
         key: str(tmp_path / f"v.{end}")
         for key, end in (("table", "tsv"), ("annotated", "vcf.gz"), ("summary", "json"))
