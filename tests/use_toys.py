@@ -10,7 +10,7 @@ import numpy as np
 import pysam
 import torch
 
-from genebert import kept, pretrained
+from genebert import finetuned, pretrained
 from genebert.classifier import Classifier
 from genebert.model import GeneBert, ModelConfig
 from genebert.motif_files import Motif
@@ -100,7 +100,7 @@ def make_run(folder: Path) -> ToyRun:
     return run
 
 
-def make_fitted(run: ToyRun, **changes: Any) -> kept.Fitted:
+def make_fitted(run: ToyRun, **changes: Any) -> finetuned.Fitted:
     """Return a network with random weights, as if it had been fitted."""
     about: dict[str, Any] = {
         "model": "genebert",
@@ -118,14 +118,14 @@ def make_fitted(run: ToyRun, **changes: Any) -> kept.Fitted:
         "exclude": WIDTH // 2,
         **changes,
     }
-    about = kept.from_record(about)
+    about = finetuned.from_record(about)
     with torch.random.fork_rng():
         torch.manual_seed(1)  # the weights of the head, whatever ran before
         if about.architecture is None:
-            network = kept.build(about)
+            network = finetuned.build(about)
         else:
             network = Classifier(run.encoders, len(about.outputs), about.regions, about.focus)
-    return kept.Fitted(network.eval(), about)
+    return finetuned.Fitted(network.eval(), about)
 
 
 def other(base: str) -> str:
@@ -148,7 +148,7 @@ def some_variants(run: ToyRun) -> tuple[str, list[str]]:
     return head + "\n".join(lines) + "\n", lines
 
 
-def fitted_file(tmp_path: Path, made: kept.Fitted) -> str:
+def fitted_file(tmp_path: Path, made: finetuned.Fitted) -> str:
     path = tmp_path / "fitted.safetensors"
-    kept.write(path, made)
+    finetuned.write(path, made)
     return str(path)

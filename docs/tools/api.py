@@ -43,9 +43,9 @@ STAGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
             "shards", "shard_export", "shard_files", "tensor_files", "mapped_rows", "ahead",
             "background", "samples", "population", "sampler", "plan", "curriculum", "tokens",
             "masking", "column_masking", "cell_state", "rng", "objectives", "model", "pretrain",
-            "trainer", "train_state", "refusal", "clock", "launch", "slurm", "evaluation",
-            "intervals", "balance", "logistic", "probes", "markov", "mgm_reference",
-            "pretraining_table", "pretraining_figures",
+            "trainer", "train_state", "refusal", "clock", "launch", "slurm",
+            "pretraining_evaluation", "intervals", "balance", "logistic", "probes", "markov",
+            "mgm_reference", "pretraining_table", "pretraining_figures",
         ),
     ),
     "tasks": (
@@ -55,7 +55,7 @@ STAGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
             "tasks", "items", "context", "features", "predict", "finetune", "classifier", "cnn",
             "baselines", "accessibility_models", "accessibility_head", "accessibility_cnn",
             "disease_models", "variant_models", "variant_scores", "variant_context",
-            "cohort_models", "cohort_logistic", "fitted", "scores", "bootstrap", "metrics",
+            "cohort_models", "cohort_logistic", "scorers", "scores", "bootstrap", "metrics",
             "evaluate", "curves", "result_tables", "interpret", "logos", "figures", "run_figures",
             "drawing", "html", "forests", "frames", "training_curves", "data_pages", "stages",
             "cost",
@@ -64,7 +64,7 @@ STAGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "use": (
         "Using trained encoders",
         "Loading weights, embedding sequences and regions, and export for other tools.",
-        ("pretrained", "model_files", "huggingface", "kept", "use"),
+        ("pretrained", "model_files", "huggingface", "finetuned", "use"),
     ),
 }  # fmt: skip
 FOUNDATIONS = "foundations"

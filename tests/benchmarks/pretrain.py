@@ -33,12 +33,12 @@ from safetensors.torch import load_file
 
 from genebert import tokens
 from genebert.ahead import Ahead
-from genebert.evaluation import FixedSet
 from genebert.masking import KEPT, Masking, mask
 from genebert.mgm_reference import fit_reference, mgm_figures
 from genebert.plan import Plan
 from genebert.population import build_population
 from genebert.pretrain import EXIT_STOPPED, StopFlag, open_place, run
+from genebert.pretraining_evaluation import FixedSet
 from genebert.rng import fold, words
 from genebert.sampler import Sampler
 from genebert.samples import TRAIN, VALID, Corpus

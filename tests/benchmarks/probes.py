@@ -20,9 +20,9 @@ import library  # noqa: F401
 import torch
 
 from genebert.errors import InputError
-from genebert.evaluation import FixedSet, probe_training
 from genebert.plan import Plan
 from genebert.population import Population, build_population
+from genebert.pretraining_evaluation import FixedSet, probe_training
 from genebert.pretraining_table import UNIMODAL
 from genebert.probes import Judged, srm_probes
 from genebert.run_figures import of_probe

@@ -177,7 +177,7 @@ def test_kinds_of_curves(page):
 def test_keys_of_the_training_log_and_of_the_weights(page, root):
     """Every key that the page names is written by the modules of pre-training."""
     library = root / "workflow/scripts/genebert"
-    modules = ("pretrain", "clock", "evaluation", "probes", "run_figures", "pretrained")
+    modules = ("pretrain", "clock", "pretraining_evaluation", "probes", "run_figures", "pretrained")
     source = "".join((library / f"{name}.py").read_text() for name in modules)
     files = {row[0]: row[1] for row in page.rows("Pre-training", "file")}
     named = NAME.findall(files["`config.json`"])

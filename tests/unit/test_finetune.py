@@ -26,7 +26,7 @@ from task_toys import (
     write,
 )
 
-from genebert import classifier, finetune, kept, predict
+from genebert import classifier, finetune, finetuned, predict
 from genebert.errors import InputError
 from genebert.items import Job
 from genebert.metrics import auroc
@@ -187,7 +187,7 @@ def test_a_hidden_anchor_is_the_placeholder_and_its_neighbours_stay(tmp_path: Pa
     network = tuned["hidden"].network(tuned["hidden"].starts[0], 1)
     for anchor, expected in (("shown", False), ("hidden", True)):
         encoders = tuned[anchor].starts[0].encoders
-        about = kept.keep(tuned[anchor].job, network, encoders, regions=True).about
+        about = finetuned.keep(tuned[anchor].job, network, encoders, regions=True).about
         assert about.anchor_hidden == expected  # so that a kept network is used as it was fitted
 
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from genebert import tokens
-from genebert.evaluation import FixedSet
 from genebert.markov import UNSEEN, Chain
 from genebert.masking import KEPT, Masking, mask
 from genebert.mgm_reference import (
@@ -23,6 +22,7 @@ from genebert.mgm_reference import (
 from genebert.model import GeneBert, ModelConfig
 from genebert.plan import Plan
 from genebert.population import build_population
+from genebert.pretraining_evaluation import FixedSet
 from genebert.rng import fold, words
 from genebert.sampler import N1
 from genebert.samples import TRAIN, VALID, Corpus

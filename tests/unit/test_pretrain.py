@@ -14,7 +14,7 @@ import pytest
 import torch
 from pretrain_runs import CPU, SHARDS, go, rows_of, settings_of
 
-from genebert import evaluation, pretrain
+from genebert import pretrain, pretraining_evaluation
 from genebert.clock import Clock
 from genebert.errors import InputError
 from genebert.pretrain import EXIT_STOPPED, StopFlag, hash_of, main, open_place, read_settings
@@ -27,7 +27,7 @@ from pretrain_toys import toy_block, toy_shards, toy_trainer, written_shards
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     torch.set_num_threads(1)
-    monkeypatch.setattr(evaluation, "PROBE_VISITS", 300)
+    monkeypatch.setattr(pretraining_evaluation, "PROBE_VISITS", 300)
 
 
 class StopAfter(StopFlag):

@@ -14,7 +14,7 @@ import pytest
 import torch
 from pretrain_runs import go, made_run, rows_of
 
-from genebert import evaluation, pretrain
+from genebert import pretrain, pretraining_evaluation
 from genebert.pretrain import EXIT_STOPPED
 from pretrain_worker import objectives
 
@@ -22,7 +22,7 @@ from pretrain_worker import objectives
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     torch.set_num_threads(1)
-    monkeypatch.setattr(evaluation, "PROBE_VISITS", 300)
+    monkeypatch.setattr(pretraining_evaluation, "PROBE_VISITS", 300)
 
 
 def two_processes(output, steps, *arguments):

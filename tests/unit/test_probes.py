@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from genebert import evaluation, sampler
-from genebert.evaluation import FixedSet
+from genebert import pretraining_evaluation, sampler
 from genebert.metrics import auroc
 from genebert.plan import Plan
 from genebert.population import build_population
+from genebert.pretraining_evaluation import FixedSet
 from genebert.probes import Pairs, figures, fit_logistic, srm_probes
 from genebert.run_figures import negative_figures
 from genebert.sampler import N1, N2
@@ -97,19 +97,19 @@ def test_probes_are_fitted_on_several_visits_to_a_locus(monkeypatch):
     plan = Plan.from_pretrain(toy_block(), 1)
     train = build_population(corpus, plan, TRAIN, "training")
     n = train.loci.numel()
-    pairs, partners = evaluation.probe_training(train)
-    assert len(partners.follows) == 2 * evaluation.PROBE_EPOCHS * n
+    pairs, partners = pretraining_evaluation.probe_training(train)
+    assert len(partners.follows) == 2 * pretraining_evaluation.PROBE_EPOCHS * n
     assert len(set(partners.locus.tolist())) <= n
     assert pairs.matches.mean() == 0.5
-    monkeypatch.setattr(evaluation, "PROBE_VISITS", n // 2)
-    assert len(evaluation.probe_training(train)[1].follows) == 2 * (n // 2)
+    monkeypatch.setattr(pretraining_evaluation, "PROBE_VISITS", n // 2)
+    assert len(pretraining_evaluation.probe_training(train)[1].follows) == 2 * (n // 2)
 
 
 def test_the_anchor_alone_tells_nothing_of_the_label():
     corpus = Corpus.from_shards(toy_shards())
     plan = Plan.from_pretrain(toy_block(), 1)
     train, valid = (build_population(corpus, plan, split, "training") for split in (TRAIN, VALID))
-    a, _ = evaluation.probe_training(train)
+    a, _ = pretraining_evaluation.probe_training(train)
     b, partners = FixedSet.of("valid", valid, 100).probe_data()
     found = srm_probes(a, b)
     for contrast in ("n1", "n2"):
@@ -131,7 +131,7 @@ def test_the_nuisance_probe_sees_where_the_wrong_matrix_lies():
             octave = torch.zeros_like(found.octave) if blind else found.octave
             sets.append(replace(found, octave=octave))
         test, _ = FixedSet.of("valid", sets[1], 1000).probe_data()
-        train, _ = evaluation.probe_training(sets[0])
+        train, _ = pretraining_evaluation.probe_training(sets[0])
         return figures(srm_probes(train, test)["p0:n1"])["auroc"]
 
     assert p0(blind=True) > 0.6
@@ -142,15 +142,17 @@ def test_a_model_that_judges_matrices_alone_has_as_much_beside_foreign_sequences
     trainer = toy_trainer()
     valid = build_population(trainer.sampler.corpus, trainer.sampler.plan, VALID, "training")
     fixed = FixedSet.of("valid", valid, 40)
-    answers = evaluation.ask(trainer.losses, fixed)
+    answers = pretraining_evaluation.ask(trainer.losses, fixed)
     for contrast, pair in answers.match.items():
         right, wrong = answers.foreign[contrast]
         assert len(right) == len(pair[0]) == len(wrong) > 5
         assert not np.allclose(right, pair[0])
-    without = evaluation.ask(trainer.losses, replace(fixed, pair_loci=fixed.pair_loci[:0]))
+    without = pretraining_evaluation.ask(
+        trainer.losses, replace(fixed, pair_loci=fixed.pair_loci[:0])
+    )
     assert [len(x) for x in (*without.match[N2], *without.foreign[N2])] == [0, 0, 0, 0]
     monkeypatch.setattr(trainer.model.srm, "forward", lambda e_BD, r_BD: r_BD[:, 0])
-    answers = evaluation.ask(trainer.losses, fixed)
+    answers = pretraining_evaluation.ask(trainer.losses, fixed)
     for contrast, pair in answers.match.items():
         np.testing.assert_array_equal(np.stack(answers.foreign[contrast]), np.stack(pair))
 

@@ -29,8 +29,8 @@ def test_files_get_the_permissions_of_any_new_file(tmp_path, umask):
 
 def test_weights_can_be_read_by_the_group(tmp_path, umask):
     from genebert import pretrained
+    from genebert.finetuned import Description, Fitted, build, write
     from genebert.huggingface import export
-    from genebert.kept import Description, Fitted, build, write
     from genebert.model import GeneBert, ModelConfig
 
     config = ModelConfig(k=3, d_model=16, n_layers=1, n_heads=2, n_features=5)

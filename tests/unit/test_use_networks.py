@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import genebert
-from genebert import kept
+from genebert import finetuned
 from genebert.errors import InputError
 from genebert.genome import encode
 from genebert.shards import Shards
@@ -204,7 +204,7 @@ def test_a_track_is_sorted_and_a_browser_reads_it(run, tmp_path):
 @pytest.mark.parametrize("architecture", ["encoders", "cnn"])
 def test_a_kept_network_is_the_network(run, tmp_path, architecture):
     made = make_fitted(run, **({"architecture": None} if architecture == "cnn" else {}))
-    again = kept.load(fitted_file(tmp_path, made))
+    again = finetuned.load(fitted_file(tmp_path, made))
     plain = [replace(one.about, architecture=None) for one in (again, made)]
     assert plain[0] == plain[1]
     if made.encoders is not None:
@@ -221,14 +221,14 @@ def test_files_that_are_no_network_are_one_line(run, tmp_path):
     path = tmp_path / "none.safetensors"
     keep_nothing(str(path))
     with pytest.raises(InputError, match="no network was kept"):
-        kept.load(path)
+        finetuned.load(path)
     with pytest.raises(InputError, match="is no fitted network"):
-        kept.load(run.weights)
+        finetuned.load(run.weights)
     with pytest.raises(InputError, match="is no fitted network"):
-        kept.load(tmp_path / "absent.safetensors")
+        finetuned.load(tmp_path / "absent.safetensors")
 
 
-def predicted(run: ToyRun, tmp_path: Path, made: kept.Fitted, text: str, *cells: str) -> Any:
+def predicted(run: ToyRun, tmp_path: Path, made: finetuned.Fitted, text: str, *cells: str) -> Any:
     table = tmp_path / "p.tsv"
     predictions.predict_bed(
         bed=run.write("p.bed", text), **run.files("shards"), fitted=fitted_file(tmp_path, made),
@@ -265,7 +265,7 @@ def test_where_the_strand_counts_rows_are_read_on_theirs(run, tmp_path):
     np.testing.assert_allclose(table["probability"], expected, rtol=1e-5)
 
 
-def splice_network(run: ToyRun) -> kept.Fitted:
+def splice_network(run: ToyRun) -> finetuned.Fitted:
     about = {"task": "splicing", "strand_specific": True, "focus": (9, 10), "multiclass": True}
     return make_fitted(run, **about, outputs=("none", "donor", "acceptor"))
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from genebert.kept import Fitted
+    from genebert.finetuned import Fitted
     from genebert.motifs import MotifSet
     from genebert.pretrained import Pretrained
     from genebert.use.head import Head
@@ -54,9 +54,9 @@ def load_motifs(path: str) -> MotifSet:
 
 def load_fitted(path: str) -> Fitted:
     """Load a fine-tuned network, ``results/tasks/TASK/DATASET/MODEL/fitted.safetensors``."""
-    from genebert import kept
+    from genebert import finetuned
 
-    return kept.load(path)
+    return finetuned.load(path)
 
 
 def embed(

@@ -33,7 +33,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from genebert import kept
+from genebert import finetuned
 from genebert.baselines import best_logistic, subsets
 from genebert.classifier import (
     Classifier,
@@ -275,7 +275,7 @@ def predict_network(job: Job) -> Result:
     tuning = Finetuning(job)
     result = tuning.result()
     if job.fitted and tuning.kept is not None:
-        kept.write(job.fitted, tuning.kept)
+        finetuned.write(job.fitted, tuning.kept)
     return result
 
 
@@ -311,7 +311,7 @@ class Finetuning:
         self.records: list[dict[str, Any]] = []
         self.frames: list[pd.DataFrame] = []
         self.n_parameters = 0
-        self.kept: kept.Fitted | None = None
+        self.kept: finetuned.Fitted | None = None
 
     def places(self, rows: Ints, cell_types: NDArray[np.object_]) -> Places:
         """Return the matrices of some items in given cell types."""
@@ -401,7 +401,7 @@ class Finetuning:
         """Predict with a finished run, and with the derived models where there are any."""
         rows = self.items.predicted
         if self.kept is None and subset.fraction == 1:
-            self.kept = kept.keep(self.job, run.network, start.encoders, self.with_regions)
+            self.kept = finetuned.keep(self.job, run.network, start.encoders, self.with_regions)
         key: dict[str, Any] = {
             "pretrain_seed": start.pretrain_seed,
             "finetune_seed": seed,

@@ -1,6 +1,6 @@
 """In-silico mutagenesis: which bases of a sequence does a fitted model go by?
 
-In: a dataset, a fitted model (:mod:`genebert.fitted`) and, on the simulated genome, the planted
+In: a dataset, a fitted model (:mod:`genebert.scorers`) and, on the simulated genome, the planted
 sites. Out: for every base of some test items the change of the model's score by each of the three
 substitutions (``attributions.parquet``); over all models a table of how well the bases that matter
 to the model agree with the planted sites, and sequence logos (:mod:`genebert.logos`).
@@ -197,7 +197,7 @@ def attribute(
     InputError
         If the model or the dataset cannot be interpreted, or an input is damaged.
     """
-    from genebert.fitted import scorer as function_of
+    from genebert.scorers import scorer as function_of
 
     job = Job(
         model=model, dataset=dataset, description=description, motif_set=motif_set, shards=shards,

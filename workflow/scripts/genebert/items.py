@@ -180,7 +180,7 @@ class Job:
     pretrain : the merged config block of the variant ``full``.
     seed : seed of every random number.
     threads : CPU threads of the computation.
-    fitted : where a network is kept (:mod:`genebert.kept`); nowhere if empty.
+    fitted : where a network is kept (:mod:`genebert.finetuned`); nowhere if empty.
     cohort : ``cohort.npz``, or nothing.
     """
 

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from genebert import tokens
-from genebert.evaluation import EVALUATION_SEED, FixedSet
 from genebert.intervals import mean_interval
 from genebert.markov import MAX_ORDER, UNSEEN, Chain, word_counts
 from genebert.masking import Masking
 from genebert.objectives import nucleotide_loss
 from genebert.population import Population
+from genebert.pretraining_evaluation import EVALUATION_SEED, FixedSet
 from genebert.sampler import N1, Rows, Sampler
 from genebert.trainer import Losses
 

@@ -101,8 +101,8 @@ def predict(
     shards : ``index.json`` of the shards.
     weights : ``model.safetensors`` of each pre-training seed; empty for models without.
     predictions, fit : outputs, ``predictions.parquet`` and ``fit.json``.
-    fitted : output, the network of the first seeds and all labels (:mod:`genebert.kept`), or a file
-        without tensors; not written if empty.
+    fitted : output, the network of the first seeds and all labels (:mod:`genebert.finetuned`), or
+        a file without tensors; not written if empty.
     model : name of the model, as in the tables.
     effort : the config block of that name.
     pretrain : the merged block ``pretrain`` of the variant ``full`` (architecture of scratch).

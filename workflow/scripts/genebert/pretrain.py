@@ -39,12 +39,12 @@ from genebert.ahead import Ahead
 from genebert.clock import Clock
 from genebert.disk import sha256
 from genebert.errors import InputError
-from genebert.evaluation import FixedSet, evaluate
 from genebert.mgm_reference import SPANS
 from genebert.objectives import MRM, OBJECTIVES, SRM, chance
 from genebert.plan import Plan
 from genebert.population import Population, background_population, build_population
 from genebert.pretrained import CONFIG, WEIGHTS, save, write_atomic
+from genebert.pretraining_evaluation import FixedSet, evaluate
 from genebert.refusal import refuse
 from genebert.run_figures import final_rows
 from genebert.sampler import Rows, Sampler

@@ -16,11 +16,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genebert.evaluation import EVALUATION_SEED, Answers, FixedSet, Pair, ask, probe_training
 from genebert.intervals import Aurocs, Estimate, mean_interval
 from genebert.mgm_reference import fit_reference, mgm_figures
 from genebert.objectives import MGM, NGSP, SRM
 from genebert.population import Population
+from genebert.pretraining_evaluation import (
+    EVALUATION_SEED,
+    Answers,
+    FixedSet,
+    Pair,
+    ask,
+    probe_training,
+)
 from genebert.probes import Judged, figures, ngsp_probe, srm_probes
 from genebert.sampler import BREADTH_BIT, GC_BITS, N1, N2
 from genebert.trainer import Losses

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from genebert import tokens
 from genebert.classifier import mean_probability
 from genebert.errors import InputError, nearest
+from genebert.finetuned import Fitted
 from genebert.genome import Codes, N, reverse_complement
 from genebert.interpret import contributions, log_odds, substitutions
-from genebert.kept import Fitted
 from genebert.pretrained import INFERENCE_BATCH, Pretrained
 from genebert.use.head import Head
 from genebert.use.predictions import probabilities
@@ -91,8 +91,8 @@ def network_target(
     ----------
     column : the output. matrices : arguments of ``embed_region`` for one place, or None.
     anchor_rows : codes uint8[M, L] -> float32[M, motifs], where the sequence is that of the
-        anchor: the motif rows that the anchor has in the matrix with them. So does
-        :func:`genebert.fitted.region_vectors`. None: its row stays. It always does in ``gradient``.
+        anchor: the motif rows that the anchor has in the matrix with them, as
+        :func:`genebert.scorers.region_vectors` has. None: its row stays, as in ``gradient``.
     """
     batch = INFERENCE_BATCH[next(fitted.network.parameters()).device.type]
 

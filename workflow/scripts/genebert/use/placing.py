@@ -12,8 +12,8 @@ import logging
 import numpy as np
 from numpy.typing import NDArray
 
+from genebert.finetuned import Fitted
 from genebert.genome import Genome, decode
-from genebert.kept import Fitted
 from genebert.use.bed import Ints, Rows, windows
 
 log = logging.getLogger("genebert")

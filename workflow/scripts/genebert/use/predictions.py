@@ -1,7 +1,7 @@
 """Predictions of a fine-tuned network for the rows of a BED.
 
-In: a BED, the genome, a fitted network (:mod:`genebert.kept`) and, where it has a region branch,
-the shards and the cell types to predict for. Out: a table, one row per row of the BED.
+In: a BED, the genome, a fine-tuned network (:mod:`genebert.finetuned`) and, where it has a region
+branch, the shards and the cell types to predict for. Out: a table, one row per row of the BED.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from genebert import kept, tokens
+from genebert import finetuned, tokens
 from genebert.classifier import mean_probability
 from genebert.errors import InputError
+from genebert.finetuned import Fitted
 from genebert.genome import Codes, Genome, reverse_complement
-from genebert.kept import Fitted
 from genebert.pretrained import INFERENCE_BATCH, best_device
 from genebert.progress import Progress
 from genebert.shards import Shards
@@ -184,7 +184,7 @@ def predict_bed(
         If the BED is none, or a cell type is missing or unknown.
     """
     device = best_device(threads)
-    network, sequence = kept.load(fitted, device), Genome(genome)
+    network, sequence = finetuned.load(fitted, device), Genome(genome)
     about = network.about
     contexts = Contexts(network, shards, list(cell_types), bed) if about.regions else None
     rows = read_bed(bed, sequence)

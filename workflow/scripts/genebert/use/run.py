@@ -17,9 +17,9 @@ import pandas as pd
 
 from genebert.errors import InputError
 from genebert.features import encode_all
+from genebert.finetuned import Fitted
 from genebert.genome import IUPAC, Codes
 from genebert.job import outputs_in_place
-from genebert.kept import Fitted
 from genebert.layout import SHARED_MODELS
 from genebert.model_files import WEIGHTS, model_directory
 from genebert.pretrained import INFERENCE_BATCH

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from genebert import kept
+from genebert import finetuned
 from genebert.errors import InputError
 from genebert.finetune import check_motifs
 from genebert.genome import Codes, Genome
@@ -102,7 +102,7 @@ def network_source(
         If it has no such output, or needs one cell type and gets none or several. Of rows: if one
         lies on a contig without regions, or has no splice site in its middle.
     """
-    fitted = kept.load(path, best_device(threads))
+    fitted = finetuned.load(path, best_device(threads))
     about = fitted.about
     name = output or about.outputs[int(about.multiclass)]  # the first class is "none"
     column = output_of(name, about.outputs)

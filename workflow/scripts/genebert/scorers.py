@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
-from genebert import genome, kept
+from genebert import finetuned, genome
 from genebert.baselines import (
     SEQUENCE_MODELS,
     Matrix,
@@ -114,7 +114,7 @@ def network_scorer(job: Job) -> Scorer:
     was kept.
     """
     torch.set_num_threads(job.threads)
-    network = kept.load(job.fitted).network
+    network = finetuned.load(job.fitted).network
     tuning = Finetuning(job)
     network.to(tuning.device)
     items, inputs = tuning.items, tuning.inputs

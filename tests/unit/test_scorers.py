@@ -13,7 +13,7 @@ import pytest
 import torch
 from task_toys import WordMotifs, binary_frame, cell_frame, job, splice_frame, toy_shards, write
 
-from genebert import baselines, finetune, fitted, interpret, kept
+from genebert import baselines, finetune, finetuned, interpret, scorers
 from genebert.classifier import place_matrices
 from genebert.context import Context
 from genebert.errors import InputError
@@ -75,7 +75,7 @@ def test_regressions_give_the_scores_of_the_tables(tmp_path: Path, model: str) -
     made = job(model, write(tmp_path, binary_frame(240, groups=("CTCF", "SPI1"))))
     function = {"gc": baselines.gc, "kmer-lr": baselines.kmer_lr, "motif-lr": baselines.motif_lr}
     frame, info = function[model](made)
-    scorer = fitted.scorer(made, record(tmp_path, info))
+    scorer = scorers.scorer(made, record(tmp_path, info))
     np.testing.assert_allclose(again(made, scorer), tables(frame, made)[:8], atol=1e-6)
 
 
@@ -100,14 +100,14 @@ def test_networks_give_the_scores_of_the_tables(tmp_path: Path, model: str, kind
     made = replace(network_job(tmp_path, model, kind), fitted=path)
     made.__dict__["context"] = Context(toy_shards(80))  # type: ignore[arg-type]
     frame, info = finetune.predict_network(made)
-    scorer = fitted.scorer(made, record(tmp_path, info))
+    scorer = scorers.scorer(made, record(tmp_path, info))
     np.testing.assert_allclose(again(made, scorer), tables(frame, made)[:8], atol=1e-6)
 
 
 def test_a_network_that_was_not_kept_is_told(tmp_path: Path) -> None:
     made = replace(network_job(tmp_path, "cnn"), fitted=str(tmp_path / "none.safetensors"))
     with pytest.raises(InputError, match=r"none\.safetensors"):
-        fitted.scorer(made, record(tmp_path, {"runs": []}))
+        scorers.scorer(made, record(tmp_path, {"runs": []}))
 
 
 def test_the_anchor_has_the_motif_row_of_the_mutated_sequence(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_the_anchor_has_the_motif_row_of_the_mutated_sequence(tmp_path: Path) ->
     seen: list[torch.Tensor] = []
     embed = network.embed_region
     network.embed_region = lambda m, *rest: (seen.append(m.clone()), embed(m, *rest))[1]  # type: ignore[method-assign,assignment,func-returns-value]
-    vectors = fitted.region_vectors(tuning, network, row, codes)
+    vectors = scorers.region_vectors(tuning, network, row, codes)
     assert len(vectors) == 2
     assert not torch.allclose(vectors[0], vectors[1])
     assert tuning.inputs.places is not None
@@ -136,7 +136,7 @@ def test_the_anchor_has_the_motif_row_of_the_mutated_sequence(tmp_path: Path) ->
         row_M[(0, 3)[number]] = 5.0
         expected = (row_M / tuning.corpus.normaliser).clamp(max=1)
         torch.testing.assert_close(matrix[:-1, middle], expected)
-    short = fitted.region_vectors(tuning, network, row, codes[:, :100])
+    short = scorers.region_vectors(tuning, network, row, codes[:, :100])
     assert torch.equal(short[0], short[1])  # not the region's own sequence: its row stays
 
 
@@ -150,7 +150,7 @@ def test_the_kept_network_gives_the_scores_of_the_tables(
     made.__dict__["context"] = Context(shards)  # type: ignore[arg-type]
     frame, info = finetune.predict_network(made)
     json.dumps(info)
-    network = kept.load(path)
+    network = finetuned.load(path)
     rows, items = first(made), made.items
     given: Any = [None]
     if network.about.regions:
@@ -172,7 +172,7 @@ def test_a_track_of_a_region_is_the_mutagenesis_of_the_tables(tmp_path: Path) ->
     made.__dict__["context"] = Context(shards)  # type: ignore[arg-type]
     made.__dict__["motifs"] = motifs = CountMotifs()
     finetune.predict_network(made)
-    network, items, row = kept.load(path), made.items, first(made)[:1]
+    network, items, row = finetuned.load(path), made.items, first(made)[:1]
     corpus = Corpus.from_shards(shards)  # type: ignore[arg-type]
     assert network.encoders is not None
     cells = made.context.cells(items.cell_type[row])
@@ -188,7 +188,7 @@ def test_a_track_of_a_region_is_the_mutagenesis_of_the_tables(tmp_path: Path) ->
         )
         for rows in (counted, None)
     )
-    changes = interpret.changes(fitted.network_scorer(made), int(row[0]), codes, 0)
+    changes = interpret.changes(scorers.network_scorer(made), int(row[0]), codes, 0)
     expected = interpret.contributions(changes)
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert np.abs(found - fixed).max() > 1e-3 * np.abs(found).max()
