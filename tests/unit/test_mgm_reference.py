@@ -78,7 +78,7 @@ def test_the_reference_of_a_planted_chain_knows_the_hidden_bases(tokens_, span):
     assert chain.order == 1
     fixed = with_span(FixedSet.of("valid", valid, 64), span)
     costs = []
-    for rows, _ in fixed.chunks(N1):
+    for rows in fixed.chunks(N1):
         loss, unseen = reference_losses(rows, fixed.sampler, chain)
         ask = unseen & (rows.weight > 0).numpy()
         assert ask.any(axis=1).mean() > 0.8  # but where all spans were kept
@@ -92,7 +92,7 @@ def test_the_reference_of_a_planted_chain_knows_the_hidden_bases(tokens_, span):
 def test_the_hidden_bases_themselves_are_not_read():
     _, valid = populations()
     fixed = with_span(FixedSet.of("valid", valid, 64), 5)
-    rows, _ = next(iter(fixed.chunks(N1)))
+    rows = next(fixed.chunks(N1))
     chain = Chain((np.full(4, 0.25), np.tile([0.1, 0.2, 0.3, 0.4], 4)))
     loss, unseen = reference_losses(rows, fixed.sampler, chain)
     rows.target[:] = (rows.target + 1) % 4
@@ -107,10 +107,7 @@ def test_all_variants_are_asked_for_the_same_bases():
     block = toy_block(objectives={"mgm": {"masking": "dnabert"}})
     plan = Plan.from_pretrain(block, 99)
     other = build_population(valid.corpus, plan, VALID, "training")
-    ids = [
-        next(iter(with_span(FixedSet.of("valid", p, 32), 5).chunks(N1)))[0].ids
-        for p in (valid, other)
-    ]
+    ids = [next(with_span(FixedSet.of("valid", p, 32), 5).chunks(N1)).ids for p in (valid, other)]
     assert torch.equal(*ids)
 
 

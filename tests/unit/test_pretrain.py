@@ -14,7 +14,7 @@ import pytest
 import torch
 from pretrain_runs import CPU, SHARDS, go, rows_of, settings_of
 
-from genebert import pretrain, pretraining_evaluation
+from genebert import pretrain, pretraining_evaluation, run_figures
 from genebert.clock import Clock
 from genebert.errors import InputError
 from genebert.pretrain import EXIT_STOPPED, StopFlag, hash_of, main, open_place, read_settings
@@ -210,6 +210,11 @@ def test_what_no_objective_reaches_stays_as_it_was(tmp_path):
         assert same == name.startswith(("region", "placeholder", "srm")), name
     assert trained.record["objectives"] == ["mgm", "ngsp"]
     assert trained.record["motifs"] == SHARDS.motifs
+
+
+def test_what_the_last_evaluation_asked_is_not_asked_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_figures, "ask", lambda *_: pytest.fail("asked again"))
+    assert go(tmp_path, steps=2) == 0
 
 
 def test_the_metrics_name_probes_and_both_validation_sets(tmp_path):

@@ -169,7 +169,7 @@ def test_how_well_negatives_are_matched_is_told_as_it_is(monkeypatch):
         bins_of = {"ngsp": (valid.breadth_bin,), "srm": (valid.octave, valid.motif_bin)}
         for objective, bins in bins_of.items():
             total = np.zeros(4)
-            for true, false in fixed.chunks(N1):
+            for true, false in zip(fixed.chunks(N1), fixed.chunks(N1, follows=False), strict=True):
                 a, b = (true.partner, false.partner) if objective == "ngsp" else true.place.chunk(2)
                 if objective == "srm":
                     a, b = (x[true.contrast == N1] for x in (a, b))

@@ -22,7 +22,7 @@ from genebert import tokens
 from genebert.intervals import mean_interval
 from genebert.markov import MAX_ORDER, UNSEEN, Chain, word_counts
 from genebert.masking import Masking
-from genebert.objectives import nucleotide_loss
+from genebert.objectives import MGM, nucleotide_loss
 from genebert.population import Population
 from genebert.pretraining_evaluation import EVALUATION_SEED, FixedSet
 from genebert.sampler import N1, Rows, Sampler
@@ -102,7 +102,8 @@ def with_span(fixed: FixedSet, span: int) -> FixedSet:
     would leave hardly a token: here a span has 4 k bases of flanks on average.
     """
     population = fixed.sampler.population
-    plan, layout = replace(population.plan, masking="span", span=span), population.layout
+    plan = replace(population.plan, masking="span", span=span, objectives=(MGM,))
+    layout = population.layout
     n = max(1, layout.pair.length // (span + 4 * plan.k))
     pair = replace(layout.pair, masking=Masking("span", n, span, masked=1.0))
     single = replace(layout.single, masking=Masking("span", 2 * n, span, masked=1.0))
@@ -123,7 +124,7 @@ def hidden_bases(losses: Losses, fixed: FixedSet, chain: Chain, bf16: bool = Fal
     model, parts, done = losses.model, [], 0
     was_training = model.training
     model.eval()
-    for rows, _ in fixed.chunks(N1):
+    for rows in fixed.chunks(N1):
         with torch.autocast(rows.ids.device.type, dtype=torch.bfloat16, enabled=bf16):
             x_BTD = model.sequence(rows.ids)
             index = rows.index[:, :, None].expand(-1, -1, x_BTD.shape[-1])

@@ -44,7 +44,7 @@ from genebert.objectives import MRM, OBJECTIVES, SRM, chance
 from genebert.plan import Plan
 from genebert.population import Population, background_population, build_population
 from genebert.pretrained import CONFIG, WEIGHTS, save, write_atomic
-from genebert.pretraining_evaluation import FixedSet, evaluate
+from genebert.pretraining_evaluation import Answers, FixedSet, ask, summary
 from genebert.refusal import refuse
 from genebert.run_figures import final_rows
 from genebert.sampler import Rows, Sampler
@@ -142,6 +142,7 @@ class Run:
         self.trainer = Trainer(Sampler(population), self.block, self.steps, place)
         self.motifs = list(shards.motifs)
         self.rows: list[dict[str, Any]] = []
+        self.answers: dict[str, Answers] = {}  # of the last step, by the name of the set
         self.sets: list[FixedSet] = []
         n = int(self.block.get("evaluation_loci", 256))
         for name, roles in (("valid", "training"), ("held_out", "held_out")):
@@ -331,7 +332,10 @@ class Run:
         """Judge the model on the fixed sets (on the first process; the others go on and wait)."""
         if self.place.rank == 0:
             for fixed in self.sets:
-                figures = evaluate(self.trainer.losses, fixed, self.trainer.bf16)
+                answers = ask(self.trainer.losses, fixed, self.trainer.bf16)
+                if self.trainer.step == self.steps:
+                    self.answers[fixed.name] = answers
+                figures = summary(answers, self.trainer.losses.objectives)
                 row = {
                     "kind": "evaluation",
                     "step": self.trainer.step,
@@ -347,7 +351,7 @@ class Run:
         """Add what is reported of the finished run: figures beside probes and references."""
         spans = self.block.get("evaluation_spans", SPANS)
         losses, bf16 = self.trainer.losses, self.trainer.bf16
-        self.rows += final_rows(losses, self.sets, self.population, spans, bf16)
+        self.rows += final_rows(losses, self.sets, self.population, spans, bf16, self.answers)
 
     # -- files -------------------------------------------------------------------------------------
 

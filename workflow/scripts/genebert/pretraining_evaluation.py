@@ -61,21 +61,14 @@ class FixedSet:
         sampler = Sampler(replace(population, plan=plan))
         return cls(name, sampler, draw(population.loci), draw(population.pair_loci), epoch)
 
-    def chunks(self, contrast: int) -> Iterator[tuple[Rows, Rows]]:
-        """Yield rows of CHUNK loci at a time, twice.
-
-        Both have the same loci, crops and masks; the partner follows A in the first only.
-        """
+    def chunks(self, contrast: int, follows: bool = True) -> Iterator[Rows]:
+        """Yield rows of CHUNK loci at a time; whether partners follow A changes nothing else."""
         loci = self.pair_loci if contrast == N2 else self.loci
         for at in range(0, loci.numel(), CHUNK):
             locus = loci[at : at + CHUNK]
             epoch = torch.full_like(locus, self.epoch)
-            follows = torch.ones_like(locus, dtype=torch.bool)
-            kind = torch.full_like(locus, contrast)
-            yield (
-                self.sampler.rows(locus, epoch, kind, locus, epoch, follows),
-                self.sampler.rows(locus, epoch, kind, locus, epoch, ~follows),
-            )
+            kind, next_ = torch.full_like(locus, contrast), torch.full_like(locus, follows).bool()
+            yield self.sampler.rows(locus, epoch, kind, locus, epoch, next_)
 
     def mismatches(self) -> dict[str, NDArray[np.int64]]:
         """Return how badly the set's negatives are matched (:func:`~genebert.sampler.mismatch`).
@@ -85,7 +78,7 @@ class FixedSet:
         """
         sampler = self.sampler
         found: dict[str, list[Tensor]] = {NGSP: [], SRM: []}
-        for true, false in self.chunks(N1):
+        for true, false in zip(self.chunks(N1), self.chunks(N1, follows=False), strict=True):
             B = true.partner, false.partner[:, None]
             found[NGSP].append(sampler.mismatches(NGSP, B[1], B[0]))
             if true.place is not None:
@@ -98,12 +91,16 @@ class FixedSet:
         """Return what the probes see of the set."""
         pairs, partners = [], []
         population = self.sampler.population
-        for contrast in (N1, N2):
-            for both in self.chunks(contrast):
-                if contrast == N1:
-                    partners += [probes.partners_of(population, rows) for rows in both]
-                if SRM in population.plan.objectives:
-                    pairs.append(probes.pairs_of(population, both[0]).of_contrast(contrast))
+        matches = SRM in population.plan.objectives
+        for rows in self.chunks(N1):
+            partners.append(probes.partners_of(population, rows))
+            if matches:
+                pairs.append(probes.pairs_of(population, rows).of_contrast(N1))
+        apart = self.chunks(N1, follows=False)
+        partners += [probes.partners_of(population, rows) for rows in apart]
+        if matches:
+            every = (probes.pairs_of(population, rows) for rows in self.chunks(N2))
+            pairs += [found.of_contrast(N2) for found in every]
         return probes.join(pairs) if pairs else None, probes.join(partners)
 
 
@@ -168,8 +165,9 @@ def ask(losses: Losses, fixed: FixedSet, bf16: bool = False) -> Answers:
     foreign: dict[int, Pair] = {}
     columns: list[tuple[Tensor, Tensor, Tensor]] = []
     read: list[tuple[Tensor, Tensor]] = []
+    apart = fixed.chunks(N1, follows=False)
     with torch.autocast(fixed.loci.device.type, dtype=torch.bfloat16, enabled=bf16):
-        for rows, apart in fixed.chunks(N1):
+        for rows in fixed.chunks(N1):
             S = rows.anchor.numel()
             if MRM in names:
                 columns.append(hidden_cells(losses, fixed, rows))
@@ -185,7 +183,7 @@ def ask(losses: Losses, fixed: FixedSet, bf16: bool = False) -> Answers:
                 for store, value in zip(hidden, values, strict=True):
                     store.append(value.flatten())
             if NGSP in names:
-                y_PTD = model.sequence(apart.ids[S:])
+                y_PTD = model.sequence(next(apart).ids[S:])
                 next_.append((model.ngsp(x_BTD[S:, 0]), model.ngsp(y_PTD[:, 0])))
             e_SD = model.sequence.pool(x_BTD[:S])
             if MOTIF in names:
@@ -194,7 +192,7 @@ def ask(losses: Losses, fixed: FixedSet, bf16: bool = False) -> Answers:
             if SRM in names:
                 vectors[N1].append(pair_vectors(losses, e_SD, rows, N1))
         if SRM in names:
-            for rows, _ in fixed.chunks(N2):
+            for rows in fixed.chunks(N2):
                 e_SD = model.embed_sequence(rows.ids[: rows.anchor.numel()])
                 vectors[N2].append(pair_vectors(losses, e_SD, rows, N2))
         for contrast, parts in vectors.items():
@@ -210,8 +208,8 @@ def ask(losses: Losses, fixed: FixedSet, bf16: bool = False) -> Answers:
     return Answers(loss_N, weight_N, repeat_N, masked_N, _pair(next_), match, foreign, errors)
 
 
-def evaluate(losses: Losses, fixed: FixedSet, bf16: bool = False) -> dict[str, float]:
-    """Return the figures of a model on a fixed set.
+def summary(answers: Answers, names: tuple[str, ...]) -> dict[str, float]:
+    """Return the figures of what a model has answered.
 
     ``mgm`` (nats per hidden base), ``mgm_repeat``, ``mgm_unique`` and ``mgm_masked`` (without the
     spans that are kept or replaced: of these the row shows something); ``ngsp`` (nats),
@@ -219,11 +217,6 @@ def evaluate(losses: Losses, fixed: FixedSet, bf16: bool = False) -> dict[str, f
     ``srm_n1_pairs``; ``mrm`` and ``motif`` (mean squared error), ``mrm_r2``, ``motif_r2``.
     Objectives that are off are left out.
     """
-    return summary(ask(losses, fixed, bf16), losses.objectives)
-
-
-def summary(answers: Answers, names: tuple[str, ...]) -> dict[str, float]:
-    """Return the figures of :func:`evaluate`."""
     out: dict[str, float] = {}
     if MGM in names:
         for name, weight in (
