@@ -82,6 +82,7 @@ SHORT = ("config.yaml", "hg19_test.yaml", "tutorial.yaml")  # of the smoke run, 
 ON_TOP = {  # a configuration -> what it is on top of
     **dict.fromkeys(("all_variants.yaml", "neighbours.yaml"), "study_small.yaml"),
     **dict.fromkeys(("study_once.yaml", "study_primary.yaml"), "study.yaml"),
+    **dict.fromkeys(("study_labels.yaml", "matching.yaml", "matching_labels.yaml"), "study.yaml"),
 }
 
 
