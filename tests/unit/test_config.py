@@ -83,6 +83,7 @@ ON_TOP = {  # a configuration -> what it is on top of
     **dict.fromkeys(("all_variants.yaml", "neighbours.yaml"), "study_small.yaml"),
     **dict.fromkeys(("study_once.yaml", "study_primary.yaml"), "study.yaml"),
     **dict.fromkeys(("study_labels.yaml", "matching.yaml", "matching_labels.yaml"), "study.yaml"),
+    "hg19_reading.yaml": "hg19_all.yaml",
 }
 
 
