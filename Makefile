@@ -65,7 +65,7 @@ $(VENV)/.docs: docs/requirements.txt $(VENV)/.ready
 
 docs: $(VENV)/.docs ## the documentation as a web site in site/ (warnings and misspellings are errors)
 	codespell
-	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict  # --quiet would hide warnings from --strict
 	@echo "documentation: site/index.html"
 
 report: setup ## report.html of what is in results/

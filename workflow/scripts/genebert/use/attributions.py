@@ -36,7 +36,7 @@ class Target:
     Attributes
     ----------
     score : codes uint8[M, L] -> float64[M], mean over strands.
-    gradient : tokens of the strands [S][1, T] -> a differentiable score; None if there is none.
+    gradient : ids int[1, T] of each strand -> a differentiable score; None if there is none.
     embedding : the look-up of tokens, through which the gradient is taken.
     k, stride : of the tokens.
     both_strands : whether the reverse complement is read, too.
