@@ -21,6 +21,15 @@ WORD = "GATAAGCA"
 CELLS = ("HSC", "GMP", "Mono", "NK")
 HELD_OUT = ("NK",)
 WIDTH = 200
+PRETRAIN = {
+    "tokens": {"k": 4, "stride": 2},
+    "model": {"size": "tiny", "d_model": 32, "n_layers": 1, "n_heads": 2},
+    "neighbours": 4,
+}
+EFFORT: dict[str, Any] = {
+    "pretrain_seeds": 1, "finetune_seeds": 1, "finetune_steps": 20, "finetune_batch": 16,
+    "learning_rates": [3e-3], "label_fractions": [1.0],
+}  # fmt: skip
 
 
 def shares(n: int) -> np.ndarray:

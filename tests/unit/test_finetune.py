@@ -15,6 +15,8 @@ import pandas as pd
 import pytest
 import torch
 from task_toys import (
+    EFFORT,
+    PRETRAIN,
     binary_frame,
     cell_frame,
     flipped,
@@ -43,17 +45,6 @@ def test_the_validation_items_that_runs_look_at_are_of_all_tfs():
     assert np.bincount(seen % 4).min() > 400
     assert np.array_equal(finetune.looked_at(rows), seen)
     assert np.array_equal(finetune.looked_at(rows[:50]), rows[:50])
-
-
-PRETRAIN = {
-    "tokens": {"k": 4, "stride": 2},
-    "model": {"size": "tiny", "d_model": 32, "n_layers": 1, "n_heads": 2},
-    "neighbours": 4,
-}
-EFFORT: dict[str, Any] = {
-    "pretrain_seeds": 1, "finetune_seeds": 1, "finetune_steps": 20, "finetune_batch": 16,
-    "learning_rates": [3e-3], "label_fractions": [1.0],
-}  # fmt: skip
 
 
 def weights(

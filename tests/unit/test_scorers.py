@@ -11,7 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from task_toys import WordMotifs, binary_frame, cell_frame, job, splice_frame, toy_shards, write
+from task_toys import (
+    EFFORT,
+    PRETRAIN,
+    WordMotifs,
+    binary_frame,
+    cell_frame,
+    job,
+    splice_frame,
+    toy_shards,
+    write,
+)
 
 from genebert import baselines, finetune, finetuned, interpret, scorers
 from genebert.classifier import place_matrices
@@ -23,16 +33,6 @@ from genebert.model import GeneBert, ModelConfig
 from genebert.pretrained import save
 from genebert.samples import Corpus
 from genebert.use import attributions, predictions
-
-PRETRAIN = {
-    "tokens": {"k": 4, "stride": 2},
-    "model": {"size": "tiny", "d_model": 32, "n_layers": 1, "n_heads": 2},
-    "neighbours": 4,
-}
-EFFORT: dict[str, Any] = {
-    "pretrain_seeds": 1, "finetune_seeds": 1, "finetune_steps": 10, "finetune_batch": 16,
-    "learning_rates": [3e-3], "label_fractions": [1.0],
-}  # fmt: skip
 
 
 class CountMotifs(WordMotifs):
@@ -89,7 +89,14 @@ def network_job(tmp_path: Path, model: str, kind: str = "cells") -> Job:
         save(tmp_path / "seed-1", GeneBert(config, 1), objectives=["mgm", "srm"])
         files = [str(tmp_path / "seed-1" / "model.safetensors")]
     paths = write(tmp_path, frame, **info)
-    return job(model, paths, shards, effort=EFFORT, pretrain=PRETRAIN, weights=files)
+    return job(
+        model,
+        paths,
+        shards,
+        effort={**EFFORT, "finetune_steps": 10},
+        pretrain=PRETRAIN,
+        weights=files,
+    )
 
 
 @pytest.mark.parametrize(

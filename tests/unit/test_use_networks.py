@@ -14,9 +14,9 @@ import pytest
 import torch
 
 import genebert
-from genebert import finetuned
+from genebert import finetuned, tokens
 from genebert.errors import InputError
-from genebert.genome import encode
+from genebert.genome import encode, reverse_complement
 from genebert.shards import Shards
 from genebert.use import attributions, predictions, tracks
 from genebert.use.bigwig import write_bigwig
@@ -52,9 +52,6 @@ def test_gradients_are_the_first_order_of_mutations(run):
     for position, base in ((0, 1), (7, 2), (WIDTH - 1, 3)):
         mutant = codes.copy()
         mutant[position] = (codes[position] + base) % 4
-        from genebert import tokens
-        from genebert.genome import reverse_complement
-
         parts = []
         for sign in (1, -1):
             rows = []
